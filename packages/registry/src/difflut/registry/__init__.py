@@ -1,0 +1,35 @@
+"""Names for the components of LUT networks.
+
+    from difflut.registry import REGISTRY, register_node
+
+    @register_node("majority")
+    class Majority(Node): ...
+
+    REGISTRY.get_node("majority")
+"""
+
+from difflut.registry.components import ENCODERS as ENCODERS
+from difflut.registry.components import INITIALIZERS as INITIALIZERS
+from difflut.registry.components import KINDS as KINDS
+from difflut.registry.components import LAYERS as LAYERS
+from difflut.registry.components import NODES as NODES
+from difflut.registry.components import REGISTRY as REGISTRY
+from difflut.registry.components import REGULARIZERS as REGULARIZERS
+from difflut.registry.components import get_encoder_class as get_encoder_class
+from difflut.registry.components import get_initializer as get_initializer
+from difflut.registry.components import get_layer_class as get_layer_class
+from difflut.registry.components import get_node_class as get_node_class
+from difflut.registry.components import get_registered_encoders as get_registered_encoders
+from difflut.registry.components import get_registered_initializers as get_registered_initializers
+from difflut.registry.components import get_registered_layers as get_registered_layers
+from difflut.registry.components import get_registered_nodes as get_registered_nodes
+from difflut.registry.components import get_registered_regularizers as get_registered_regularizers
+from difflut.registry.components import get_regularizer as get_regularizer
+from difflut.registry.components import register_encoder as register_encoder
+from difflut.registry.components import register_initializer as register_initializer
+from difflut.registry.components import register_layer as register_layer
+from difflut.registry.components import register_node as register_node
+from difflut.registry.components import register_regularizer as register_regularizer
+from difflut.registry.discovery import import_submodules as import_submodules
+from difflut.registry.registry import Registry as Registry
+from difflut.registry.registry import UnknownComponentError as UnknownComponentError

@@ -1,0 +1,89 @@
+"""A registry maps names to the components of one kind."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from difflut.registry.discovery import import_components
+
+Component = TypeVar("Component", bound=Callable[..., Any])
+
+
+class UnknownComponentError(KeyError):
+    """A name that no component of its kind has."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+class Registry(Mapping[str, Callable[..., Any]]):
+    """The components of one kind by name, in the order in which they were registered.
+
+    A look-up first imports every installed package that announces components, so nothing has to be imported for its
+    side effects. As a `Mapping` a registry can be iterated, tested with `in`, and given to `pytest.mark.parametrize`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._components: dict[str, Callable[..., Any]] = {}
+
+    def register(self, name: str, *, replace: bool = False) -> Callable[[Component], Component]:
+        """A decorator that enters a class or function under `name` and returns it unchanged.
+
+        Raises:
+            ValueError: The name is taken by another component and `replace` is false.
+        """
+
+        def enter(component: Component) -> Component:
+            taken = self._components.get(name)
+            if taken is not None and not replace and not _same_definition(taken, component):
+                raise ValueError(
+                    f"{self.kind} {name!r} is already registered as {_path(taken)}; choose another name for "
+                    f"{_path(component)}, or replace it on purpose with replace=True"
+                )
+            self._components[name] = component
+            return component
+
+        return enter
+
+    def names(self) -> list[str]:
+        """The registered names."""
+        return list(self)
+
+    def name_of(self, component: Callable[..., Any]) -> str:
+        """The name under which a component is registered.
+
+        Raises:
+            UnknownComponentError: The component is not registered.
+        """
+        for name, registered in self.items():
+            if registered is component:
+                return name
+        raise UnknownComponentError(
+            f"{_path(component)} is not a registered {self.kind}; register it with @register_{self.kind}('name')"
+        )
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        import_components()
+        if name in self._components:
+            return self._components[name]
+        close = difflib.get_close_matches(str(name), self._components, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(self._components)}"
+        raise UnknownComponentError(f"no {self.kind} is called {name!r}; {hint}")
+
+    def __iter__(self) -> Iterator[str]:
+        import_components()
+        return iter(self._components)
+
+    def __len__(self) -> int:
+        import_components()
+        return len(self._components)
+
+
+def _path(component: Callable[..., Any]) -> str:
+    return f"{component.__module__}.{component.__qualname__}"
+
+
+def _same_definition(old: Callable[..., Any], new: Callable[..., Any]) -> bool:
+    # A module that is reloaded, or a notebook cell that is run again, defines the same component once more.
+    return _path(old) == _path(new)
