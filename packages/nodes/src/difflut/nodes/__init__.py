@@ -1,1 +1,16 @@
-"""Placeholder."""
+"""Node types: banks of learned functions of n bits, and their initializers and regularizers.
+
+Every module of this folder is imported here, so a node type joins by lying in it.
+"""
+
+import sys
+
+from difflut.nodes.node import Node as Node
+from difflut.nodes.node import as_features as as_features
+from difflut.nodes.node import gather as gather
+from difflut.nodes.node_config import NodeConfig as NodeConfig
+from difflut.nodes.relaxation import Relaxable as Relaxable
+from difflut.nodes.relaxation import relaxed as relaxed
+from difflut.registry import import_submodules
+
+import_submodules(sys.modules[__name__])

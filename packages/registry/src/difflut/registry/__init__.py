@@ -1,11 +1,11 @@
 """Names for the components of LUT networks.
 
-    from difflut.registry import REGISTRY, register_node
+from difflut.registry import REGISTRY, register_node
 
-    @register_node("majority")
-    class Majority(Node): ...
+@register_node("majority")
+class Majority(Node): ...
 
-    REGISTRY.get_node("majority")
+REGISTRY.get_node("majority")
 """
 
 from difflut.registry.components import ENCODERS as ENCODERS
@@ -30,6 +30,7 @@ from difflut.registry.components import register_initializer as register_initial
 from difflut.registry.components import register_layer as register_layer
 from difflut.registry.components import register_node as register_node
 from difflut.registry.components import register_regularizer as register_regularizer
+from difflut.registry.configured import Configured as Configured
 from difflut.registry.discovery import import_submodules as import_submodules
 from difflut.registry.registry import Registry as Registry
 from difflut.registry.registry import UnknownComponentError as UnknownComponentError

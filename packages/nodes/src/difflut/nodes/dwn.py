@@ -1,0 +1,42 @@
+"""Differentiable weightless networks: DWN (arXiv 2410.11112)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut import kernels
+from difflut.nodes.corners import smoothing_matrix
+from difflut.nodes.node import Node
+from difflut.registry import register_node
+
+
+@register_node("dwn")
+class DWN(Node):
+    """A hard table trained by extended finite differences (arXiv 2410.11112, section 3.1).
+
+    Training reads the same bits as evaluation; the gradient passes straight through to the values, which are kept in
+    [-1, 1]. The gradient of the inputs weighs every entry of the table by `alpha * beta**H`, where `H` is its Hamming
+    distance from the address, with `alpha = 1/2 (3/4)**(n-1)` and `beta = 1/3` as in the authors' code.
+    """
+
+    def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:
+        super().__init__(input_dim, output_dim, **options)
+        self.values = nn.Parameter(torch.empty(self.num_nodes, output_dim, 2**input_dim).uniform_(-1, 1))
+        weights = 0.5 * 0.75 ** (input_dim - 1) * (1 / 3) ** torch.arange(input_dim)
+        self.register_buffer("smoothing", smoothing_matrix(weights), persistent=False)
+        self.reset_parameters()
+
+    def soft_table(self) -> Tensor:
+        return (self.values + 1) / 2
+
+    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.values.clamp_(-1, 1)
+        hard = kernels.straight_through(self.truth_table().to(self.values.dtype), self.values)
+        slope = self.values.detach() @ self.smoothing
+        return kernels.lookup(x, wiring, hard, slope, use_cuda=self.use_cuda)
+
+    @torch.no_grad()
+    def load_table(self, table: Tensor) -> None:
+        self.values.copy_(2 * table - 1)

@@ -1,0 +1,57 @@
+"""Input-wise ("light") logic gates (arXiv 2510.03250)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut import kernels
+from difflut.nodes.initializers import residual
+from difflut.nodes.node import Node
+from difflut.nodes.relaxation import relaxed_bernoulli
+from difflut.registry import register_node
+
+
+@register_node("light")
+class Light(Node):
+    """One logit for each entry of the table, 2**n instead of 2**(2**n) for each node (arXiv 2510.03250).
+
+    It starts as the identity of its first input. With `noise`, each training step samples the table by Gumbel noise
+    (arXiv 2506.07500), which pushes entries away from one half and narrows the gap to the hard network.
+
+    Args:
+        temperature: Of the relaxed samples; it acts in training only.
+        noise: Whether to add logistic noise to the logits in training.
+        straight_through: Whether training uses the table rounded to bits, with the relaxed gradient.
+    """
+
+    def __init__(
+        self,
+        input_dim: int = 6,
+        output_dim: int = 1,
+        temperature: float = 1.0,
+        noise: bool = False,
+        straight_through: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(input_dim, output_dim, **options)
+        if temperature <= 0:
+            raise ValueError(f"Light: temperature={temperature} must be positive")
+        self.temperature, self.noise, self.straight_through = temperature, noise, straight_through
+        self.logits = nn.Parameter(torch.empty(self.num_nodes, output_dim, 2**input_dim))
+        start = torch.empty_like(self.logits)
+        residual(start)
+        self.load_table(start)
+        self.reset_parameters()
+
+    def soft_table(self) -> Tensor:
+        return torch.sigmoid(self.logits)
+
+    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+        noisy = self.noise and self.training
+        table = relaxed_bernoulli(self.logits, self.temperature, noisy, self.straight_through)
+        return kernels.multilinear(x, wiring, table, use_cuda=self.use_cuda)
+
+    @torch.no_grad()
+    def load_table(self, table: Tensor) -> None:
+        self.logits.copy_(torch.logit(table, eps=1e-6))

@@ -1,0 +1,114 @@
+"""A small neural network in each node: NeuraLUT (arXiv 2403.00849)."""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut.nodes.corners import corners
+from difflut.nodes.node import Node, as_features, gather
+from difflut.nodes.relaxation import relaxed_bernoulli
+from difflut.registry import register_node
+
+
+@register_node("neurallut")
+class NeuralLUT(Node):
+    """A ReLU network of the node's inputs, tabulated after training (NeuraLUT, arXiv 2403.00849).
+
+    Args:
+        hidden_width: Units of each hidden layer.
+        depth: Hidden layers.
+        skip_interval: Each so many layers an affine map of what entered the first of them is added; 0 for none.
+        temperature: Divides the output before the sigmoid.
+        noise: Whether to add logistic noise to the output in training.
+        straight_through: Whether training rounds the output to a bit, with the relaxed gradient.
+    """
+
+    def __init__(
+        self,
+        input_dim: int = 6,
+        output_dim: int = 1,
+        hidden_width: int = 8,
+        depth: int = 2,
+        skip_interval: int = 2,
+        temperature: float = 1.0,
+        noise: bool = False,
+        straight_through: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(input_dim, output_dim, **options)
+        for name, value, least in (
+            ("hidden_width", hidden_width, 1),
+            ("depth", depth, 1),
+            ("skip_interval", skip_interval, 0),
+        ):
+            if value < least:
+                raise ValueError(f"NeuralLUT: {name}={value} must be at least {least}")
+        if temperature <= 0:
+            raise ValueError(f"NeuralLUT: temperature={temperature} must be positive")
+        self.hidden_width, self.depth, self.skip_interval = hidden_width, depth, skip_interval
+        self.temperature, self.noise, self.straight_through = temperature, noise, straight_through
+        widths = [input_dim] + depth * [hidden_width] + [output_dim]
+        self.layers = nn.ModuleList(_AffineBank(self.num_nodes, i, o) for i, o in pairwise(widths))
+        starts = range(0, len(self.layers) - skip_interval + 1, skip_interval) if skip_interval else ()
+        self.skips = nn.ModuleDict(
+            {str(s): _AffineBank(self.num_nodes, widths[s], widths[s + skip_interval]) for s in starts}
+        )
+        self.reset_parameters()
+
+    def soft_table(self) -> Tensor:
+        points = corners(self.input_dim, like=self.layers[0].bias).T.expand(self.num_nodes, -1, -1)
+        return torch.sigmoid(self._network(points) / self.temperature)
+
+    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+        logits = self._network(gather(x, wiring))
+        noisy = self.noise and self.training
+        return as_features(relaxed_bernoulli(logits, self.temperature, noisy, self.straight_through))
+
+    def _network(self, x: Tensor) -> Tensor:
+        """`(L, n, batch)` to logits `(L, m, batch)`."""
+        skipped = {}
+        for i, layer in enumerate(self.layers):
+            if str(i) in self.skips:
+                skipped[i + self.skip_interval] = self.skips[str(i)](x)
+            x = layer(x)
+            if i + 1 in skipped:
+                x = x + skipped.pop(i + 1)
+            if i + 1 < len(self.layers):
+                x = torch.relu(x)
+        return x
+
+    @torch.no_grad()
+    def load_table(self, table: Tensor) -> None:
+        # The first hidden units hand the inputs on, so that every affine function is within reach; the output layer
+        # then fits the logits by least squares on the last hidden layer.
+        carried = min(self.input_dim, self.hidden_width)
+        for layer in self.layers[:-1]:
+            layer.weight[:, :carried] = torch.eye(carried, layer.weight.shape[2])
+            layer.bias[:, :carried] = 0
+        for skip in self.skips.values():
+            skip.weight.zero_()
+            skip.bias.zero_()
+        hidden = corners(self.input_dim, like=table).T.expand(self.num_nodes, -1, -1)
+        for layer in self.layers[:-1]:
+            hidden = torch.relu(layer(hidden))
+        basis = torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
+        logits = self.temperature * torch.logit(table, eps=1e-6)
+        solution = logits @ torch.linalg.pinv(basis)
+        self.layers[-1].weight.copy_(solution[..., :-1])
+        self.layers[-1].bias.copy_(solution[..., -1])
+
+
+class _AffineBank(nn.Module):
+    """An affine map in each of `num_nodes` networks: `(L, inputs, batch)` to `(L, outputs, batch)`."""
+
+    def __init__(self, num_nodes: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        # Kaiming's uniform bound for ReLU.
+        bound = (6 / inputs) ** 0.5
+        self.weight = nn.Parameter(torch.empty(num_nodes, outputs, inputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(num_nodes, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias[..., None], self.weight, x)

@@ -1,0 +1,141 @@
+"""The base of every node type: a bank of learned functions of n bits."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut import kernels
+from difflut.nodes.regularization import Penalty, as_penalties
+from difflut.nodes.relaxation import Relaxable
+from difflut.registry import Configured
+
+
+class Node(Configured, Relaxable, nn.Module, ABC):
+    """The `L` nodes of one layer, evaluated together; a single node is a bank of one.
+
+    In training a bank computes `relaxed`, a differentiable function; in evaluation it is exactly its truth table. A
+    node type states its parameters, its `soft_table`, how `relaxed` evaluates it, and `load_table`, the way back from
+    a table to parameters. Evaluation, export, regularizers and initializers follow from these. Its constructor ends
+    with `self.reset_parameters()`.
+
+    Args:
+        input_dim: Inputs of each node, n: 1 to 8.
+        output_dim: Outputs of each node, m, all of the same n inputs.
+        width: Output features of the bank, `L * output_dim`; one node where it is not given.
+        init_fn: An initializer: fills a weight tensor in place, or a table (see `difflut.nodes.initializers`).
+            Without one the node type's own start is kept.
+        init_kwargs: Arguments of `init_fn`.
+        regularizers: By name, a function of the node, or `(function, weight)`, or `(function, weight, arguments)`.
+        use_cuda: Whether the fused CUDA kernels may be used; the plain torch form runs on the GPU otherwise.
+    """
+
+    def __init__(
+        self,
+        input_dim: int = 6,
+        output_dim: int = 1,
+        *,
+        width: int | None = None,
+        init_fn: Callable[..., Any] | None = None,
+        init_kwargs: Mapping[str, Any] | None = None,
+        regularizers: Mapping[str, Penalty | Callable[..., Tensor] | tuple] | None = None,
+        use_cuda: bool = True,
+    ) -> None:
+        super().__init__()
+        kind = type(self).__name__
+        if not 1 <= input_dim <= 8:
+            raise ValueError(f"{kind}: input_dim={input_dim} is outside 1 to 8")
+        if output_dim < 1:
+            raise ValueError(f"{kind}: output_dim={output_dim} must be at least 1")
+        width = output_dim if width is None else width
+        if width < 1 or width % output_dim:
+            raise ValueError(f"{kind}: width={width} is not a positive multiple of output_dim={output_dim}")
+        self.input_dim, self.output_dim, self.width = input_dim, output_dim, width
+        self.num_nodes = width // output_dim
+        self.init_fn, self.init_kwargs = init_fn, dict(init_kwargs or {})
+        self.regularizers = as_penalties(regularizers or {})
+        self.use_cuda = use_cuda
+
+    @abstractmethod
+    def soft_table(self) -> Tensor:
+        """The relaxed value at each corner, differentiable in the parameters: `(L, m, 2**n)` in [0, 1]."""
+
+    @abstractmethod
+    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+        """What training computes: `x (batch, features)` and `wiring (L, n)` to `(batch, L * m)`."""
+
+    @abstractmethod
+    def load_table(self, table: Tensor) -> None:
+        """Sets the parameters to those whose soft table comes nearest to `table (L, m, 2**n)`."""
+
+    def truth_table(self) -> Tensor:
+        """The hard table, 1 where the soft table is at least one half: `(L, m, 2**n)` booleans."""
+        with torch.no_grad():
+            return self.soft_table() >= 0.5
+
+    def forward(self, x: Tensor, wiring: Tensor | None = None) -> Tensor:
+        """Evaluates the bank.
+
+        Args:
+            x: `(batch, features)`, bits or their relaxation in [0, 1].
+            wiring: `(L, n)`, the features each node reads; without it node `i` reads the `i`-th n features.
+
+        Returns:
+            `(batch, L * m)`; the outputs of one node lie side by side.
+
+        Raises:
+            ValueError: `x` has not the width that the wiring needs.
+        """
+        if wiring is None:
+            pins = self.num_nodes * self.input_dim
+            if x.shape[1:] != (pins,):
+                raise ValueError(
+                    f"{self.num_nodes} nodes of n={self.input_dim} need {pins} inputs, got {tuple(x.shape)}; "
+                    "pass a wiring to choose among more"
+                )
+            wiring = torch.arange(pins, device=x.device).view(self.num_nodes, self.input_dim)
+        if self.is_relaxed:
+            return self.relaxed(x, wiring)
+        return kernels.lookup(x, wiring, self.truth_table().to(x.dtype), use_cuda=self.use_cuda)
+
+    def weights(self) -> list[nn.Parameter]:
+        """The parameters that an initializer fills, each `(L, fan_out, fan_in)`; biases keep their start."""
+        return [parameter for parameter in self.parameters() if parameter.dim() == 3]
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Applies `init_fn`, where one is given."""
+        if self.init_fn is None:
+            return
+        if getattr(self.init_fn, "fills_table", False):
+            table = torch.empty_like(self.soft_table())
+            self.init_fn(table, **self.init_kwargs)
+            self.load_table(table)
+        else:
+            for weight in self.weights():
+                self.init_fn(weight, **self.init_kwargs)
+
+    def regularization(self) -> Tensor:
+        """The weighted sum of the node's regularizers: a scalar."""
+        terms = [penalty(self) for penalty in self.regularizers.values()]
+        return torch.stack(terms).sum() if terms else next(self.parameters()).new_zeros(())
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments that differ from nothing: sizes first."""
+        hidden = {"init_fn", "init_kwargs", "regularizers", "use_cuda"}
+        return ", ".join(f"{name}={value}" for name, value in self.get_params().items() if name not in hidden)
+
+
+def gather(x: Tensor, wiring: Tensor) -> Tensor:
+    """The inputs of each node, batch last: `x (batch, features)`, `wiring (L, n)` to `(L, n, batch)`.
+
+    For node types without a fused kernel; batch last makes the nodes' work batched matrix products.
+    """
+    return x.t().index_select(0, wiring.reshape(-1)).view(*wiring.shape, x.shape[0])
+
+
+def as_features(y: Tensor) -> Tensor:
+    """From batch last, `(L, m, batch)`, to features, `(batch, L * m)`."""
+    return y.reshape(-1, y.shape[-1]).t()

@@ -1,0 +1,31 @@
+"""The arguments of a node, checked as a dataclass."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class NodeConfig:
+    """What a layer needs to know to make its nodes.
+
+    Attributes:
+        input_dim: Inputs of each node, n.
+        output_dim: Outputs of each node, m.
+        init_fn: An initializer, or None for the node type's own.
+        init_kwargs: Arguments of the initializer.
+        regularizers: By name, a function, `(function, weight)` or `(function, weight, arguments)`.
+        extra_params: Arguments that only some node types have, such as `degree` or `gradient_scale`.
+    """
+
+    input_dim: int = 6
+    output_dim: int = 1
+    init_fn: Callable[..., Any] | None = None
+    init_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    regularizers: Mapping[str, Any] = field(default_factory=dict)
+    extra_params: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Keyword arguments for a node type: `NodeClass(**config.to_dict())`."""
+        common = {name: value for name, value in vars(self).items() if name != "extra_params"}
+        return common | dict(self.extra_params)

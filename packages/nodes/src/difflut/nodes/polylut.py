@@ -1,0 +1,46 @@
+"""Polynomial nodes: PolyLUT (arXiv 2309.02334)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut import kernels
+from difflut.nodes.corners import monomials
+from difflut.nodes.node import Node
+from difflut.registry import register_node
+
+
+@register_node("polylut")
+class PolyLUT(Node):
+    """The sigmoid of a polynomial of the inputs (arXiv 2309.02334).
+
+    Inputs are bits, so only products of distinct inputs count; such a polynomial is multilinear.
+
+    Args:
+        degree: The largest number of inputs in a product; from n on, any function can be learned.
+    """
+
+    def __init__(self, input_dim: int = 6, output_dim: int = 1, degree: int = 2, **options: Any) -> None:
+        super().__init__(input_dim, output_dim, **options)
+        if degree < 1:
+            raise ValueError(f"PolyLUT: degree={degree} must be at least 1")
+        self.degree = degree
+        products = monomials(input_dim, degree, like=torch.empty(0)).shape[1]
+        self.coefficients = nn.Parameter(torch.randn(self.num_nodes, output_dim, products))
+        self.reset_parameters()
+
+    def logits(self) -> Tensor:
+        """The polynomial at the corners: `(L, m, 2**n)`."""
+        return self.coefficients @ monomials(self.input_dim, self.degree, like=self.coefficients).T
+
+    def soft_table(self) -> Tensor:
+        return torch.sigmoid(self.logits())
+
+    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+        return torch.sigmoid(kernels.multilinear(x, wiring, self.logits(), use_cuda=self.use_cuda))
+
+    @torch.no_grad()
+    def load_table(self, table: Tensor) -> None:
+        basis = monomials(self.input_dim, self.degree, like=table)
+        self.coefficients.copy_(torch.logit(table, eps=1e-6) @ torch.linalg.pinv(basis).T)

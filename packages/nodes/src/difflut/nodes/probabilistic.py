@@ -1,0 +1,39 @@
+"""Probabilistic tables: the expectation under independent input bits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from difflut import kernels
+from difflut.nodes.node import Node
+from difflut.registry import register_node
+
+
+@register_node("probabilistic")
+class Probabilistic(Node):
+    """The expected table entry when input `l` is 1 with probability `x_l` (BitLogic, arXiv 2602.07400).
+
+    That is the multilinear extension of `sigmoid(w / temperature)`.
+
+    Args:
+        temperature: Lower ones bring the entries nearer to bits.
+    """
+
+    def __init__(self, input_dim: int = 6, output_dim: int = 1, temperature: float = 1.0, **options: Any) -> None:
+        super().__init__(input_dim, output_dim, **options)
+        if temperature <= 0:
+            raise ValueError(f"Probabilistic: temperature={temperature} must be positive")
+        self.temperature = temperature
+        self.logits = nn.Parameter(torch.randn(self.num_nodes, output_dim, 2**input_dim))
+        self.reset_parameters()
+
+    def soft_table(self) -> Tensor:
+        return torch.sigmoid(self.logits / self.temperature)
+
+    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+        return kernels.multilinear(x, wiring, self.soft_table(), use_cuda=self.use_cuda)
+
+    @torch.no_grad()
+    def load_table(self, table: Tensor) -> None:
+        self.logits.copy_(self.temperature * torch.logit(table, eps=1e-6))

@@ -1,0 +1,58 @@
+"""Switching between the relaxed and the hard form of a network, and noise that narrows the gap between them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from difflut import kernels
+
+
+class Relaxable:
+    """A module that is relaxed in training and hard in evaluation, unless `relaxed` asks otherwise."""
+
+    evaluates_relaxed = False
+
+    @property
+    def is_relaxed(self) -> bool:
+        return self.training or self.evaluates_relaxed
+
+
+@contextmanager
+def relaxed(model: nn.Module) -> Iterator[nn.Module]:
+    """Lets a model in evaluation mode compute its relaxed form, without the noise of training.
+
+    The difference in accuracy to the hard form is the discretisation gap.
+    """
+    modules = [module for module in model.modules() if isinstance(module, Relaxable)]
+    for module in modules:
+        module.evaluates_relaxed = True
+    try:
+        yield model
+    finally:
+        for module in modules:
+            module.evaluates_relaxed = False
+
+
+def gumbel_noise(like: Tensor) -> Tensor:
+    """Standard Gumbel noise in the shape of a tensor."""
+    return -torch.empty_like(like).exponential_().log()
+
+
+def logistic_noise(like: Tensor) -> Tensor:
+    """Standard logistic noise, the difference of two Gumbel variables, in the shape of a tensor."""
+    return torch.logit(torch.rand_like(like), eps=1e-6)
+
+
+def relaxed_bernoulli(logits: Tensor, temperature: float, noisy: bool, hard: bool) -> Tensor:
+    """A relaxed sample of bits with the given logits, `sigmoid((logits + noise) / temperature)`.
+
+    Args:
+        logits: Of any shape.
+        temperature: Towards 0 the samples become bits.
+        noisy: Without noise the result is the mean form and deterministic.
+        hard: Whether the value is rounded to a bit; the gradient stays that of the relaxed value.
+    """
+    soft = torch.sigmoid((logits + logistic_noise(logits) if noisy else logits) / temperature)
+    return kernels.straight_through((soft >= 0.5).to(soft.dtype), soft) if hard else soft

@@ -1,0 +1,31 @@
+"""Components that can say how they were made."""
+
+import inspect
+from typing import Any
+
+
+class Configured:
+    """Keeps every constructor argument as an attribute of the same name, as scikit-learn's estimators do.
+
+    So a component can be described by plain data and made again from it. A subclass may hand options on to its base
+    with `**options`; they become part of its signature, where Gin, `--list` and `inspect` see them.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__.__signature__ = _spelled_out(cls)
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+
+def _spelled_out(cls: type) -> inspect.Signature:
+    own = inspect.signature(cls.__init__)
+    parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if len(parameters) < len(own.parameters):
+        inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
+        known = {p.name for p in parameters}
+        parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in inherited if p.name not in known]
+    return own.replace(parameters=parameters)

@@ -1,0 +1,192 @@
+import copy
+import pickle
+
+import pytest
+import torch
+
+from difflut.nodes import NodeConfig, relaxed
+from difflut.registry import INITIALIZERS, NODES, REGULARIZERS
+
+CASES = [(name, n) for name in NODES for n in ((2,) if name == "difflogic" else (1, 3, 6, 8))]
+# Their training output is a bit; that of the others is the soft table.
+HARD_IN_TRAINING = {"dwn"}
+
+
+def make(name, n, nodes=5, outputs=2, **options):
+    torch.manual_seed(n)
+    return NODES[name](input_dim=n, output_dim=outputs, width=nodes * outputs, **options)
+
+
+def random_bits(batch, node):
+    features = 2 * node.input_dim + 3
+    wiring = torch.randint(features, (node.num_nodes, node.input_dim))
+    return torch.rand(batch, features).round(), wiring
+
+
+def read(table, x, wiring):
+    addresses = (x[:, wiring] >= 0.5).long() @ (2 ** torch.arange(wiring.shape[1]))
+    return torch.stack([table[node, :, addresses[:, node]].T for node in range(len(table))], dim=1).flatten(1)
+
+
+@pytest.mark.parametrize(("name", "n"), CASES)
+def test_evaluation_is_the_truth_table(name, n):
+    node = make(name, n).eval()
+    x, wiring = random_bits(17, node)
+    table = node.truth_table()
+    assert table.shape == (5, 2, 2**n) and table.dtype == torch.bool
+    assert 0 < table.double().mean() < 1
+    assert torch.equal(node(x, wiring), read(table.float(), x, wiring))
+
+
+@pytest.mark.parametrize(("name", "n"), CASES)
+def test_at_bits_the_relaxed_form_is_the_soft_table(name, n):
+    node = make(name, n).eval()
+    x, wiring = random_bits(17, node)
+    table = node.truth_table().float() if name in HARD_IN_TRAINING else node.soft_table()
+    with relaxed(node), torch.no_grad():
+        torch.testing.assert_close(node(x, wiring), read(table, x, wiring), rtol=0, atol=1e-5)
+    assert not node.is_relaxed
+
+
+@pytest.mark.parametrize(("name", "n"), CASES)
+def test_every_parameter_and_input_gets_a_gradient_at_bits(name, n):
+    # The identity, as which some types start, depends on one input only.
+    node = make(name, n, init_fn=INITIALIZERS["normal"])
+    x, wiring = random_bits(64, node)
+    x.requires_grad_()
+    (node(x, wiring) * torch.randn(64, 10)).sum().backward()
+    used = torch.zeros(x.shape[1], dtype=torch.bool)
+    used[wiring] = True
+    assert (x.grad[:, used].abs().sum(0) > 0).all()
+    for parameter in node.parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_smooth_nodes_have_the_gradients_of_their_function(name):
+    if name in HARD_IN_TRAINING | {"dwn_stable", "hybrid"}:
+        pytest.skip("its gradient is a surrogate by design")
+    node = make(name, 2, nodes=3).double()
+    wiring = torch.tensor([[0, 1], [1, 3], [2, 2]])
+    x = torch.rand(4, 4, dtype=torch.double, requires_grad=True)
+    parameters = dict(node.named_parameters())
+
+    def function(x, *values):
+        values = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(node, values, (x, wiring))
+
+    assert torch.autograd.gradcheck(function, (x, *parameters.values()), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "n"), CASES)
+def test_every_node_type_can_start_as_the_identity_of_its_first_input(name, n):
+    node = make(name, n, init_fn=INITIALIZERS["residual"], init_kwargs={"clarity": 0.8})
+    first_bit = torch.arange(2**n) % 2
+    torch.testing.assert_close(node.soft_table().detach(), (0.2 + 0.6 * first_bit).expand(5, 2, -1), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["dwn", "dwn_stable", "probabilistic", "hybrid", "light", "warp", "difflogic"])
+def test_nodes_that_hold_any_function_load_any_table(name):
+    node = make(name, 2 if name == "difflogic" else 4)
+    table = torch.rand_like(node.soft_table()) * 0.9 + 0.05
+    node.load_table(table)
+    torch.testing.assert_close(node.soft_table().detach(), table, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_alone_is_a_bank_of_one(name):
+    config = NodeConfig(input_dim=2, output_dim=1, regularizers={"l2": REGULARIZERS["l2"]})
+    node = NODES[name](**config.to_dict())
+    assert node(torch.rand(7, 2)).shape == (7, 1)
+    assert node.num_nodes == 1 and node.regularization() > 0
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_node_says_how_it_was_made(name):
+    node = make(name, 2)
+    torch.manual_seed(2)
+    again = type(node)(**node.get_params())
+    for old, new in zip(node.parameters(), again.parameters(), strict=True):
+        assert torch.equal(old, new)
+    copies = [copy.deepcopy(node), pickle.loads(pickle.dumps(node))]
+    assert all(torch.equal(node.soft_table(), other.soft_table()) for other in copies)
+
+
+def test_finite_differences_of_dwn_match_their_definition():
+    n = 4
+    node = make("dwn", n, nodes=1, outputs=1)
+    values = node.values.detach()[0, 0]
+    x = torch.rand(50, n).round().requires_grad_()
+    upstream = torch.randn(50, 1)
+    node(x).backward(upstream)
+    expected = _difference_gradient(values, x, upstream, lambda h: 0.5 * 0.75 ** (n - 1) * (1 / 3) ** h)
+    torch.testing.assert_close(x.grad, expected)
+
+
+def test_finite_differences_of_dwn_stable_match_their_definition_and_the_table_is_scaled():
+    n = 4
+    node = make("dwn_stable", n, nodes=1, outputs=1, gradient_scale=0.25)
+    x = torch.rand(50, n).round().requires_grad_()
+    upstream = torch.randn(50, 1)
+    node(x).backward(upstream)
+    table = node.soft_table().detach()[0, 0]
+    torch.testing.assert_close(x.grad, _difference_gradient(table, x, upstream, lambda h: 1 / (h + 1)))
+    by_address = torch.zeros(2**n).index_add(0, (x.detach().long() @ (2 ** torch.arange(n))), upstream[:, 0])
+    torch.testing.assert_close(node.logits.grad[0, 0], 0.25 * by_address * table * (1 - table))
+
+
+def _difference_gradient(table, x, upstream, weight):
+    n = x.shape[1]
+    gradient = torch.zeros_like(x)
+    for row in range(len(x)):
+        for bit in range(n):
+            for k in range(2**n):
+                bits = [(k >> j) & 1 for j in range(n)]
+                distance = sum(bits[j] != int(x[row, j]) for j in range(n) if j != bit)
+                gradient[row, bit] += upstream[row, 0] * (1 if bits[bit] else -1) * weight(distance) * table[k]
+    return gradient.detach()
+
+
+def test_dwn_keeps_its_values_within_one():
+    node = make("dwn", 3)
+    with torch.no_grad():
+        node.values.mul_(10)
+    node(torch.rand(2, 15))
+    assert node.values.abs().max() == 1
+
+
+@pytest.mark.parametrize("name", ["light", "difflogic", "neurallut"])
+def test_noise_acts_in_training_only_and_straight_through_gives_bits(name):
+    node = make(name, 2, noise=True, straight_through=True)
+    x = torch.rand(40, 10).round()
+    first, second = node(x), node(x)
+    assert not torch.equal(first, second)
+    assert set(first.unique().tolist()) <= {0.0, 1.0}
+    with relaxed(node.eval()):
+        assert torch.equal(node(x), node(x))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_dim": 9}, "input_dim=9 is outside 1 to 8"),
+        ({"output_dim": 0}, "output_dim=0 must be at least 1"),
+        ({"output_dim": 2, "width": 5}, "width=5 is not a positive multiple of output_dim=2"),
+        ({"degre": 2}, "degre"),
+        ({"degree": 0}, "degree=0 must be at least 1"),
+        ({"regularizers": {"l2": "l2"}}, "regularizer 'l2' must be a function"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        NODES["polylut"](**arguments)
+
+
+def test_difflogic_takes_two_inputs_only():
+    with pytest.raises(ValueError, match=r"input_dim=6.*n must be 2"):
+        NODES["difflogic"](input_dim=6)
+
+
+def test_inputs_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"5 nodes of n=3 need 15 inputs, got \(2, 14\)"):
+        make("dwn", 3)(torch.rand(2, 14))

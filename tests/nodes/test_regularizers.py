@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from difflut.registry import NODES, REGULARIZERS
+
+
+def node_with(regularizers=None, n=3):
+    torch.manual_seed(1)
+    return NODES["probabilistic"](n, 2, width=10, regularizers=regularizers)
+
+
+@pytest.mark.parametrize(("name", "p"), [("l1", 1), ("l2", 2), ("l", 2), ("functional", 2)])
+def test_functional_regularizers_match_their_definition(name, p):
+    node = node_with()
+    table = node.soft_table()
+    differences = [(table[..., a] - table[..., a ^ (1 << bit)]).abs() ** p for a in range(8) for bit in range(3)]
+    torch.testing.assert_close(REGULARIZERS[name](node), torch.stack(differences).mean())
+
+
+@pytest.mark.parametrize("name", ["spectral", "walsh", "fourier"])
+def test_spectral_regularizer_matches_its_definition(name):
+    node = node_with()
+    table = node.soft_table()
+    total = 0
+    for subset in range(8):
+        signs = torch.tensor([(-1.0) ** (subset & a).bit_count() for a in range(8)])
+        total = total + subset.bit_count() * ((table * signs).mean(-1) ** 2)
+    torch.testing.assert_close(REGULARIZERS[name](node), total.mean())
+
+
+def test_with_equal_degree_weights_the_spectrum_is_plain_l2():
+    node = node_with()
+    torch.testing.assert_close(REGULARIZERS["spectral"](node, degree_power=0.0), (node.soft_table() ** 2).mean())
+
+
+@pytest.mark.parametrize("name", ["l1", "l2", "spectral"])
+@pytest.mark.parametrize("node_type", [name for name in NODES if name != "difflogic"])
+def test_descending_a_regularizer_makes_every_node_type_smoother(name, node_type):
+    torch.manual_seed(0)
+    node = NODES[node_type](3, 1, width=20, regularizers={name: REGULARIZERS[name]})
+    optimizer = torch.optim.Adam(node.parameters(), lr=0.05)
+    before = node.regularization().item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        node.regularization().backward()
+        optimizer.step()
+    assert node.regularization().item() < 0.7 * before
+
+
+def test_weights_and_arguments_are_applied():
+    l = REGULARIZERS["l"]  # noqa: E741
+    plain = node_with({"a": (l, 0.5, {"p": 1.0}), "b": (l, 2.0)})
+    torch.testing.assert_close(plain.regularization(), 0.5 * REGULARIZERS["l1"](plain) + 2 * REGULARIZERS["l2"](plain))

@@ -1,0 +1,116 @@
+import ast
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = ["registry", "kernels", "encoders", "nodes", "layers", "models", "circuits", "training", "config"]
+# `difflut.utils` is a part of the layers package.
+HOME = {"utils": "layers"} | {name: name for name in ORDER}
+TOP_LEVEL = {
+    "README.md", "WORKSPACE.md", "LICENSE", "run.py", "pyproject.toml",
+    "packages", "experiments", "kernels", "gin_configs", "tests", "docs",
+}  # fmt: skip
+DISTRIBUTIONS = {"gin": "gin-config", "yaml": "pyyaml", "sklearn": "scikit-learn"}
+ONLY_INSIDE_FUNCTIONS = {"ray", "wandb", "matplotlib", "sklearn", "tqdm"}
+
+
+def sources(name: str) -> list[Path]:
+    return sorted((ROOT / "packages" / name / "src" / "difflut").rglob("*.py"))
+
+
+def imports(file: Path, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(file.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def difflut_imports(name: str) -> set[str]:
+    used = {part.split(".")[1] for file in sources(name) for part in imports(file) if part.startswith("difflut.")}
+    return {HOME[part] for part in used} - {name}
+
+
+def third_party(files: list[Path]) -> set[str]:
+    roots = {part.split(".")[0] for file in files for part in imports(file)}
+    return {DISTRIBUTIONS.get(root, root) for root in roots - sys.stdlib_module_names - {"difflut", "experiments"}}
+
+
+def project(folder: Path) -> dict:
+    return tomllib.loads((folder / "pyproject.toml").read_text())
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    return {requirement.split(">=")[0].split("[")[0] for requirement in requirements}
+
+
+def test_the_packages_are_those_of_the_order():
+    assert {path.name for path in (ROOT / "packages").iterdir()} == set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_package_imports_only_those_before_it(name):
+    later = set(ORDER[ORDER.index(name) :])
+    assert not difflut_imports(name) & later
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_package_declares_what_it_imports(name):
+    declared = distributions(project(ROOT / "packages" / name)["project"]["dependencies"])
+    used = {f"difflut-{other}" for other in difflut_imports(name)} | third_party(sources(name))
+    # ninja is what torch's just-in-time compilation runs.
+    assert declared - {"ninja"} == used
+
+
+def test_the_root_declares_what_packages_and_experiments_use():
+    declared = distributions(project(ROOT)["project"]["dependencies"])
+    files = [file for name in ORDER for file in sources(name)] + sorted((ROOT / "experiments").rglob("*.py"))
+    assert declared - {"ninja"} == third_party(files)
+
+
+def test_the_root_lists_every_package():
+    root = project(ROOT)
+    assert root["tool"]["hatch"]["build"]["dev-mode-dirs"] == [f"packages/{name}/src" for name in ORDER]
+    assert root["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [
+        f"packages/{name}/src/difflut" for name in ORDER
+    ]
+    assert set(root["tool"]["uv"]["sources"]) == {f"difflut-{name}" for name in ORDER}
+
+
+def test_the_root_announces_the_components_of_every_package():
+    group = "difflut.components"
+    members = {}
+    for name in ORDER:
+        members |= project(ROOT / "packages" / name)["project"].get("entry-points", {}).get(group, {})
+    assert project(ROOT)["project"]["entry-points"][group] == members
+
+
+def test_only_config_imports_gin():
+    files = [file for name in ORDER if name != "config" for file in sources(name)]
+    files += sorted((ROOT / "experiments").rglob("*.py"))
+    assert not [file for file in files if any(part.split(".")[0] == "gin" for part in imports(file))]
+
+
+def test_heavy_libraries_are_imported_only_where_they_are_used():
+    files = [file for name in ORDER for file in sources(name)] + sorted((ROOT / "experiments").rglob("*.py"))
+    for file in files:
+        roots = {part.split(".")[0] for part in imports(file, top_level_only=True)}
+        assert not roots & ONLY_INSIDE_FUNCTIONS, file
+
+
+def test_the_namespace_has_no_init():
+    assert not [name for name in ORDER if (ROOT / "packages" / name / "src" / "difflut" / "__init__.py").exists()]
+
+
+def test_the_top_level_holds_nothing_else():
+    ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert found - ignored - {"__pycache__"} <= TOP_LEVEL
