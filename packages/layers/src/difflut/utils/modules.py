@@ -1,0 +1,3 @@
+"""Modules that users combine with layers."""
+
+from difflut.layers.group_sum import GroupSum as GroupSum

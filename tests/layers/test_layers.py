@@ -1,0 +1,141 @@
+import copy
+
+import pytest
+import torch
+
+from difflut.layers import LayerConfig
+from difflut.nodes import NodeConfig
+from difflut.registry import LAYERS, NODES
+
+
+def make(layer_type="random", node_type="dwn_stable", **options):
+    return LAYERS[layer_type](input_size=40, output_size=30, node_type=NODES[node_type], n=4, seed=3, **options)
+
+
+def bits(batch=64):
+    return torch.rand(batch, 40, generator=torch.Generator().manual_seed(0)).round()
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_a_layer_maps_features_to_features(layer_type):
+    layer = make(layer_type, node_kwargs=NodeConfig(input_dim=4, output_dim=3))
+    assert layer(bits()).shape == (64, 30)
+    assert layer.node.num_nodes == 10 and layer.wiring().shape == (10, 4)
+    assert set(layer.eval()(bits()).unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_evaluation_reads_through_the_wiring(layer_type):
+    layer = make(layer_type).eval()
+    x, wiring, table = bits(), layer.wiring(), layer.node.truth_table()
+    expected = torch.empty(64, 30)
+    for node in range(30):
+        for row in range(64):
+            address = sum(int(x[row, wiring[node, j]]) << j for j in range(4))
+            expected[row, node] = table[node, 0, address]
+    assert torch.equal(layer(x), expected)
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_the_seed_decides_wiring_and_nodes_and_leaves_the_global_generator_alone(layer_type):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first, again = make(layer_type), make(layer_type)
+    assert torch.equal(torch.get_rng_state(), before)
+    for old, new in zip(first.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(old, new)
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_layers_without_a_seed_differ_and_follow_the_global_one(layer_type):
+    def pair():
+        torch.manual_seed(5)
+        return [LAYERS[layer_type](40, 30, NODES["dwn"], n=4).wiring() for _ in range(2)]
+
+    first, second = pair()
+    assert not torch.equal(first, second)
+    assert all(torch.equal(old, new) for old, new in zip((first, second), pair(), strict=True))
+
+
+def test_the_wiring_is_saved():
+    layer = make()
+    other = LAYERS["random"](40, 30, NODES["dwn_stable"], n=4, seed=4)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(layer.eval()(bits()), other.eval()(bits()))
+
+
+def test_bits_flip_with_their_probability_in_training_only():
+    layer = make(layer_config=LayerConfig(flip_probability=0.25), node_type="linear_lut")
+    with torch.no_grad():
+        # Each node copies its first input.
+        table = torch.empty_like(layer.node.soft_table())
+        table.copy_((torch.arange(16) % 2).expand_as(table))
+        layer.node.load_table(table)
+    x = bits(4000)
+    copied = x[:, layer.wiring()[:, 0]]
+    flipped = (layer(x).round() != copied).double().mean().item()
+    # 120,000 draws: a standard deviation of 0.00125.
+    assert flipped == pytest.approx(0.25, abs=0.01)
+    assert torch.equal(layer.eval()(x), copied)
+
+
+def test_the_gradient_ignores_flips():
+    x = bits().requires_grad_()
+    layer = make(layer_config=LayerConfig(flip_probability=1.0), node_type="linear_lut")
+    layer(x).sum().backward()
+    complement = (1 - x).detach().requires_grad_()
+    plain = make(node_type="linear_lut")
+    plain(complement).sum().backward()
+    torch.testing.assert_close(x.grad, complement.grad)
+
+
+@pytest.mark.parametrize("mode", ["layerwise", "batchwise"])
+@pytest.mark.parametrize("subtract_mean", [False, True])
+def test_gradient_stabilisation_rescales_what_reaches_the_nodes(mode, subtract_mean):
+    config = LayerConfig(grad_stabilization=mode, grad_target_std=0.5, grad_subtract_mean=subtract_mean)
+    layer, plain = make(layer_config=config), make()
+    upstream = 1e-4 * torch.randn(64, 30, generator=torch.Generator().manual_seed(1)) + 3e-4
+    dims = (0, 1) if mode == "layerwise" else 1
+    expected = upstream - upstream.mean(dims, keepdim=True) if subtract_mean else upstream
+    expected = expected * 0.5 / expected.std(dims, keepdim=True, correction=0)
+    layer(bits()).backward(upstream)
+    plain(bits()).backward(expected)
+    torch.testing.assert_close(layer.node.logits.grad, plain.node.logits.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_a_constant_gradient_stays_as_it_is():
+    config = LayerConfig(grad_stabilization="batchwise")
+    layer, plain = make(layer_config=config), make()
+    layer(bits()).backward(torch.full((64, 30), 0.5))
+    plain(bits()).backward(torch.full((64, 30), 0.5))
+    assert torch.equal(layer.node.logits.grad, plain.node.logits.grad)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 6, "node_kwargs": {"input_dim": 4}}, r"n=6 needs nodes of 6 inputs, got input_dim=4"),
+        ({"input_size": 0}, "input_size=0"),
+        ({"output_size": 31, "node_kwargs": {"output_dim": 2}}, "width=31 is not a positive multiple of output_dim=2"),
+        ({"layer_config": {"flip_probability": 1.5}}, "flip_probability=1.5"),
+        (
+            {"layer_config": {"grad_stabilization": "layer"}},
+            "grad_stabilization='layer' must be one of none, layerwise",
+        ),
+        ({"layer_config": {"grad_target_std": 0}}, "grad_target_std=0"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LAYERS["random"](**{"input_size": 40, "output_size": 30, "node_type": NODES["dwn"]} | arguments)
+
+
+def test_an_input_of_another_width_is_named():
+    with pytest.raises(ValueError, match=r"input_size=40, got an input of shape \(2, 41\)"):
+        make()(torch.rand(2, 41))
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_layers_can_be_copied(layer_type):
+    layer = make(layer_type)
+    assert torch.equal(copy.deepcopy(layer).eval()(bits()), layer.eval()(bits()))

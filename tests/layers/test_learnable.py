@@ -1,0 +1,88 @@
+import pytest
+import torch
+
+from difflut.nodes import relaxed
+from difflut.registry import LAYERS, NODES
+
+VARIANTS = [
+    {"selection": selection, "top_k": top_k} for selection in ("straight_through", "soft") for top_k in (None, 5)
+]
+
+
+def make(node_type="probabilistic", **options):
+    return LAYERS["learnable"](20, 12, NODES[node_type], n=3, seed=1, **options)
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_the_hard_wiring_takes_the_largest_weight(options):
+    layer = make(**options)
+    if layer.candidates is None:
+        expected = layer.logits.argmax(0)
+    else:
+        expected = torch.stack([layer.candidates[pin, layer.logits[pin].argmax()] for pin in range(36)])
+        assert all(len(set(pin)) == 5 for pin in layer.candidates.tolist())
+    assert torch.equal(layer.wiring(), expected.view(12, 3))
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_the_wiring_learns_to_read_the_input_that_matters(options):
+    torch.manual_seed(0)
+    layer = make("dwn" if options["selection"] == "straight_through" else "probabilistic", tau_steps=100, **options)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+
+    def reads():
+        return (layer.wiring() == 7).any(1).double().mean().item()
+
+    before = reads()
+    for _ in range(200):
+        x = torch.rand(128, 20).round()
+        loss = (layer(x).mean(1) - x[:, 7]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    # With candidates only some nodes can reach input 7.
+    reachable = 1.0 if layer.candidates is None else (layer.candidates == 7).view(12, -1).any(1).double().mean().item()
+    assert reads() > before and reads() >= 0.7 * reachable
+
+
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_the_temperature_falls_by_itself_in_training_only(top_k):
+    layer = make(selection="soft", top_k=top_k, tau_start=1.0, tau_end=0.01, tau_steps=4)
+    x, seen = torch.rand(8, 20), []
+    for _ in range(6):
+        layer(x)
+        seen.append(layer.temperature().item())
+    assert seen == pytest.approx([10**-0.5, 10**-1, 10**-1.5, 10**-2, 10**-2, 10**-2], rel=1e-4)
+    layer.eval()(x)
+    with relaxed(layer):
+        layer(x)
+    assert layer.steps == 6
+
+
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_soft_selection_is_a_mixture_that_tends_to_the_hard_one(top_k):
+    layer = make(selection="soft", top_k=top_k, tau_start=1e-6, tau_end=1e-6)
+    x = torch.rand(16, 20)
+    with relaxed(layer.eval()):
+        torch.testing.assert_close(layer(x), layer.node.relaxed(x, layer.wiring()), rtol=0, atol=1e-4)
+
+
+def test_gumbel_noise_acts_in_training_only():
+    layer = make(selection="soft", gumbel=True)
+    x = torch.rand(16, 20)
+    assert not torch.equal(layer(x), layer(x))
+    with relaxed(layer.eval()):
+        assert torch.equal(layer(x), layer(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selection": "hard"}, "selection='hard' must be one of straight_through, soft"),
+        ({"top_k": 21}, "top_k=21 must lie between 1 and input_size=20"),
+        ({"tau_start": 0.01, "tau_end": 0.1}, "tau_start=0.01, tau_end=0.1"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
