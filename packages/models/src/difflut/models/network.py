@@ -1,0 +1,90 @@
+"""LUT networks: encoder, layers, group sum."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from difflut.encoders import Encoder
+from difflut.layers import GroupSum, Layer
+
+
+class LUTNetwork(nn.Module):
+    """A network of look-up tables: real inputs to class scores.
+
+    In evaluation mode it computes exactly what its truth tables do in hardware.
+
+    Args:
+        encoder: Turns inputs into bits; None where the inputs are bits already.
+        layers: Applied one after the other.
+        groupsum: Sums the last layer's outputs by class; None to return them as they are.
+
+    Raises:
+        ValueError: A layer's input size is not the size of what comes before it.
+    """
+
+    def __init__(self, encoder: Encoder | None, layers: Sequence[Layer], groupsum: GroupSum | None = None) -> None:
+        super().__init__()
+        for i, (before, after) in enumerate(pairwise(layers)):
+            if before.output_size != after.input_size:
+                raise ValueError(
+                    f"layers[{i + 1}] has input_size={after.input_size}, "
+                    f"but layers[{i}] has output_size={before.output_size}"
+                )
+        self.encoder = encoder
+        self.layers = nn.ModuleList(layers)
+        self.groupsum = groupsum
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, *features)` to logits `(batch, classes)`."""
+        x = x.flatten(1)
+        if self.encoder is not None:
+            x = self.encoder(x).flatten(1)
+        for layer in self.layers:
+            x = layer(x)
+        return x if self.groupsum is None else self.groupsum(x)
+
+    def regularization(self) -> Tensor:
+        """The sum of all nodes' regularizers: a scalar term of the loss."""
+        return torch.stack([layer.node.regularization() for layer in self.layers]).sum()
+
+    @property
+    def num_luts(self) -> int:
+        """Tables in the network, one for each output of each node."""
+        return sum(layer.output_size for layer in self.layers)
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def network(
+    input_shape: Sequence[int],
+    num_classes: int,
+    encoder: Encoder,
+    layers: Sequence[Callable[..., Layer]],
+    tau: float = 1.0,
+    use_randperm: bool = False,
+    seed: int = 0,
+) -> LUTNetwork:
+    """Builds a network for a data set: each layer is given the width before it, and a seed of its own.
+
+    Args:
+        input_shape: Of one sample.
+        num_classes: Classes of the group sum.
+        encoder: Not necessarily fitted yet.
+        layers: Functions that make a layer from `input_size` and `seed`.
+        tau: Temperature of the group sum.
+        use_randperm: Whether the group sum permutes its input.
+        seed: From which the layers' seeds follow.
+    """
+    seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
+    width, built = prod(input_shape) * encoder.num_bits, []
+    for make_layer, layer_seed in zip(layers, seeds, strict=False):
+        built.append(make_layer(input_size=width, seed=layer_seed))
+        width = built[-1].output_size
+    if width % num_classes:
+        raise ValueError(f"the last layer's output_size={width} is not a multiple of the {num_classes} classes")
+    return LUTNetwork(encoder, built, GroupSum(num_classes, tau, use_randperm, seeds[-1]))

@@ -1,0 +1,46 @@
+from functools import partial
+
+import pytest
+import torch
+
+from difflut.layers import GroupSum
+from difflut.models import LUTNetwork, network
+from difflut.registry import ENCODERS, LAYERS, NODES
+
+
+def build(seed=0, **options):
+    layer = partial(LAYERS["random"], output_size=30, node_type=NODES["dwn"], n=4)
+    encoder = ENCODERS["thermometer"](num_bits=2)
+    return network(input_shape=(3, 5), num_classes=3, encoder=encoder, layers=[layer] * 3, seed=seed, **options)
+
+
+def test_widths_follow_from_the_data_and_seeds_from_one():
+    model = build()
+    assert [layer.input_size for layer in model.layers] == [30, 30, 30]
+    wirings = [layer.wiring() for layer in model.layers]
+    assert not torch.equal(wirings[0], wirings[1]) and not torch.equal(wirings[1], wirings[2])
+    assert all(torch.equal(a.wiring(), b) for a, b in zip(build().layers, wirings, strict=True))
+    assert not torch.equal(build(seed=1).layers[0].wiring(), wirings[0])
+
+
+def test_images_and_flat_rows_give_the_same_classes():
+    model = build().eval()
+    images = torch.randint(256, (40, 3, 5), dtype=torch.uint8)
+    model.encoder.fit(images)
+    assert torch.equal(model(images), model(images.flatten(1)))
+
+
+def test_an_unfitted_encoder_is_an_error():
+    with pytest.raises(RuntimeError, match="not fitted"):
+        build()(torch.rand(2, 3, 5))
+
+
+def test_a_width_that_the_classes_do_not_divide_is_an_error():
+    layer = partial(LAYERS["random"], output_size=31, node_type=NODES["dwn"], n=4)
+    with pytest.raises(ValueError, match="output_size=31 is not a multiple of the 3 classes"):
+        network((15,), 3, ENCODERS["thermometer"](num_bits=2), [layer])
+
+
+def test_bits_need_no_encoder():
+    model = LUTNetwork(None, [LAYERS["random"](8, 4, NODES["hybrid"], n=2)], GroupSum(2))
+    assert model(torch.rand(5, 8).round()).shape == (5, 2)
