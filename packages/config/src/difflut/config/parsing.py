@@ -1,0 +1,49 @@
+"""Reading Gin files, and writing what they amount to."""
+
+from collections.abc import Sequence
+
+import gin
+
+from difflut.config.jobs import JOBS
+
+
+class ConfigurationError(ValueError):
+    """A Gin file or parameter that names something which does not exist."""
+
+
+def parse(files: Sequence[str], parameters: Sequence[str] = ()) -> None:
+    """Replaces the present configuration by that of Gin files and, stronger, of single parameters.
+
+    Args:
+        files: Paths; of two that bind the same, the later one counts.
+        parameters: Bindings, such as `train.epochs = 3`.
+
+    Raises:
+        ConfigurationError: With the file and line of the wrong statement, or the parameter.
+    """
+    gin.clear_config()
+    try:
+        for file in files:
+            gin.parse_config_file(file)
+        for parameter in parameters:
+            _parse_parameter(parameter)
+        gin.finalize()
+    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, OSError) as error:
+        raise ConfigurationError(str(error)) from error
+    try:
+        gin.query_parameter("run.job")
+    except ValueError as error:
+        known = ", ".join(sorted(JOBS))
+        raise ConfigurationError(f"no job: add a line such as 'run.job = @train'; known: {known}") from error
+
+
+def _parse_parameter(parameter: str) -> None:
+    try:
+        gin.parse_config(parameter)
+    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+        raise ConfigurationError(f"--gin_param {parameter!r}: {error}") from error
+
+
+def operative_config() -> str:
+    """The configuration as used so far, defaults included, as a Gin file that gives the same again."""
+    return gin.operative_config_str()

@@ -1,0 +1,57 @@
+"""Accuracy of a network, hard and relaxed."""
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from difflut.models import LUTNetwork
+from difflut.nodes import relaxed
+
+
+@torch.no_grad()
+def predict(model: LUTNetwork, x: Tensor, batch_size: int = 4096) -> Tensor:
+    """Class indices `(rows,)` of the hard network; ties go to the lowest class."""
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    try:
+        return torch.cat([model(batch.to(device)).argmax(1) for batch in x.split(batch_size)]).to(x.device)
+    finally:
+        model.train(was_training)
+
+
+def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096) -> dict[str, float]:
+    """Accuracy of the hard network and of the relaxed one, and what discretisation costs.
+
+    Returns:
+        `accuracy_hard`, `accuracy_relaxed`, and `gap`, the relaxed minus the hard accuracy; fractions of 1.
+    """
+    accuracy = {}
+    for form, context in (("hard", nullcontext()), ("relaxed", relaxed(model))):
+        with context:
+            accuracy[form] = (predict(model, x, batch_size) == y).double().mean().item()
+    return {
+        "accuracy_hard": accuracy["hard"],
+        "accuracy_relaxed": accuracy["relaxed"],
+        "gap": accuracy["relaxed"] - accuracy["hard"],
+    }
+
+
+def table_statistics(model: LUTNetwork) -> list[dict[str, float]]:
+    """For each layer, the share of tables that are constant and of entries that are saturated.
+
+    An entry is saturated where the soft table is within 1 % of a bit. A constant table reads no input: such a node is
+    lost to the network.
+    """
+    statistics = []
+    with torch.no_grad():
+        for number, layer in enumerate(model.layers):
+            soft, hard = layer.node.soft_table(), layer.node.truth_table()
+            statistics.append(
+                {
+                    "layer": number,
+                    "constant": (hard.all(-1) | ~hard.any(-1)).double().mean().item(),
+                    "saturated": ((soft <= 0.01) | (soft >= 0.99)).double().mean().item(),
+                }
+            )
+    return statistics

@@ -1,0 +1,48 @@
+"""Runs the job that a Gin file describes.
+
+python run.py --gin_file gin_configs/quickstart.gin
+python run.py --gin_file gin_configs/quickstart.gin --gin_param 'train.epochs = 3' --gin_param 'train.seed = 1'
+python run.py --list
+"""
+
+import argparse
+import sys
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Runs the job that a Gin file describes.",
+        epilog="example: python run.py --gin_file gin_configs/quickstart.gin --gin_param 'train.epochs = 3'",
+    )
+    parser.add_argument("--gin_file", action="append", default=[], metavar="FILE", help="repeatable; later files win")
+    parser.add_argument(
+        "--gin_param", action="append", default=[], metavar="'NAME = VALUE'", help="repeatable; stronger than files"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="all jobs and components with their parameters, and data sets"
+    )
+    arguments = parser.parse_args()
+    if not arguments.list and not arguments.gin_file:
+        parser.error("give a --gin_file to run, or --list to see what there is")
+
+    # Imported late: --help and usage errors answer at once.
+    import experiments
+    from difflut import config
+
+    if arguments.list:
+        print(experiments.listing())
+        return 0
+    try:
+        config.parse(arguments.gin_file, arguments.gin_param)
+    except config.ConfigurationError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 2
+    try:
+        config.run()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
