@@ -1,0 +1,186 @@
+"""What all encoders share: sorted thresholds and a code book."""
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from difflut.encoders.data import ArrayData, Data, StreamData
+
+# Up to here it is quicker to compare with all thresholds than to search among them, if the comparisons fit in a cache.
+COUNTED_THRESHOLDS = 16
+COUNTED_COMPARISONS = 2**23
+
+
+def exceeds(x: Tensor, thresholds: Tensor) -> Tensor:
+    """`x > thresholds`, broadcast, as float32."""
+    # Written into floats at once: to convert booleans takes twice as long.
+    return torch.gt(x, thresholds, out=x.new_empty(torch.broadcast_shapes(x.shape, thresholds.shape)))
+
+
+class Encoder(nn.Module, ABC):
+    """Real inputs to bits: `bits = codebook[level]`, where the level is how many of the thresholds `x` exceeds.
+
+    A kind of encoder states its code book (`make_codebook`) and, unless they are evenly spaced between the smallest
+    and the largest value, its thresholds (`make_thresholds`). Both are plain arrays once fitted, which is all that a
+    hardware back end needs to know.
+
+    Inputs are rounded to float32, and `x > threshold` is decided there. NaN has level 0, infinities the lowest and the
+    highest level. The bits carry no gradient. A feature that is constant in the training inputs has all its thresholds
+    at that value (`SignMagnitude` differs): the value itself and what is below have level 0, what is above the highest.
+
+    Args:
+        num_bits: Bits for each feature.
+        flatten: Whether the bits of all features come as one axis, those of feature 0 first.
+        feature_wise: Whether each feature has its own thresholds; otherwise all share one set.
+
+    Attributes:
+        thresholds: float32 `(features or 1, levels - 1)`, ascending along the last axis.
+        codebook: uint8 `(levels, num_bits)`.
+        feature_shape: The shape of one training input.
+    """
+
+    max_bits: ClassVar[int | None] = None
+    thresholds: Tensor
+    codebook: Tensor
+
+    def __init__(self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True) -> None:
+        super().__init__()
+        if not isinstance(num_bits, int) or num_bits < 1:
+            raise ValueError(f"num_bits must be a whole number, 1 or more; got {num_bits!r}")
+        if self.max_bits is not None and num_bits > self.max_bits:
+            raise ValueError(
+                f"{type(self).__name__} compares each feature with 2**num_bits - 1 thresholds, so num_bits may be "
+                f"{self.max_bits} at most; got {num_bits}"
+            )
+        self.num_bits = num_bits
+        self.flatten = flatten
+        self.feature_wise = feature_wise
+        self.feature_shape: tuple[int, ...] = ()
+        self.register_buffer("codebook", self.make_codebook(), persistent=False)
+        self.register_buffer("thresholds", torch.empty(0, len(self.codebook) - 1))
+
+    @abstractmethod
+    def make_codebook(self) -> Tensor:
+        """The bits of every level: uint8 `(levels, num_bits)`, all rows different."""
+
+    def make_thresholds(self, data: Data) -> Tensor:
+        """The thresholds `(features or 1, levels - 1)` in float64; here spaced between minimum and maximum."""
+        low, high = data.range()
+        return low.unsqueeze(1) + (high - low).unsqueeze(1) * self.fractions()
+
+    def fractions(self) -> Tensor:
+        """Where the thresholds lie between 0 and 1, ends excluded: float64 `(levels - 1,)`."""
+        levels = len(self.codebook)
+        return torch.arange(1, levels, dtype=torch.float64) / levels
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there are thresholds."""
+        return len(self.thresholds) > 0
+
+    @property
+    def output_size(self) -> int:
+        """Bits for one input, `features * num_bits`; known once fitted."""
+        self._require_fitted()
+        return math.prod(self.feature_shape) * self.num_bits
+
+    @torch.no_grad()
+    def fit(self, x: Any) -> Self:
+        """Sets the thresholds from training inputs.
+
+        Args:
+            x: Tensor or array `(rows, *feature_shape)` of any real type, or an iterable of such batches, which is
+                read once. Working memory stays bounded. Quantiles are exact for an array, and for an iterable those of
+                a seeded random sample of `data.SAMPLE_ROWS` rows.
+
+        Raises:
+            ValueError: There are no rows, a value is NaN or infinite, or batches differ in shape.
+            TypeError: A batch is not an array.
+        """
+        source = ArrayData if hasattr(x, "__array__") else StreamData
+        data = source(x, pooled=not self.feature_wise)
+        thresholds = self.make_thresholds(data).sort(dim=1).values
+        self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
+        self.feature_shape = data.feature_shape
+        return self
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """The bits of a batch, as 0. and 1. in float32.
+
+        Args:
+            x: `(batch, *feature_shape)` or `(batch, features)`, of any real type.
+
+        Returns:
+            `(batch, features * num_bits)` if `flatten`, else `(*x.shape, num_bits)`.
+
+        Raises:
+            RuntimeError: The encoder is not fitted.
+            ValueError: The input has another number of features, or other axes, than the training inputs.
+        """
+        self._require_fitted()
+        self._require_features(tuple(x.shape[1:]))
+        batch, features = len(x), math.prod(self.feature_shape)
+        bits = self._encode(x.to(torch.float32).reshape(batch, features))
+        return bits.reshape((batch, self.output_size) if self.flatten else (*x.shape, self.num_bits))
+
+    def _encode(self, x: Tensor) -> Tensor:  # (batch, features) -> (batch, features, num_bits)
+        return nn.functional.embedding(self._level(x), self.codebook.to(torch.float32))
+
+    def _level(self, x: Tensor) -> Tensor:  # (batch, features), integers
+        count = self.thresholds.shape[1]
+        if count <= COUNTED_THRESHOLDS and count * x.numel() <= COUNTED_COMPARISONS:
+            return exceeds(x, self.thresholds.t().contiguous().unsqueeze(1)).sum(dim=0).to(torch.int32)
+        x = x.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
+        if len(self.thresholds) == 1:
+            return torch.bucketize(x, self.thresholds[0], out_int32=True)
+        return torch.searchsorted(self.thresholds, x.t().contiguous(), out_int32=True).t()
+
+    def _require_fitted(self) -> None:
+        if not self.fitted:
+            raise RuntimeError(f"{type(self).__name__} is not fitted; call encoder.fit(training_inputs) first")
+
+    def _require_features(self, shape: tuple[int, ...]) -> None:
+        # Two shapes of the same size are told apart, because channels-first images would silently meet the thresholds
+        # of channels-last ones; an axis of length 1 changes nothing.
+        got, fitted = ([n for n in axes if n != 1] for axes in (shape, self.feature_shape))
+        if math.prod(got) != math.prod(fitted) or (len(got) > 1 and len(fitted) > 1 and got != fitted):
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {math.prod(fitted)} features of shape {self.feature_shape}; "
+                f"got {math.prod(got)} of shape {shape}"
+            )
+
+    def get_params(self) -> dict[str, Any]:
+        """The constructor's arguments by name, so that `type(e)(**e.get_params())` is an unfitted copy."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def extra_repr(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{settings}, feature_shape={self.feature_shape}" if self.fitted else f"{settings}, not fitted"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        thresholds = self.thresholds
+        super()._apply(fn, recurse)
+        if self.thresholds.dtype != torch.float32:  # model.half() must not move the thresholds
+            self.thresholds = thresholds.to(self.thresholds.device)
+        return self
+
+    def get_extra_state(self) -> Tensor:
+        """The feature shape, which the state dict carries beside the thresholds."""
+        return torch.tensor(self.feature_shape, dtype=torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Takes the feature shape from a state dict."""
+        self.feature_shape = tuple(state.tolist())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        thresholds = state_dict.get(f"{prefix}thresholds")
+        if thresholds is not None and thresholds.shape[1:] == self.thresholds.shape[1:]:
+            self.thresholds = self.thresholds.new_empty(thresholds.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,105 @@
+"""Quantiles of float32 values without holding more than a block of them."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+DIGIT_BITS = 11
+DIGIT_SHIFTS = (22, 11, 0)  # three digits make the 32 bits of a float
+
+
+def quantiles(columns: Tensor, fractions: Tensor) -> Tensor:
+    """Quantiles of each column, interpolated linearly, by sorting.
+
+    Args:
+        columns: `(rows, features)`.
+        fractions: `(k,)`, from 0 to 1.
+
+    Returns:
+        float64 `(features, k)` on the CPU.
+    """
+    ordered = columns.t().contiguous().sort(dim=1).values
+    ranks, weight = _ranks(len(columns), fractions)
+    low, high = ordered[:, ranks.to(ordered.device)].double().cpu().chunk(2, dim=1)
+    return torch.lerp(low, high, weight)
+
+
+def pooled_quantiles(blocks: Callable[[], Iterable[Tensor]], count: int, fractions: Tensor) -> Tensor:
+    """Quantiles of the values of all blocks together, exact, by a radix selection that reads the blocks three times.
+
+    Args:
+        blocks: Gives the same blocks of float32 at each call.
+        count: How many values they hold.
+        fractions: `(k,)`, from 0 to 1.
+
+    Returns:
+        float64 `(1, k)` on the CPU.
+    """
+    ranks, weight = _ranks(count, fractions)
+    # Digit by digit: `prefix` holds the leading digits of the value at each rank, and `ranks` becomes its rank among
+    # the values that share them.
+    prefix = torch.zeros_like(ranks)
+    for shift in DIGIT_SHIFTS:
+        wanted, slot = prefix.unique(return_inverse=True)
+        counts = sum(_count_digits(_sort_keys(block), shift, wanted) for block in blocks())
+        cumulative = counts.cumsum(dim=1)
+        digit = torch.searchsorted(cumulative[slot], ranks.unsqueeze(1), right=True).squeeze(1)
+        ranks = ranks - (cumulative - counts)[slot, digit]
+        prefix = (prefix << DIGIT_BITS) | digit
+    low, high = _from_sort_keys(prefix).double().chunk(2)
+    return torch.lerp(low, high, weight).unsqueeze(0)
+
+
+def sample_rows(blocks: Iterable[Tensor], max_rows: int, max_values: int, seed: int = 0) -> Tensor:
+    """A uniform sample of the rows of a stream (reservoir sampling, Algorithm R of Vitter 1985).
+
+    Args:
+        blocks: Tensors `(rows, features)`.
+        max_rows: Size of the sample.
+        max_values: The sample is made smaller where it would hold more values than this.
+        seed: The same seed and stream give the same sample.
+
+    Returns:
+        `(rows, features)`: all rows, if there are no more than the size of the sample.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sample, size, seen = torch.empty(0), 0, 0
+    for block in blocks:
+        if seen == 0:
+            size = min(max_rows, max(1, max_values // block.shape[1]))
+            sample = block.new_empty(size, block.shape[1])
+        row = torch.arange(seen, seen + len(block))
+        draw = (torch.rand(len(block), dtype=torch.float64, generator=generator) * (row + 1)).long()
+        slot, source = torch.where(row < size, row, draw).sort(stable=True)
+        stays = slot < size
+        stays[:-1] &= slot[:-1] != slot[1:]  # of rows sent to one slot the last remains
+        sample[slot[stays].to(sample.device)] = block[source[stays].to(block.device)]
+        seen += len(block)
+    return sample[:seen]
+
+
+def _ranks(count: int, fractions: Tensor) -> tuple[Tensor, Tensor]:
+    """The ranks below, then those above each quantile, `(2k,)`, and the weight of the latter."""
+    position = fractions * (count - 1)
+    return torch.cat([position.floor(), position.ceil()]).long(), position.frac()
+
+
+def _count_digits(keys: Tensor, shift: int, wanted: Tensor) -> Tensor:
+    """How often each digit follows each of the `wanted` prefixes (ascending): `(wanted, 2**DIGIT_BITS)`."""
+    wanted = wanted.to(keys.device)
+    prefix = keys >> (shift + DIGIT_BITS)
+    row = torch.searchsorted(wanted, prefix).clamp(max=len(wanted) - 1)
+    cell = (row << DIGIT_BITS) | ((keys >> shift) & (2**DIGIT_BITS - 1))
+    counts = cell[wanted[row] == prefix].bincount(minlength=len(wanted) << DIGIT_BITS)
+    return counts.view(len(wanted), -1).cpu()
+
+
+def _sort_keys(values: Tensor) -> Tensor:
+    """Integers from 0 to 2**32 - 1 that sort as the float32 values do."""
+    bits = values.flatten().view(torch.int32).long()
+    return torch.where(bits < 0, -1 - bits, bits + 2**31)
+
+
+def _from_sort_keys(keys: Tensor) -> Tensor:
+    return torch.where(keys < 2**31, -1 - keys, keys - 2**31).to(torch.int32).view(torch.float32)

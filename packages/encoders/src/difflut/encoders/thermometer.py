@@ -1,0 +1,65 @@
+"""Thermometer codes: bit `i` says whether the input exceeds threshold `i`, so level 3 of 5 bits is 11100."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from difflut.encoders.data import Data
+from difflut.encoders.encoder import Encoder, exceeds
+from difflut.registry import register_encoder
+
+
+@register_encoder("thermometer")
+class Thermometer(Encoder):
+    """Thresholds evenly spaced between the smallest and the largest value, both excluded."""
+
+    def make_codebook(self) -> Tensor:
+        return torch.ones(self.num_bits + 1, self.num_bits, dtype=torch.uint8).tril(-1)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return exceeds(x.unsqueeze(-1), self.thresholds)
+
+
+@register_encoder("gaussian_thermometer")
+class GaussianThermometer(Thermometer):
+    """Thresholds that split a normal distribution of the data's mean and standard deviation into equal parts.
+
+    The standard deviation is that of the population (divided by `n`), so one row is enough.
+    """
+
+    def make_thresholds(self, data: Data) -> Tensor:
+        mean, std = data.moments()
+        return mean.unsqueeze(1) + std.unsqueeze(1) * torch.special.ndtri(self.fractions())
+
+
+@register_encoder("distributive_thermometer")
+class DistributiveThermometer(Thermometer):
+    """Thresholds at the quantiles `(i + 1) / (num_bits + 1)`, so that all levels are equally frequent.
+
+    The encoding of DWN (https://arxiv.org/abs/2410.11112). Between two data values quantiles are interpolated linearly.
+    """
+
+    def make_thresholds(self, data: Data) -> Tensor:
+        return data.quantiles(self.fractions())
+
+
+@register_encoder("logarithmic")
+class Logarithmic(Thermometer):
+    """Thresholds geometrically spaced between minimum and maximum, dense near the minimum.
+
+    With `s` evenly spaced in (0, 1) they lie at the fraction `(base**s - 1) / (base - 1)` of the range.
+
+    Args:
+        base: How many times wider the spacing is at the maximum than at the minimum. The default, one decade, puts
+            the middle threshold at 24 % of the range; near 1 this is the `Thermometer`.
+    """
+
+    def __init__(self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True, base: float = 10.0) -> None:
+        if not 1 < base < math.inf:
+            raise ValueError(f"base must be finite and greater than 1; got {base}")
+        super().__init__(num_bits, flatten, feature_wise)
+        self.base = base
+
+    def fractions(self) -> Tensor:
+        return (self.base ** super().fractions() - 1) / (self.base - 1)
