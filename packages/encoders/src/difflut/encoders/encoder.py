@@ -1,6 +1,5 @@
 """What all encoders share: sorted thresholds and a code book."""
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut.encoders.data import ArrayData, Data, StreamData
+from difflut.registry import Configured
 
 # Up to here it is quicker to compare with all thresholds than to search among them, if the comparisons fit in a cache.
 COUNTED_THRESHOLDS = 16
@@ -22,7 +22,7 @@ def exceeds(x: Tensor, thresholds: Tensor) -> Tensor:
     return torch.gt(x, thresholds, out=x.new_empty(torch.broadcast_shapes(x.shape, thresholds.shape)))
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(Configured, nn.Module, ABC):
     """Real inputs to bits: `bits = codebook[level]`, where the level is how many of the thresholds `x` exceeds.
 
     A kind of encoder states its code book (`make_codebook`) and, unless they are evenly spaced between the smallest
@@ -154,11 +154,6 @@ class Encoder(nn.Module, ABC):
                 f"{type(self).__name__} was fitted on {math.prod(fitted)} features of shape {self.feature_shape}; "
                 f"got {math.prod(got)} of shape {shape}"
             )
-
-    def get_params(self) -> dict[str, Any]:
-        """The constructor's arguments by name, so that `type(e)(**e.get_params())` is an unfitted copy."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names}
 
     def extra_repr(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())

@@ -1,6 +1,7 @@
 """A registry maps names to the components of one kind."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -51,13 +52,13 @@ class Registry(Mapping[str, Callable[..., Any]]):
         return list(self)
 
     def name_of(self, component: Callable[..., Any]) -> str:
-        """The name under which a component is registered.
+        """The name under which a component, or what a decorator made of it, is registered.
 
         Raises:
             UnknownComponentError: The component is not registered.
         """
         for name, registered in self.items():
-            if registered is component:
+            if registered is inspect.unwrap(component):
                 return name
         raise UnknownComponentError(
             f"{_path(component)} is not a registered {self.kind}; register it with @register_{self.kind}('name')"
