@@ -30,11 +30,15 @@ class DWN(Node):
     def soft_table(self) -> Tensor:
         return (self.values + 1) / 2
 
+    def truth_table(self) -> Tensor:
+        # Exactly the soft table at one half or above, without its rounding.
+        return self.values.detach() >= 0
+
     def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
         with torch.no_grad():
             self.values.clamp_(-1, 1)
         hard = kernels.straight_through(self.truth_table().to(self.values.dtype), self.values)
-        slope = self.values.detach() @ self.smoothing
+        slope = self.values.detach() @ self.smoothing if x.requires_grad else None
         return kernels.lookup(x, wiring, hard, slope, use_cuda=self.use_cuda)
 
     @torch.no_grad()

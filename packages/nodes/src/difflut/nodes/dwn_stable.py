@@ -34,7 +34,8 @@ class DWNStable(Node):
     def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
         table = self.soft_table()
         scaled = kernels.straight_through(table.detach(), self.gradient_scale * table)
-        return kernels.lookup(x, wiring, scaled, table.detach() @ self.smoothing, use_cuda=self.use_cuda)
+        slope = table.detach() @ self.smoothing if x.requires_grad else None
+        return kernels.lookup(x, wiring, scaled, slope, use_cuda=self.use_cuda)
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut.nodes.corners import corners, walsh_matrix
+from difflut.nodes.corners import walsh_matrix
 from difflut.nodes.node import Node, as_features, gather
 from difflut.registry import register_node
 
@@ -47,19 +47,21 @@ class Fourier(Node):
         # exp(i <2 pi k, x>) is a product over the inputs, so the sum over all frequencies splits into the lower half
         # of the inputs and the upper half: 2**(n/2) waves each instead of 2**n together.
         angles = math.pi * gather(x, wiring)
+        units = torch.complex(angles.cos(), angles.sin())
         half = self.input_dim // 2
-        low, high = self._waves(angles[:, :half]), self._waves(angles[:, half:])
+        low, high = self._waves(units[:, :half]), self._waves(units[:, half:])
         coefficients = torch.complex(*self._cosines_and_sines()).unflatten(-1, (high.shape[1], low.shape[1]))
         inner = coefficients.flatten(1, 2) @ low
         series = (inner.unflatten(1, (self.output_dim, -1)) * high[:, None]).sum(2).real
         return as_features(torch.sigmoid(4 * (series + self.bias[..., None]) - 2))
 
     @staticmethod
-    def _waves(angles: Tensor) -> Tensor:
-        """`exp(i <s, angles>)` for every subset `s` of the inputs: `(L, inputs, batch)` to `(L, 2**inputs, batch)`."""
-        subsets = corners(angles.shape[1], like=angles)
-        phases = subsets @ angles
-        return torch.polar(torch.ones_like(phases), phases)
+    def _waves(units: Tensor) -> Tensor:
+        """The product over every subset of the inputs: `(L, inputs, batch)` to `(L, 2**inputs, batch)`."""
+        waves = units.new_ones(len(units), 1, units.shape[2])
+        for unit in units.unbind(1):
+            waves = torch.cat([waves, waves * unit[:, None]], dim=1)
+        return waves
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -1,0 +1,106 @@
+"""A data set ready for training, and the function that loads one by name."""
+
+import difflib
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+
+from experiments.data.files import data_folder, file_name, not_found, read_file
+from experiments.data.openml import from_openml
+from experiments.data.rows import DatasetNotFoundError, Rows, class_indices, numeric_features
+from experiments.data.sources import CLASS_NAMES, DATASETS
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training, validation and test rows.
+
+    Images are uint8 `(rows, *shape)` as distributed, in units of their pixels; tables are float32 `(rows, features)`.
+    Labels are int64 indices into `class_names`.
+    """
+
+    name: str
+    x_train: torch.Tensor
+    y_train: torch.Tensor
+    x_val: torch.Tensor
+    y_val: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    class_names: list[str]
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """The shape of one row."""
+        return tuple(self.x_train.shape[1:])
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set on another device."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.type is torch.Tensor}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+def load_dataset(
+    name: str = "digits", validation_fraction: float = 0.1, seed: int = 0, cache_dir: str | None = None
+) -> Dataset:
+    """Loads a data set by name: one of `dataset_names()`, or `openml:ID` or `openml:NAME`.
+
+    Args:
+        validation_fraction: The share of the training rows that are kept for validation; with 0 there are none.
+        seed: Decides which rows those are. The test rows do not depend on it.
+        cache_dir: Where fetched data sets are kept; None is scikit-learn's cache.
+
+    Raises:
+        DatasetNotFoundError: No data set has that name, or it is in no file and cannot be fetched.
+        BadDatasetError: Its file is damaged, values are missing, or labels are no classes.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction must be at least 0 and below 1, got {validation_fraction}")
+    rows = _find(name, cache_dir)
+    labels = np.concatenate([rows.y_train.reshape(-1), rows.y_test.reshape(-1)])
+    labels, class_names = class_indices(labels, rows.class_names or CLASS_NAMES.get(name), rows.origin)
+    y, y_test = torch.from_numpy(labels.astype(np.int64)).split([len(rows.x_train), len(rows.x_test)])
+    x, x_test = (
+        torch.from_numpy(numeric_features(x, rows.feature_names, rows.origin)) for x in (rows.x_train, rows.x_test)
+    )
+    train, val = _validation_split(len(x), validation_fraction, seed)
+    return Dataset(name, x[train], y[train], x[val], y[val], x_test, y_test, list(class_names))
+
+
+def dataset_names() -> list[str]:
+    """The names of the data sets, and of the .npz files in the folder `DIFFLUT_DATA`."""
+    folder = data_folder()
+    files = sorted(path.stem for path in folder.glob("*.npz")) if folder else []
+    return list(dict.fromkeys([*DATASETS, *files]))
+
+
+def _find(name: str, cache_dir: str | None) -> Rows:
+    rows = read_file(name)
+    if rows is not None:
+        return rows
+    try:
+        if name in DATASETS:
+            return DATASETS[name](cache_dir)
+        if name.startswith("openml:"):
+            query = name.removeprefix("openml:")
+            return from_openml(name, int(query) if query.isdecimal() else query, cache_dir)
+    except ModuleNotFoundError as error:
+        raise not_found(name, f"{error} (pip install 'difflut[experiments]')") from error
+    close = difflib.get_close_matches(name, dataset_names(), n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(dataset_names())}."
+    raise DatasetNotFoundError(
+        f"no data set is called {name!r}; {hint} Any set of OpenML is 'openml:ID' or 'openml:NAME', "
+        f"and one of your own is the file {file_name(name)} in the folder DIFFLUT_DATA"
+    )
+
+
+def _validation_split(rows: int, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rows kept for training and those for validation, both in their order."""
+    count = min(max(round(fraction * rows), 1), rows - 1) if fraction else 0
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    return order[count:].sort().values, order[:count].sort().values

@@ -1,0 +1,125 @@
+"""The rows of a data set as arrays, and the checks that every data set passes before training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """A data set that is in no file and could not be fetched."""
+
+
+class BadDatasetError(ValueError):
+    """A data set that was found and cannot be used as it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The training and test rows of a data set, as their source splits them.
+
+    Args:
+        origin: Where they come from, for error messages.
+        y_train: One label a row: numbers, text or truth values.
+        class_names: The class of label 0, 1, …; without it the sorted labels name the classes.
+        feature_names: One name a column of x.
+    """
+
+    origin: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: Sequence[str] | None = None
+    feature_names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            if x.ndim < 2 or len(x) == 0:
+                raise BadDatasetError(
+                    f"{self.origin}: x_{part} has shape {x.shape}; it must be (rows, features…) with at least one row"
+                )
+            if y.shape not in ((len(x),), (len(x), 1)):
+                raise BadDatasetError(
+                    f"{self.origin}: x_{part} has {len(x)} rows and y_{part} has shape {y.shape}; "
+                    f"it must hold one label a row, ({len(x)},)"
+                )
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise BadDatasetError(
+                f"{self.origin}: a row of x_train has shape {self.x_train.shape[1:]}, "
+                f"a row of x_test {self.x_test.shape[1:]}; they must be the same"
+            )
+
+
+def class_indices(
+    labels: np.ndarray, class_names: Sequence[str] | None, origin: str
+) -> tuple[np.ndarray, Sequence[str]]:
+    """Labels of any kind as class indices, and the names of the classes.
+
+    Numbers, and text that spells whole numbers, are ordered as numbers; other text is ordered alphabetically.
+
+    Raises:
+        BadDatasetError: A label is missing, is no class, or has no entry in `class_names`.
+    """
+    labels = _whole_numbers_or_text(labels.reshape(-1), origin)
+    if class_names is None:
+        values, indices = np.unique(labels, return_inverse=True)
+        return indices, [str(value) for value in values]
+    if labels.dtype.kind == "U":
+        known = {str(name): index for index, name in enumerate(class_names)}
+        unknown = sorted(set(labels.tolist()) - known.keys())
+        if unknown:
+            raise BadDatasetError(f"{origin}: the label {unknown[0]!r} is not among class_names ({', '.join(known)})")
+        return np.array([known[label] for label in labels.tolist()]), class_names
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise BadDatasetError(
+            f"{origin}: labels go from {labels.min()} to {labels.max()}, but class_names has entries for 0 to "
+            f"{len(class_names) - 1}; change one of them, or leave class_names out"
+        )
+    return labels, class_names
+
+
+def _whole_numbers_or_text(labels: np.ndarray, origin: str) -> np.ndarray:
+    missing = sum(label is None or label != label for label in labels.tolist())
+    if missing:
+        raise BadDatasetError(f"{origin}: {missing} of {len(labels)} labels are missing; leave those rows out")
+    try:
+        numbers = labels.astype(np.float64)
+    except ValueError:
+        return labels.astype(str)
+    wrong = ~np.isfinite(numbers) | (numbers != np.round(numbers))
+    if wrong.any():
+        raise BadDatasetError(
+            f"{origin}: {wrong.sum()} of {len(labels)} labels are no whole numbers, such as {numbers[wrong][0]}; "
+            "labels must be classes, not measurements"
+        )
+    return numbers.astype(np.int64)
+
+
+def check_finite(x: np.ndarray, feature_names: Sequence[str] | None, origin: str) -> None:
+    """Raises BadDatasetError if a value is missing (NaN) or infinite."""
+    counts = (~np.isfinite(x)).reshape(len(x), -1).sum(axis=0)
+    columns = np.flatnonzero(counts)
+    if len(columns) == 0:
+        return
+    listed = ", ".join(
+        f"{feature_names[column] if feature_names is not None else column} ({counts[column]})" for column in columns[:5]
+    )
+    raise BadDatasetError(
+        f"{origin}: missing or infinite values in {len(columns)} of {len(counts)} columns: {listed}"
+        f"{', …' if len(columns) > 5 else ''}; fill them in or leave those rows out, "
+        "and put the result under DIFFLUT_DATA as an .npz file"
+    )
+
+
+def numeric_features(x: np.ndarray, feature_names: Sequence[str] | None, origin: str) -> np.ndarray:
+    """Features as they are if uint8, otherwise as float32, all of them finite."""
+    if x.dtype == np.uint8:
+        return x
+    if x.dtype.kind not in "biuf":
+        raise BadDatasetError(f"{origin}: the features are of type {x.dtype}; they must be numbers")
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    check_finite(x, feature_names, origin)
+    return x

@@ -1,0 +1,37 @@
+"""The evaluation job."""
+
+import time
+from typing import Any
+
+import torch
+
+from difflut.config import job
+from difflut.models import load_checkpoint
+from difflut.training import evaluate as scores_of
+from difflut.training import predict
+from experiments.train import dataset
+
+
+@job
+def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
+    """Measures a checkpoint on the test set that `dataset.name` says.
+
+    Args:
+        checkpoint: Path of a checkpoint, such as `runs/NAME/best.pt`.
+        device: "auto" takes a GPU where there is one.
+
+    Returns:
+        Hard and relaxed accuracy, the gap, and hard samples per second.
+    """
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    model = load_checkpoint(checkpoint, device)
+    data = dataset().to(device)
+    scores = scores_of(model, data.x_test, data.y_test)
+    start = time.perf_counter()
+    predict(model, data.x_test).cpu()
+    scores["samples_per_second"] = len(data.x_test) / (time.perf_counter() - start)
+    print(
+        f"{data.name}: hard {scores['accuracy_hard']:.2%}, relaxed {scores['accuracy_relaxed']:.2%}, "
+        f"gap {scores['gap']:+.2%}, {scores['samples_per_second']:,.0f} samples/s"
+    )
+    return scores

@@ -1,0 +1,133 @@
+import copy
+import pickle
+
+import gin
+import pytest
+
+import experiments  # noqa: F401
+from difflut import config
+from difflut.models import LUTNetwork, build_model, describe
+from difflut.registry import KINDS, NODES
+
+FILE = """
+run.job = @train
+train.network = @network
+train.optimizer = @optimizers.adam
+network.encoder = @encoders.thermometer()
+encoders.thermometer.num_bits = 2
+network.layers = [@hidden/layers.learnable, @output/layers.random]
+layers.learnable.node_type = @nodes.polylut
+layers.random.node_type = @nodes.dwn
+hidden/nodes.polylut.input_dim = 4
+hidden/nodes.polylut.degree = 3
+hidden/nodes.polylut.regularizers = {'smooth': (@regularizers.l, 0.1)}
+regularizers.l.p = 3
+nodes.dwn.input_dim = 6
+nodes.dwn.init_fn = @initializers.residual
+initializers.residual.clarity = 0.75
+hidden/layers.learnable.output_size = 20
+hidden/layers.learnable.top_k = 4
+output/layers.random.output_size = 12
+output/layers.random.layer_config = @layers.LayerConfig()
+layers.LayerConfig.flip_probability = 0.25
+"""
+
+
+@pytest.fixture
+def gin_file(tmp_path):
+    path = tmp_path / "experiment.gin"
+    path.write_text(FILE)
+    return str(path)
+
+
+def build() -> LUTNetwork:
+    return gin.get_configurable("network")(input_shape=(8,), num_classes=3, seed=0)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(registry.kind, name) for registry in KINDS for name in registry])
+def test_every_component_has_a_gin_name(kind, name):
+    assert gin.get_configurable(f"{kind}s.{name}")
+
+
+def test_scopes_reach_the_node_inside_the_layer(gin_file):
+    config.parse([gin_file])
+    hidden, output = build().layers
+    assert (hidden.n, hidden.node.degree, hidden.top_k, hidden.input_size) == (4, 3, 4, 16)
+    assert (output.n, output.input_size, output.layer_config.flip_probability) == (6, 20, 0.25)
+    assert output.node.soft_table().unique().tolist() == [0.25, 0.75]
+    assert hidden.node.regularizers["smooth"].weight == 0.1
+    assert type(hidden.node) is NODES["polylut"]
+
+
+def test_what_gin_builds_can_be_described_and_copied(gin_file):
+    config.parse([gin_file])
+    model = build()
+    assert describe(build_model(describe(model))) == describe(model) == describe(copy.deepcopy(model))
+
+
+def test_what_gin_builds_can_be_pickled_unless_it_holds_functions_that_gin_bound(gin_file):
+    config.parse([gin_file], ["hidden/nodes.polylut.regularizers = {}", "nodes.dwn.init_fn = None"])
+    model = build()
+    assert describe(pickle.loads(pickle.dumps(model))) == describe(model)
+
+
+def test_parameters_are_stronger_than_files_and_later_files_than_earlier_ones(gin_file, tmp_path):
+    second = tmp_path / "second.gin"
+    second.write_text("encoders.thermometer.num_bits = 3\nnodes.dwn.input_dim = 2\n")
+    config.parse([gin_file, str(second)], ["nodes.dwn.input_dim = 5"])
+    model = build()
+    assert model.encoder.num_bits == 3 and model.layers[1].n == 5
+
+
+def test_the_operative_configuration_parses_to_itself(gin_file, tmp_path):
+    config.parse([gin_file])
+    first = build()
+    text = config.operative_config()
+    again = tmp_path / "config.gin"
+    again.write_text(text + "\nrun.job = @train\n")
+    config.parse([str(again)])
+    second = build()
+    assert str(second) == str(first)
+    assert config.operative_config() == text
+
+
+def test_python_code_meets_no_hidden_defaults(gin_file):
+    config.parse([gin_file])
+    assert NODES["dwn"]().init_fn is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nodes.dnw.input_dim = 6", "nodes.dnw"),
+        ("nodes.polylut.degre = 6", "degre"),
+        ("layers.random.node_type = @nodes.dnw", "nodes.dnw"),
+        ("layers.learnable.topk = 6", "topk"),
+        ("train.epoch = 6", "epoch"),
+        ("train.epochs = ", "experiment.gin"),
+    ],
+)
+def test_a_typo_names_file_and_line(gin_file, line, message):
+    with open(gin_file, "a") as file:
+        file.write(line + "\n")
+    number = FILE.count("\n") + 1
+    with pytest.raises(config.ConfigurationError) as error:
+        config.parse([gin_file])
+    assert message in str(error.value)
+    assert "experiment.gin" in str(error.value) and f"line {number}" in str(error.value)
+
+
+def test_a_typo_in_a_parameter_names_it(gin_file):
+    with pytest.raises(config.ConfigurationError, match=r"--gin_param 'train.epoch = 3': .*epoch"):
+        config.parse([gin_file], ["train.epoch = 3"])
+
+
+def test_missing_files_and_jobs_are_named(tmp_path):
+    with pytest.raises(config.ConfigurationError, match=r"nowhere\.gin"):
+        config.parse([str(tmp_path / "nowhere.gin")])
+    empty = tmp_path / "empty.gin"
+    empty.write_text("train.epochs = 3\n")
+    with pytest.raises(
+        config.ConfigurationError, match=r"no job: add a line such as 'run.job = @train'; known: .*train"
+    ):
+        config.parse([str(empty)])

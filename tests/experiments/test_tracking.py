@@ -1,0 +1,219 @@
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments.tracking import tracker
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_login(tmp_path, monkeypatch):
+    for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE", "WANDB_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no_netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
+
+
+def records(file):
+    """The records of a .wandb file: 7 bytes, then a LevelDB log of protocol buffers in blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, position, parts = Path(file).read_bytes(), 7, []
+    while position + 7 <= len(data):
+        if position % 32768 > 32768 - 7:
+            position += -position % 32768
+            continue
+        _, size, kind = struct.unpack_from("<IHB", data, position)
+        if position + 7 + size > len(data):
+            return
+        parts.append(data[position + 7 : position + 7 + size])
+        position += 7 + size
+        if kind in (1, 4):
+            yield Record.FromString(b"".join(parts))
+            parts = []
+
+
+def all_records(file):
+    # W&B's service writes the end of a finished run a moment after `finish` returns.
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        found = list(records(file))
+        if found and found[-1].HasField("exit"):
+            return found
+        time.sleep(0.01)
+    raise TimeoutError(f"{file} has no exit record")
+
+
+def recorded(folder):
+    """The history, configuration, summary and exit codes that the offline runs in a folder recorded."""
+    history, config, summary, exits = [], {}, {}, []
+    for file in sorted(Path(folder).glob("wandb/offline-run-*/run-*.wandb")):
+        for record in all_records(file):
+            if record.HasField("run"):
+                config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+            if record.HasField("history"):
+                history.append(values(record.history.item))
+            if record.HasField("summary"):
+                summary |= values(record.summary.update)
+            if record.HasField("exit"):
+                exits.append(record.exit.exit_code)
+    return history, config, summary, exits
+
+
+def values(items):
+    return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
+def image(folder):
+    from matplotlib.image import imsave
+
+    imsave(folder / "curves.png", [[0.0, 1.0], [1.0, 0.0]])
+    return folder / "curves.png"
+
+
+def test_an_offline_run_records_what_it_was_given(tmp_path, capfd):
+    pytest.importorskip("wandb")
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    with tracker(tmp_path, {"lr": 0.1, "layers": [20, 10], "node": {"n": 6}}, tags=("a", "b"), name="first") as run:
+        run.log({"val_accuracy/hard": 0.5, "loss": 2.0}, step=0)
+        run.log({"val_accuracy/hard": 0.75, "loss": 1.0}, step=1)
+        run.log_image("curves", image(tmp_path))
+        run.log({"seconds": 4.0}, step=1)
+        run.log({"loss": 0.5}, step=2)
+        run.log_artifact(tmp_path / "model.pt", "network", "model")
+        run.finish({"test_accuracy": 0.7, "confusion": [[3, 1], [0, 4]]})
+        run.finish({"test_accuracy": 0.0})
+
+    history, config, summary, exits = recorded(tmp_path)
+    assert [row["_step"] for row in history] == [0, 1, 2]
+    assert [row["loss"] for row in history] == [2.0, 1.0, 0.5]
+    assert [row.get("val_accuracy/hard") for row in history] == [0.5, 0.75, None]
+    assert history[1]["seconds"] == 4.0
+    assert history[1]["curves/_type"] == "image-file" and history[1]["curves/width"] == 2
+    assert (config["lr"], config["layers"], config["node"]) == (0.1, [20, 10], {"n": 6})
+    assert summary["test_accuracy"] == 0.7 and summary["confusion"] == [[3, 1], [0, 4]] and summary["loss"] == 0.5
+    assert exits == [0]
+
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    assert len(list(folder.glob("files/media/images/curves_*.png"))) == 1
+    (file,) = folder.glob("run-*.wandb")
+    artifact = next(record.artifact for record in all_records(file) if record.HasField("artifact"))
+    assert (artifact.name, artifact.type) == ("network", "model")
+    assert artifact.manifest.contents[0].local_path == str(tmp_path / "model.pt")
+    output = capfd.readouterr()
+    assert output.out == f"tracking: to upload: wandb sync {folder}\n" and output.err == ""
+
+
+def test_a_resumed_run_keeps_its_id(tmp_path, capsys):
+    pytest.importorskip("wandb")
+    for step in (0, 1):
+        with tracker(tmp_path, {}) as run:
+            run.log({"loss": float(step)}, step=step)
+    folders = sorted(tmp_path.glob("wandb/offline-run-*"))
+    ids = {file.name for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb")}
+    assert len(folders) == 2 and ids == {f"run-{(tmp_path / 'wandb/run_id').read_text()}.wandb"}
+    assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == [str(folder) for folder in folders]
+
+
+def test_a_run_that_raises_is_marked_as_failed(tmp_path):
+    pytest.importorskip("wandb")
+    with pytest.raises(ZeroDivisionError), tracker(tmp_path, {}) as run:
+        run.log({"loss": 1 / 0}, step=0)
+    assert recorded(tmp_path)[3] == [1]
+
+
+def test_two_runs_at_once_do_not_mix(tmp_path):
+    pytest.importorskip("wandb")
+    with tracker(tmp_path / "a", {}) as first, tracker(tmp_path / "b", {}) as second:
+        first.log({"loss": 1.0}, step=0)
+        second.log({"loss": 2.0}, step=0)
+    assert [recorded(tmp_path / name)[0][0]["loss"] for name in "ab"] == [1.0, 2.0]
+
+
+def test_online_without_a_login_is_offline(tmp_path, capsys):
+    pytest.importorskip("wandb")
+    with tracker(tmp_path, {}, mode="online") as run:
+        run.log({"loss": 1.0}, step=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tracking: offline instead of online (no login; wandb login stores one)"
+    assert "wandb sync" in lines[1] and recorded(tmp_path)[0][0]["loss"] == 1.0
+
+
+def test_failures_are_told_once_and_do_not_stop_training(tmp_path, capsys):
+    pytest.importorskip("wandb")
+    with tracker(tmp_path, {}) as run:
+        for _ in range(3):
+            run.log_image("curves", tmp_path / "missing.png")
+        run.log({"loss": 1.0}, step=0)
+    output = capsys.readouterr().out
+    assert output.count("tracking: log_image failed, training goes on (FileNotFoundError") == 1
+    assert recorded(tmp_path)[0][0]["loss"] == 1.0
+
+
+def test_a_run_that_cannot_start_is_told_and_not_tracked(tmp_path, capsys):
+    pytest.importorskip("wandb")
+    (tmp_path / "wandb").write_text("a file where the folder should be")
+    tracker(tmp_path, {}).log({"loss": 1.0}, step=0)
+    assert "tracking: off, the run could not be started" in capsys.readouterr().out
+
+
+def test_without_wandb_training_goes_on_untracked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with tracker(tmp_path, {}) as run:
+        run.log({"loss": 1.0}, step=0)
+    assert "pip install wandb, or set tracking.mode = 'disabled'" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_mode_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="one of disabled, offline, online, got 'off'"):
+        tracker(tmp_path, {}, mode="off")
+
+
+def python(code, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_disabled_imports_no_wandb_and_writes_nothing(tmp_path):
+    output = python(f"""
+import sys
+from experiments.tracking import tracker
+with tracker({str(tmp_path)!r}, {{}}, mode="disabled") as run:
+    run.log({{"loss": 1.0}}, step=0)
+    run.log_image("a", "a.png")
+    run.log_artifact("a.pt", "a", "model")
+    run.finish({{"loss": 1.0}})
+print("wandb" in sys.modules)
+""")
+    assert output == "False\n"
+    assert not list(tmp_path.glob("wandb*"))
+
+
+def test_an_offline_run_leaves_the_network_alone(tmp_path):
+    pytest.importorskip("wandb")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
+        proxies = {name: proxy for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
+        python(
+            f"""
+from experiments.tracking import tracker
+with tracker({str(tmp_path)!r}, {{}}) as run:
+    run.log({{"loss": 1.0}}, step=0)
+""",
+            **proxies,
+        )
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()

@@ -1,0 +1,192 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import experiments  # noqa: F401
+from difflut import config
+from difflut.models import load_checkpoint, read_checkpoint
+from difflut.training import evaluate
+from experiments.data import load_dataset
+
+ROOT = Path(__file__).parents[2]
+FILE = """
+run.job = @train
+train.network = @network
+train.optimizer = @optimizers.adam
+train.schedule = @schedules.cosine
+train.epochs = 4
+train.batch_size = 64
+network.encoder = @encoders.distributive_thermometer()
+encoders.distributive_thermometer.num_bits = 2
+network.layers = [@hidden/layers.learnable, @output/layers.random]
+layers.learnable.node_type = @nodes.light
+layers.learnable.layer_config = @layers.LayerConfig()
+layers.LayerConfig.flip_probability = 0.05
+nodes.light.noise = True
+layers.random.node_type = @nodes.dwn
+nodes.light.input_dim = 4
+nodes.dwn.input_dim = 4
+hidden/layers.learnable.output_size = 100
+output/layers.random.output_size = 60
+network.tau = 2.0
+tracking.mode = "disabled"
+"""
+
+
+@pytest.fixture
+def gin_file(tmp_path):
+    path = tmp_path / "experiment.gin"
+    path.write_text(FILE + f'train.runs = "{tmp_path}/runs"\n')
+    return path
+
+
+def train(gin_file, *parameters):
+    config.parse([str(gin_file)], list(parameters))
+    return config.run()
+
+
+def only_run(tmp_path) -> Path:
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def metrics(folder: Path, keys=("epoch", "train_loss", "train_accuracy", "val_accuracy_hard", "gap")) -> list[tuple]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [tuple(row[key] for key in keys) for row in rows]
+
+
+def test_a_run_leaves_all_that_its_folder_promises(gin_file, tmp_path, capsys):
+    result = train(gin_file)
+    folder = only_run(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.gin", "metrics.jsonl", "last.pt", "best.pt", "result.json", "plots",
+    }  # fmt: skip
+    assert json.loads((folder / "result.json").read_text()) == result
+    assert len(metrics(folder)) == 4 and result["luts"] == 160 and result["seed"] == 0
+    assert {path.name for path in (folder / "plots").iterdir()} == {"training.png", "tables.png", "summary.png"}
+    printed = capsys.readouterr().out
+    assert "epoch 4/4" in printed and f"hard {result['test_accuracy_hard']:.2%}" in printed and "seed 0" in printed
+
+
+def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, tmp_path):
+    result = train(gin_file)
+    folder = only_run(tmp_path)
+    accuracies = [row[3] for row in metrics(folder)]
+    assert result["best_epoch"] == accuracies.index(max(accuracies)) + 1
+    data = load_dataset("digits", seed=0)
+    model = load_checkpoint(folder / "best.pt")
+    assert evaluate(model, data.x_test, data.y_test)["accuracy_hard"] == result["test_accuracy_hard"]
+    assert evaluate(model, data.x_val, data.y_val)["accuracy_hard"] == max(accuracies)
+
+
+def test_a_run_can_be_repeated_from_its_folder_alone(gin_file, tmp_path):
+    first = train(gin_file)
+    folder = only_run(tmp_path)
+    second = train(folder / "config.gin", f'train.runs = "{tmp_path}/again"')
+    assert second == first
+    (again,) = (tmp_path / "again").iterdir()
+    assert metrics(again) == metrics(folder)
+
+
+def test_a_stopped_run_continues_to_the_same_losses(gin_file, tmp_path):
+    train(gin_file, f'train.runs = "{tmp_path}/whole"')
+    (whole,) = (tmp_path / "whole").iterdir()
+
+    config.parse([str(gin_file)])
+    with pytest.MonkeyPatch.context() as patch:
+        from difflut.training import Trainer
+
+        run_epoch = Trainer.run_epoch
+
+        def stopped(self, *args):
+            if self.epoch == 2:
+                raise KeyboardInterrupt
+            return run_epoch(self, *args)
+
+        patch.setattr(Trainer, "run_epoch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            config.run()
+    folder = only_run(tmp_path)
+    assert len(metrics(folder)) == 2
+    # As if the kill had come between the metrics and the checkpoint of an epoch, and in the middle of a line.
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_lo')
+
+    torch.manual_seed(1234)
+    train(gin_file, f'train.resume = "{folder}"')
+    assert only_run(tmp_path) == folder
+    assert metrics(folder) == metrics(whole)
+    old, new = (read_checkpoint(path / "last.pt")["state"] for path in (whole, folder))
+    assert all(torch.equal(old[key], new[key]) for key in old)
+
+
+def test_a_killed_process_loses_at_most_an_epoch(gin_file, tmp_path):
+    command = [sys.executable, "run.py", "--gin_file", str(gin_file), "--gin_param", "train.epochs = 100000"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+            if list(tmp_path.glob("runs/*/metrics.jsonl")) and len(metrics(only_run(tmp_path))) >= 3:
+                break
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    folder = only_run(tmp_path)
+    finished = len((folder / "metrics.jsonl").read_text().splitlines())
+    assert finished >= 3
+    assert read_checkpoint(folder / "last.pt")["training"]["epoch"] >= finished - 1
+
+
+def test_interrupting_says_how_to_continue(gin_file, tmp_path, capsys, monkeypatch):
+    from difflut.training import Trainer
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(gin_file)
+    assert f'train.resume = "{only_run(tmp_path)}"' in capsys.readouterr().err
+
+
+def test_another_network_cannot_be_continued(gin_file, tmp_path):
+    train(gin_file, "train.epochs = 1")
+    folder = only_run(tmp_path)
+    before = (folder / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match=r"network\.layers\[0\]\.output_size is 80, the run has 100"):
+        train(gin_file, f'train.resume = "{folder}"', "hidden/layers.learnable.output_size = 80")
+    assert (folder / "metrics.jsonl").read_text() == before
+
+
+def test_a_folder_without_a_run_is_an_error(gin_file, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run to continue here"):
+        train(gin_file, f'train.resume = "{tmp_path}"')
+
+
+def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
+    result = train(gin_file, "dataset.validation_fraction = 0.0", "train.epochs = 2")
+    assert result["best_epoch"] == 2
+
+
+def test_a_checkpoint_is_evaluated_by_its_job(gin_file, tmp_path):
+    result = train(gin_file, "train.epochs = 1")
+    checkpoint = only_run(tmp_path) / "best.pt"
+    config.parse([str(gin_file)], ["run.job = @evaluate", f'evaluate.checkpoint = "{checkpoint}"'])
+    assert config.run()["accuracy_hard"] == result["test_accuracy_hard"]
+
+
+def test_training_without_tracking_imports_neither_wandb_nor_ray(gin_file):
+    code = (
+        "import sys, experiments; from difflut import config; "
+        f"config.parse([{str(gin_file)!r}], ['train.epochs = 1']); config.run(); "
+        "assert not {'wandb', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env=os.environ, stdout=subprocess.DEVNULL)

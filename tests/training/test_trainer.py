@@ -1,0 +1,158 @@
+from functools import partial
+
+import pytest
+import torch
+
+from difflut.models import network
+from difflut.registry import ENCODERS, LAYERS, NODES, REGULARIZERS
+from difflut.training import OPTIMIZERS, SCHEDULES, DivergedError, Trainer, evaluate, predict, table_statistics
+
+ADAM, COSINE = OPTIMIZERS[0], SCHEDULES[2]
+
+
+def data(rows=200):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 6, generator=generator)
+    return x, (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+
+
+def trainer(node="dwn", seed=0, lr=0.02, flip=0.1, schedule=None, **options):
+    torch.manual_seed(seed)
+    hidden = partial(
+        LAYERS["learnable"], output_size=48, node_type=NODES[node], n=2, layer_config={"flip_probability": flip}
+    )
+    output = partial(LAYERS["random"], output_size=24, node_type=NODES[node], n=2)
+    x, y = data()
+    encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(x)
+    model = network((6,), 3, encoder, [hidden, output], tau=2.0, seed=seed)
+    return Trainer(model, x, y, batch_size=32, optimizer=partial(ADAM, lr=lr), schedule=schedule, seed=seed, **options)
+
+
+def parameters(trained):
+    return torch.cat([parameter.detach().flatten() for parameter in trained.model.parameters()])
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_node_type_learns(node):
+    trained = trainer(node, flip=0.0, lr=0.05)
+    x, y = data()
+    for _ in range(25):
+        trained.run_epoch()
+    # Of the three classes the largest holds about half of the rows.
+    assert evaluate(trained.model, x, y)["accuracy_hard"] > 0.75
+
+
+def test_one_seed_decides_everything():
+    def run(seed):
+        trained = trainer(seed=seed)
+        return [trained.run_epoch()["train_loss"] for _ in range(2)], parameters(trained)
+
+    (first, weights), (again, same_weights), (other, _) = run(0), run(0), run(1)
+    assert first == again != other
+    assert torch.equal(weights, same_weights)
+
+
+@pytest.mark.parametrize("node", ["dwn", "light", "neurallut"])
+def test_a_continued_run_is_the_uninterrupted_one(node):
+    schedule = partial(COSINE, epochs=4)
+    whole = trainer(node, schedule=schedule)
+    expected = [whole.run_epoch() for _ in range(4)]
+
+    first = trainer(node, schedule=schedule)
+    for _ in range(2):
+        first.run_epoch()
+    weights, state = first.model.state_dict(), first.state_dict()
+    torch.manual_seed(99)
+    second = trainer(node, schedule=schedule)
+    second.model.load_state_dict(weights)
+    second.load_state_dict(state)
+    continued = [second.run_epoch() for _ in range(2)]
+
+    for old, new in zip(expected[2:], continued, strict=True):
+        assert [old[key] for key in ("train_loss", "train_accuracy", "learning_rate")] == [
+            new[key] for key in ("train_loss", "train_accuracy", "learning_rate")
+        ]
+    assert torch.equal(parameters(whole), parameters(second))
+
+
+def test_an_epoch_visits_every_row_once_in_a_new_order():
+    trained = trainer()
+    epochs = []
+    for epoch in range(2):
+        trained.epoch = epoch
+        batches = list(trained.batches())
+        assert [len(y) for _, y in batches] == [32] * 6 + [8] and trained.steps_per_epoch == 7
+        epochs.append(torch.cat([x for x, _ in batches]))
+    assert torch.equal(epochs[0].sort(0).values, data()[0].sort(0).values)
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_the_regularizers_are_part_of_the_loss():
+    plain, regularized = trainer("probabilistic"), trainer("probabilistic")
+    for layer in regularized.model.layers:
+        layer.node.regularizers = {"l2": lambda node: 1000 * REGULARIZERS["l2"](node)}
+    for _ in range(3):
+        plain.run_epoch()
+        regularized.run_epoch()
+    roughness = [REGULARIZERS["l2"](t.model.layers[0].node).item() for t in (plain, regularized)]
+    assert roughness[1] < 0.8 * roughness[0]
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    diverging = trainer(loss=lambda logits, y: logits.sum() * float("nan"))
+    with pytest.raises(DivergedError, match="loss became nan in epoch 1; lower the learning rate"):
+        diverging.run_epoch()
+
+
+def test_data_that_do_not_fit_are_named():
+    good = trainer()
+    with pytest.raises(ValueError, match="got 200 inputs and 199 labels"):
+        Trainer(good.model, good.x, good.y[1:], optimizer=ADAM)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        Trainer(good.model, good.x, good.y, optimizer=ADAM, batch_size=0)
+
+
+def test_progress_is_told_after_each_step():
+    steps = []
+    trainer().run_epoch(lambda step, metrics: steps.append((step, metrics()["train_loss"])))
+    assert [step for step, _ in steps] == list(range(1, 8)) and all(loss > 0 for _, loss in steps)
+
+
+def test_the_gap_is_relaxed_minus_hard_and_modes_are_kept():
+    trained = trainer("probabilistic", flip=0.0)
+    x, y = data()
+    scores = evaluate(trained.model, x, y)
+    assert scores["gap"] == scores["accuracy_relaxed"] - scores["accuracy_hard"] != 0
+    assert trained.model.training
+    hard = (predict(trained.model, x, batch_size=7) == y).double().mean().item()
+    assert scores["accuracy_hard"] == hard
+
+
+def test_table_statistics_count_constant_and_saturated_tables():
+    trained = trainer("probabilistic")
+    logits = trained.model.layers[1].node.logits
+    with torch.no_grad():
+        logits.uniform_(-1, 1)
+        logits[:, :, 0], logits[:, :, 1] = -1, 1
+        logits[:6] = 10.0
+        logits[6:12, :, 0] = -10.0
+    hidden, output = table_statistics(trained.model)
+    assert output == {"layer": 1, "constant": 6 / 24, "saturated": (6 * 4 + 6 * 1) / (24 * 4)}
+    assert hidden["layer"] == 0
+
+
+def test_schedules_change_the_rate_as_published():
+    def rates(schedule, epochs):
+        optimizer = ADAM([torch.nn.Parameter(torch.rand(2))], lr=1.0)
+        made = schedule(optimizer, epochs=epochs)
+        seen = []
+        for _ in range(epochs):
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            made.step()
+        return seen
+
+    step, milestones, cosine = SCHEDULES
+    assert rates(partial(step, every=2, gamma=0.1), 5) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    assert rates(partial(milestones, at=[1, 3]), 5) == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
+    assert rates(cosine, 4) == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
