@@ -1,0 +1,230 @@
+// The multilinear extension of a bank's tables and its gradients.
+//
+// A sum over the corners of K inputs takes K halving steps, low + x * (high - low), one for each input. For the
+// gradients an address is split into low and high bits, so that a table is a matrix [high][low].
+#include "bank.h"
+
+namespace difflut::multilinear {
+
+constexpr int low_bits(int n) { return (n + 1) / 2; }
+
+// What a node reads in the rows of x, for up to a vector of samples.
+template <int N>
+inline __attribute__((always_inline)) void load_inputs(const float* x, int64_t stride, const int64_t* wires,
+                                                       int64_t count, Vec* input) {
+  if (count >= kLanes)
+    for (int j = 0; j < N; ++j) input[j] = load(x + wires[j] * stride);
+  else
+    for (int j = 0; j < N; ++j) input[j] = load(x + wires[j] * stride, count);
+}
+
+// The steps of one input for all samples: values[2i + 1] - values[2i] for entries of `stride` floats.
+template <int Entries>
+void differences(const float* values, int stride, float* out) {
+  for (int i = 0; i < Entries / 2; i += stride)
+    for (int k = 0; k < stride; ++k) out[i + k] = values[2 * i + stride + k] - values[2 * i + k];
+}
+
+// The extension of 2**K entries, `stride` floats apart, with the differences of its first step.
+template <int K>
+inline __attribute__((always_inline)) Vec extension(const float* values, const float* differences, int stride,
+                                                    const Vec* x) {
+  if constexpr (K == 0) {
+    return Vec{} + values[0];
+  } else if constexpr (K == 1) {
+    return values[0] + x[0] * differences[0];
+  } else {
+    const Vec low = extension<K - 1>(values, differences, stride, x);
+    const Vec high = extension<K - 1>(values + (stride << (K - 1)), differences + (stride << (K - 2)), stride, x);
+    return low + x[K - 1] * (high - low);
+  }
+}
+
+// Without it the compiler keeps a table that is used again in registers, of which there are too few, and spills them.
+inline void forget_memory() { asm volatile("" ::: "memory"); }
+
+// The derivatives of the extension of `values` by its K inputs; overwrites values.
+template <int K>
+inline __attribute__((always_inline)) void slopes(const Vec* x, Vec* values, Vec* slope) {
+  if constexpr (K > 0) {
+    constexpr int kHalf = 1 << (K - 1);
+    Vec difference[kHalf];
+    for (int c = 0; c < kHalf; ++c) {
+      difference[c] = values[c + kHalf] - values[c];
+      values[c] += x[K - 1] * difference[c];
+    }
+    for (int size = kHalf / 2, j = K - 2; size > 0; size /= 2, --j)
+      for (int c = 0; c < size; ++c) difference[c] += x[j] * (difference[c + size] - difference[c]);
+    slope[K - 1] = difference[0];
+    slopes<K - 1>(x, values, slope);
+  }
+}
+
+// weights[c] = scale * prod_j (bit j of c ? x_j : 1 - x_j)
+template <int K>
+inline __attribute__((always_inline)) void corners(const Vec* x, Vec scale, Vec* weights) {
+  weights[0] = scale;
+  for (int j = 0; j < K; ++j)
+    for (int c = 0; c < 1 << j; ++c) {
+      weights[c | 1 << j] = weights[c] * x[j];
+      weights[c] -= weights[c | 1 << j];
+    }
+}
+
+template <int N>
+void forward(const Bank& bank, const float* x, const float* table, float* y, int64_t node) {
+  const int64_t* wires = bank.wiring + node * N;
+  float steps[1 << (N - 1)];
+  for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
+    const float* values = table + (row << N);
+    differences<1 << N>(values, 1, steps);
+    for (int64_t b = 0; b < bank.batch; b += kLanes) {
+      Vec input[N];
+      load_inputs<N>(x + b, bank.batch, wires, bank.batch - b, input);
+      store(y + row * bank.batch + b, extension<N>(values, steps, 1, input), bank.batch - b);
+    }
+  }
+}
+
+// out[i] += the sum of the lanes of v[i].
+template <int Count>
+inline __attribute__((always_inline)) void add_lanes(const Vec* v, float* out) {
+#ifdef DIFFLUT_AVX512
+  if constexpr (Count == 16) {
+    __m512 a[8], b[4], c[2];
+    for (int i = 0; i < 8; ++i)
+      a[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
+    for (int i = 0; i < 4; ++i)
+      b[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[i], a[i + 4], 0x88), _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd));
+    for (int i = 0; i < 2; ++i)
+      c[i] = _mm512_add_ps(_mm512_shuffle_ps(b[i], b[i + 2], 0x44), _mm512_shuffle_ps(b[i], b[i + 2], 0xee));
+    const __m512 sums = _mm512_add_ps(_mm512_shuffle_ps(c[0], c[1], 0x88), _mm512_shuffle_ps(c[0], c[1], 0xdd));
+    const __m512i order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
+    return _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), _mm512_permutexvar_ps(order, sums)));
+  }
+#endif
+  for (int i = 0; i < Count; ++i) {
+    float sum = 0;
+    for (int lane = 0; lane < kLanes; ++lane) sum += v[i][lane];
+    out[i] += sum;
+  }
+}
+
+template <int N>
+void table_gradient(const Bank& bank, const float* x, const float* grad, float* table_grad, int64_t node) {
+  constexpr int kLow = low_bits(N), kHigh = N - kLow;
+  constexpr int kChunk = 8;                    // vectors of samples whose weights stay in the fastest cache
+  constexpr int kSums = std::min(16, 1 << N);  // entries whose sums stay in registers
+  const int64_t* wires = bank.wiring + node * N;
+  Vec low[kChunk][1 << kLow], high[kChunk][1 << kHigh];
+  for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
+    float* out = table_grad + (row << N);
+    std::fill(out, out + (1 << N), 0.0f);
+    for (int64_t start = 0; start < bank.batch; start += kChunk * kLanes) {
+      const int vectors = int(std::min<int64_t>(kChunk, (bank.batch - start + kLanes - 1) / kLanes));
+      for (int v = 0; v < vectors; ++v) {
+        const int64_t b = start + v * kLanes;
+        Vec input[N];
+        load_inputs<N>(x + b, bank.batch, wires, bank.batch - b, input);
+        corners<kLow>(input, Vec{} + 1.0f, low[v]);
+        corners<kHigh>(input + kLow, load(grad + row * bank.batch + b, bank.batch - b), high[v]);
+      }
+      for (int first = 0; first < 1 << N; first += kSums) {
+        Vec sums[kSums] = {};
+        for (int v = 0; v < vectors; ++v)
+          for (int l = 0; l < 1 << kLow; ++l) {
+            const Vec weight = low[v][l];
+            for (int h = 0; h < kSums >> kLow; ++h) sums[h << kLow | l] += high[v][(first >> kLow) + h] * weight;
+          }
+        add_lanes<kSums>(sums, out + first);
+      }
+    }
+  }
+}
+
+constexpr int64_t kTile = 32;  // samples of a feature that lie together while a thread sums the gradient of x
+
+// Adds to x_grad[feature][kTile] the gradients from the samples in x[feature][kTile], those from `start` on.
+template <int N>
+void input_gradient(const Bank& bank, const float* x, const float* table, const float* grad, float* x_grad,
+                    int64_t start) {
+  constexpr int kLow = low_bits(N), kHigh = N - kLow;
+  float low_steps[1 << (N - 1)], high_steps[1 << (N - 1)];
+  for (int64_t node = 0; node < bank.nodes; ++node) {
+    const int64_t* wires = bank.wiring + node * N;
+    for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
+      const float* values = table + (row << N);
+      differences<1 << N>(values, 1, low_steps);
+      if constexpr (kHigh > 0) differences<1 << N>(values, 1 << kLow, high_steps);
+      for (int64_t b = 0; b < kTile; b += kLanes) {
+        Vec input[N], by_low[1 << kLow], by_high[1 << kHigh], slope[N];
+        load_inputs<N>(x + b, kTile, wires, kLanes, input);
+        forget_memory();
+        for (int h = 0; h < 1 << kHigh; ++h)
+          by_high[h] = extension<kLow>(values + (h << kLow), low_steps + (h << kLow >> 1), 1, input);
+        slopes<kHigh>(input + kLow, by_high, slope + kLow);
+        forget_memory();
+        for (int l = 0; l < 1 << kLow; ++l)
+          by_low[l] = extension<kHigh>(values + l, high_steps + l, 1 << kLow, input + kLow);
+        slopes<kLow>(input, by_low, slope);
+        const Vec g = load(grad + row * bank.batch + start + b, std::max<int64_t>(0, bank.batch - start - b));
+        for (int j = 0; j < N; ++j) {
+          float* sums = x_grad + wires[j] * kTile + b;
+          store(sums, load(sums) + g * slope[j]);
+        }
+      }
+    }
+  }
+}
+
+extern "C" {
+
+// y[nodes * m][batch] from x[features][batch]; returns 1 where the wiring reads inputs that there are not.
+int difflut_multilinear(const float* x, const int64_t* wiring, const float* table, float* y, void*, int64_t batch,
+                        int64_t features, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
+  const Bank bank{wiring, batch, features, nodes, n, m};
+  if (!bank.wiring_fits()) return 1;
+  with_inputs(n, [&](auto inputs) {
+#pragma omp parallel for num_threads(bank.threads(threads))
+    for (int64_t node = 0; node < nodes; ++node) forward<inputs>(bank, x, table, y, node);
+  });
+  return 0;
+}
+
+// table_grad[nodes * m][2**n]: the upstream gradients, summed with the weights of the corners.
+int difflut_multilinear_table_gradient(const float* x, const int64_t* wiring, const float*, const float* grad,
+                                       float* table_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
+                                       int64_t m, int64_t threads) {
+  const Bank bank{wiring, batch, features, nodes, n, m};
+  with_inputs(n, [&](auto inputs) {
+#pragma omp parallel for num_threads(bank.threads(threads))
+    for (int64_t node = 0; node < nodes; ++node) table_gradient<inputs>(bank, x, grad, table_grad, node);
+  });
+  return 0;
+}
+
+// x_grad[features][batch]. A thread owns samples, so the order of the sums is the same for any number of threads.
+int difflut_multilinear_input_gradient(const float* x, const int64_t* wiring, const float* table, const float* grad,
+                                       float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
+                                       int64_t m, int64_t threads) {
+  const Bank bank{wiring, batch, features, nodes, n, m};
+  with_inputs(n, [&](auto inputs) {
+#pragma omp parallel num_threads(bank.threads(threads))
+    {
+      float* sums = scratch(2 * features * kTile);
+      float* x_tile = sums + features * kTile;
+#pragma omp for
+      for (int64_t start = 0; start < batch; start += kTile) {
+        std::fill_n(sums, features * kTile, 0.0f);
+        copy_rows<kTile>(x + start, batch, x_tile, kTile, features, batch - start);
+        input_gradient<inputs>(bank, x_tile, table, grad, sums, start);
+        copy_rows<kTile>(sums, kTile, x_grad + start, batch, features, batch - start);
+      }
+    }
+  });
+  return 0;
+}
+
+}  // extern "C"
+
+}  // namespace difflut::multilinear

@@ -1,0 +1,50 @@
+"""Which implementation of the operations serves a tensor."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from difflut.kernels import cpp, cuda, reference
+
+CHOICES = ("auto", "reference")
+
+_choice = os.environ.get("DIFFLUT_BACKEND", "auto")
+
+
+def backend_for(tensor: Tensor, use_cuda: bool = True) -> ModuleType:
+    """The back end that serves a tensor: a module with the operations and a `name`.
+
+    Compiled kernels take float32; everything else, and every device without kernels, is served by the reference.
+    With `use_cuda=False`, CUDA tensors are too.
+    """
+    if _checked(_choice) == "reference" or tensor.dtype != torch.float32:
+        return reference
+    if tensor.device.type == "cpu" and cpp.available():
+        return cpp
+    if tensor.device.type == "cuda" and use_cuda and cuda.available():
+        return cuda
+    return reference
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Within this context `"reference"` forces plain torch; `"auto"` takes the fastest back end that fits.
+
+    A backward pass stays with the back end that its forward pass took. `DIFFLUT_BACKEND` sets the choice for a process.
+    """
+    global _choice
+    previous, _choice = _choice, _checked(name)
+    try:
+        yield
+    finally:
+        _choice = previous
+
+
+def _checked(name: str) -> str:
+    if name not in CHOICES:
+        raise ValueError(f"no backend choice is called {name!r}; known: {', '.join(CHOICES)}")
+    return name

@@ -1,0 +1,62 @@
+"""The hard look-up: each node reads its table at the address that its inputs form."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from difflut.kernels.backends import backend_for
+from difflut.kernels.validation import check_bank
+
+
+def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True) -> Tensor:
+    """Looks up every node of a bank: `y[b, l*m + o] = table[l, o, a]`, `a = sum_j 2**j [x[b, wiring[l, j]] >= 1/2]`.
+
+    The table's gradient is the upstream gradient, added at the address taken. The gradient of input j is the
+    difference of `slope` across bit j, `slope[l, o, a | 1 << j] - slope[l, o, a & ~(1 << j)]`: with a smoothed table
+    this is the extended finite difference of DWN (https://arxiv.org/abs/2410.11112, section 3.1).
+
+    Args:
+        x: Values of any kind and any strides, a bit each by `x >= 1/2`. (batch, features)
+        wiring: The inputs that each node reads, least significant address bit first. (L, n), int64, n from 1 to 8
+        table: (L, m, 2**n)
+        slope: Gives the gradient of x; without it x gets none. It gets no gradient itself. (L, m, 2**n)
+        use_cuda: False keeps CUDA tensors on the torch reference.
+
+    Returns:
+        (batch, L * m), stored with the batch as the fast axis.
+
+    Raises:
+        ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
+    """
+    check_bank(x, wiring, table)
+    if slope is not None and (slope.shape != table.shape or slope.dtype != table.dtype):
+        raise ValueError(
+            f"slope needs the table's shape and dtype, {tuple(table.shape)} of {table.dtype}, "
+            f"got {tuple(slope.shape)} of {slope.dtype}"
+        )
+    return _Lookup.apply(x, wiring, table, slope, backend_for(table, use_cuda))
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None, backend: ModuleType
+    ) -> Tensor:
+        y, code = backend.lookup(x, wiring, table)
+        ctx.backend, ctx.features, ctx.outputs = backend, x.shape[1], table.shape[1]
+        ctx.save_for_backward(code, wiring, slope)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        code, wiring, slope = ctx.saved_tensors
+        x_grad = table_grad = None
+        if ctx.needs_input_grad[0] and slope is not None:
+            x_grad = ctx.backend.lookup_input_gradient(code, wiring, slope, grad, ctx.features)
+        if ctx.needs_input_grad[2]:
+            table_grad = ctx.backend.lookup_table_gradient(code, wiring, grad, ctx.outputs)
+        return x_grad, None, table_grad, None, None

@@ -1,0 +1,54 @@
+"""The multilinear extension of a bank's tables."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from difflut.kernels.backends import backend_for
+from difflut.kernels.validation import check_bank
+
+
+def multilinear(x: Tensor, wiring: Tensor, table: Tensor, *, hard: bool = False, use_cuda: bool = True) -> Tensor:
+    """Evaluates `M(x) = sum_a table[a] prod_j x_j**a_j (1 - x_j)**(1 - a_j)` for every node of a bank.
+
+    M is the expected look-up where input j is 1 with probability x_j (https://arxiv.org/abs/2210.08277 for two inputs).
+    The gradients are exact, at inputs of exactly 0 and 1 too: `dM/dx_j = M(x | x_j=1) - M(x | x_j=0)`, and
+    `dM/dtable[a]` is the corner's weight in the sum.
+
+    Args:
+        x: Values in [0, 1], any strides. (batch, features)
+        wiring: The inputs that each node reads, least significant address bit first. (L, n), int64, n from 1 to 8
+        table: (L, m, 2**n)
+        hard: Returns the look-up `table[a]` at the address of `x >= 1/2`; the gradients stay those of M at x.
+        use_cuda: False keeps CUDA tensors on the torch reference.
+
+    Returns:
+        (batch, L * m), stored with the batch as the fast axis.
+
+    Raises:
+        ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
+    """
+    check_bank(x, wiring, table)
+    return _Multilinear.apply(x, wiring, table, hard, backend_for(table, use_cuda))
+
+
+class _Multilinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, wiring: Tensor, table: Tensor, hard: bool, backend: ModuleType) -> Tensor:
+        y, inputs = backend.multilinear(x, wiring, table, hard)
+        ctx.backend, ctx.features = backend, x.shape[1]
+        ctx.save_for_backward(inputs, wiring, table)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, wiring, table = ctx.saved_tensors
+        needs_x, _, needs_table, *_ = ctx.needs_input_grad
+        x_grad, table_grad = ctx.backend.multilinear_gradients(
+            inputs, wiring, table, grad, ctx.features, needs_x, needs_table
+        )
+        return x_grad, None, table_grad, None, None

@@ -1,0 +1,96 @@
+"""The operations in plain torch, for any dtype and device: what the compiled back ends must compute."""
+
+import torch
+from torch import Tensor
+
+from difflut.kernels.validation import unknown_input
+
+name = "reference"
+
+
+def lookup(x: Tensor, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """The look-up and the addresses taken, (batch, L * m) and (L, batch)."""
+    _check_range(wiring, x.shape[1])
+    addresses = _addresses(x, wiring)
+    return _read(table, addresses), addresses
+
+
+def lookup_input_gradient(addresses: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor, features: int) -> Tensor:
+    """The gradient of x, (batch, features): differences of `slope` (L, m, 2**n) across each address bit."""
+    grad = _by_node(grad, slope.shape[1])
+    x_grad = grad.new_zeros(features, grad.shape[2])
+    for j, inputs in enumerate(wiring.unbind(1)):
+        bit = 1 << j
+        high = slope.gather(2, _index(addresses | bit, slope.shape[1]))
+        low = slope.gather(2, _index(addresses & ~bit, slope.shape[1]))
+        x_grad.index_add_(0, inputs, ((high - low) * grad).sum(1))
+    return x_grad.t()
+
+
+def lookup_table_gradient(addresses: Tensor, wiring: Tensor, grad: Tensor, outputs: int) -> Tensor:
+    """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
+    nodes, n = wiring.shape
+    table_grad = grad.new_zeros(nodes, outputs, 2**n)
+    return table_grad.scatter_add_(2, _index(addresses, outputs), _by_node(grad, outputs))
+
+
+def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool) -> tuple[Tensor, Tensor]:
+    """The multilinear extension, or the look-up where `hard`, (batch, L * m), and x itself."""
+    _check_range(wiring, x.shape[1])
+    return _read(table, _addresses(x, wiring)) if hard else _extension(x, wiring, table), x
+
+
+def multilinear_gradients(
+    x: Tensor, wiring: Tensor, table: Tensor, grad: Tensor, features: int, needs_x: bool, needs_table: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of x (batch, features) and table (L, m, 2**n), each where it is needed."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(needs_x)
+        table = table.detach().requires_grad_(needs_table)
+        y = _extension(x, wiring, table)
+    needed = [tensor for tensor in (x, table) if tensor.requires_grad]
+    gradients = iter(torch.autograd.grad(y, needed, grad))
+    return next(gradients) if needs_x else None, next(gradients) if needs_table else None
+
+
+def _extension(x: Tensor, wiring: Tensor, table: Tensor) -> Tensor:
+    """Halves the tables once for each input, the most significant address bit first."""
+    inputs = x.t()
+    values = table.unsqueeze(3)
+    for j in reversed(range(wiring.shape[1])):
+        low, high = values.chunk(2, 2)
+        values = torch.lerp(low, high, inputs[wiring[:, j], None, None])
+    return _by_batch(values.squeeze(2).expand(-1, -1, x.shape[0]))
+
+
+def _addresses(x: Tensor, wiring: Tensor) -> Tensor:
+    bits = (x.t() >= 0.5).to(torch.uint8)
+    addresses = torch.zeros(wiring.shape[0], x.shape[0], dtype=torch.uint8, device=x.device)
+    for j, inputs in enumerate(wiring.unbind(1)):
+        addresses |= bits[inputs] << j
+    return addresses
+
+
+def _read(table: Tensor, addresses: Tensor) -> Tensor:
+    return _by_batch(table.gather(2, _index(addresses, table.shape[1])))
+
+
+def _index(addresses: Tensor, outputs: int) -> Tensor:
+    return addresses.long().unsqueeze(1).expand(-1, outputs, -1)
+
+
+def _by_batch(y: Tensor) -> Tensor:
+    return y.reshape(y.shape[0] * y.shape[1], y.shape[2]).t()  # (L, m, batch) -> (batch, L * m)
+
+
+def _by_node(grad: Tensor, outputs: int) -> Tensor:
+    nodes = grad.shape[1] // outputs
+    return grad.t().reshape(nodes, outputs, grad.shape[0])  # (batch, L * m) -> (L, m, batch)
+
+
+def _check_range(wiring: Tensor, features: int) -> None:
+    if wiring.is_cuda or wiring.numel() == 0:
+        return
+    low, high = wiring.aminmax()
+    if low < 0 or high >= features:
+        raise unknown_input(wiring, features)

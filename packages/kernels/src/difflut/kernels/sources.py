@@ -1,0 +1,15 @@
+"""Where the C++ and CUDA sources of the kernels lie."""
+
+from pathlib import Path
+
+
+def source_dir() -> Path:
+    """The folder of sources: `csrc/` in an installed wheel, the repository's `kernels/` in a checkout."""
+    installed = Path(__file__).parent / "csrc"
+    return installed if installed.is_dir() else Path(__file__).parents[5] / "kernels"
+
+
+def source(name: str) -> str:
+    """The text of a source file; the compiler's messages then name that file, not the copy that is compiled."""
+    path = source_dir() / name
+    return f'#line 1 "{path}"\n{path.read_text()}'

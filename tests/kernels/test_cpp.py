@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from difflut import kernels
+from difflut.kernels import cpp
+
+
+@pytest.fixture(params=[(), ("-DDIFFLUT_PORTABLE",)], ids=["native", "portable"], autouse=True)
+def library(request, monkeypatch):
+    library = cpp.library(request.param)
+    if library is None:
+        pytest.skip("the C++ kernels cannot be compiled here")
+    monkeypatch.setattr(cpp, "library", lambda: library)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request, one_thread):
+    torch.set_num_threads(request.param)
+
+
+def strided(x):
+    return torch.stack((x, x.neg()), 2).flatten(1)[:, ::2]
+
+
+LAYOUTS = {"rows": torch.Tensor.contiguous, "features first": lambda x: x.t().contiguous().t(), "strided": strided}
+
+OPERATIONS = {
+    "lookup": lambda bank, dtype: lambda x, table: kernels.lookup(x, bank.wiring, table, bank.slope.to(dtype)),
+    "multilinear": lambda bank, dtype: lambda x, table: kernels.multilinear(x, bank.wiring, table),
+    "hybrid": lambda bank, dtype: lambda x, table: kernels.multilinear(x, bank.wiring, table, hard=True),
+}
+
+
+def assert_as_in_double(bank, gradients, operation, layout="rows"):
+    build, arrange = OPERATIONS[operation], LAYOUTS[layout]
+    found = gradients(build(bank, torch.float32), arrange(bank.x), bank.table, arrange(bank.grad))
+    assert kernels.backend_for(bank.table).name == "cpp"
+    expected = gradients(build(bank, torch.float64), bank.x.double(), bank.table.double(), bank.grad)
+    for single, double in zip(found, expected, strict=True):
+        # Sums of up to a few hundred terms around 1 in single precision.
+        torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=3e-5)
+    if operation != "multilinear":
+        assert torch.equal(found[0].double(), expected[0])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("batch", [1, 3, 17, 128, 131])
+@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize("n", range(1, 9))
+def test_agrees_with_the_reference_in_double_precision(make_bank, gradients, operation, n, m, batch):
+    assert_as_in_double(make_bank(n, m, batch), gradients, operation)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_takes_any_strides(make_bank, gradients, operation, layout, threads):
+    assert_as_in_double(make_bank(6, 2, batch=131, nodes=211, features=97), gradients, operation, layout)
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_binary_inputs_give_the_entries_of_the_table_exactly(make_bank, gradients, n):
+    bank = make_bank(n, 2, batch=67, binary=True)
+    assert_as_in_double(bank, gradients, "multilinear")
+    y = kernels.multilinear(bank.x, bank.wiring, bank.table)
+    assert torch.equal(y, kernels.lookup(bank.x, bank.wiring, bank.table))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_results_do_not_depend_on_the_number_of_threads(make_bank, gradients, operation):
+    bank = make_bank(6, 1, batch=200, nodes=300, features=150)
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(gradients(OPERATIONS[operation](bank, torch.float32), bank.x, bank.table, bank.grad))
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+def test_outputs_and_gradients_are_stored_batch_last(make_bank, gradients):
+    bank = make_bank(6, 2, batch=20)
+    y, x_grad, _ = gradients(OPERATIONS["multilinear"](bank, torch.float32), bank.x, bank.table, bank.grad)
+    assert y.t().is_contiguous() and x_grad.t().is_contiguous()
+
+
+def test_takes_expanded_gradients(make_bank):
+    bank = make_bank(5, 1, batch=70)
+    table = bank.table.requires_grad_()
+    kernels.lookup(bank.x, bank.wiring, table).sum().backward()
+    assert torch.equal(table.grad.sum((1, 2)), torch.full((len(table),), 70.0))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("batch,nodes", [(0, 5), (5, 0)])
+def test_takes_empty_banks_and_batches(make_bank, gradients, operation, batch, nodes):
+    bank = make_bank(3, 2, batch=4, nodes=6)
+    bank.x = bank.x[:1].expand(batch, -1)
+    bank.wiring, bank.table, bank.slope = bank.wiring[:nodes], bank.table[:nodes], bank.slope[:nodes]
+    bank.grad = torch.ones(batch, 2 * nodes)
+    y, x_grad, table_grad = gradients(OPERATIONS[operation](bank, torch.float32), bank.x, bank.table, bank.grad)
+    assert y.shape == (batch, 2 * nodes) and x_grad.shape == bank.x.shape and table_grad.shape == bank.table.shape
+    assert not x_grad.any() and not table_grad.any()
+
+
+def test_lookup_keeps_only_bits_of_its_inputs(make_bank):
+    bank = make_bank(6, 1, batch=128)
+    _, bits = cpp.lookup(bank.x, bank.wiring, bank.table)
+    assert bits.numel() * bits.element_size() * 32 == bank.x.numel() * bank.x.element_size()
+
+
+@pytest.mark.parametrize("bad", [-1, 37])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_unknown_inputs_are_an_error(make_bank, operation, bad):
+    bank = make_bank(4, 1, batch=8)
+    bank.wiring[3, 2] = bad
+    with pytest.raises(ValueError, match=f"{bad}.*37 features: its entries must be 0 to 36"):
+        OPERATIONS[operation](bank, torch.float32)(bank.x, bank.table)

@@ -1,0 +1,68 @@
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from difflut.kernels import cpp
+from difflut.kernels.sources import source, source_dir
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import torch
+from difflut import kernels
+
+x = torch.tensor([[1.0, 0.0, 0.7]])
+y = kernels.lookup(x, torch.tensor([[0, 1], [1, 2]]), torch.arange(8.0).view(2, 1, 4))
+print(kernels.backend_for(x).name, y.tolist())
+"""
+
+
+def run(cache, **environment):
+    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": str(cache), **environment}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.split(" ", 1), done.stderr.splitlines()
+
+
+def test_sources_are_found():
+    assert source_dir().samefile(ROOT / "kernels")
+    assert all(source(file).startswith(f'#line 1 "{source_dir() / file}"') for file in cpp.FILES)
+
+
+@pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
+def test_one_process_compiles_and_the_next_reuses(tmp_path):
+    stale = tmp_path / "difflut" / "build-killed"
+    stale.mkdir(parents=True)
+    (stale / "lock").touch()
+    (name, output), messages = run(tmp_path)
+    assert name == "cpp" and output.startswith("[[1.0, 6.0]]")
+    assert len(messages) == 1 and "compiling" in messages[0]
+    assert sorted(path.suffix for path in (tmp_path / "difflut").iterdir()) == ["", ".so"]
+    assert run(tmp_path) == (["cpp", output], [])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
+def test_the_kernels_use_the_openmp_runtime_of_torch():
+    look = "for line in open('/proc/self/maps'): print(line.split()[-1]) if 'omp' in line and 'r-xp' in line else None"
+    script = f"from difflut.kernels import cpp\ncpp.library()\n{look}"
+    runtimes = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert len(set(runtimes)) == 1, "two runtimes would fight for the cores"
+
+
+@pytest.mark.parametrize(
+    "environment,lines,reason",
+    [
+        ({"PATH": sysconfig.get_path("scripts"), "CXX": "c++"}, 1, "no C++ compiler was found; install g++"),
+        ({"CXX": "false"}, 2, ".log"),
+        ({"DIFFLUT_BACKEND": "reference"}, 0, ""),
+    ],
+    ids=["no compiler", "broken compiler", "forced"],
+)
+def test_reference_serves_where_nothing_can_be_compiled(tmp_path, environment, lines, reason):
+    (name, output), messages = run(tmp_path, **environment)
+    assert name == "reference" and output.startswith("[[1.0, 6.0]]")
+    assert len(messages) == lines and reason in "".join(messages[-1:])

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from difflut import kernels
+
+
+def draw(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_dense_reads_the_best_input_with_straight_through_gradients():
+    x, logits, g = draw(6, 5).sigmoid().requires_grad_(), draw(5, 7, seed=1).requires_grad_(), draw(6, 7, seed=2)
+    y = kernels.select(x, logits, tau=0.3)
+    for pin in range(7):
+        assert torch.equal(y[:, pin], x[:, logits[:, pin].argmax()])
+    x_grad, logits_grad = torch.autograd.grad(y, (x, logits), g)
+    torch.testing.assert_close(logits_grad, (2 * x - 1).T @ g)
+    torch.testing.assert_close(x_grad, g @ torch.softmax(logits / 0.3, 0).T)
+
+
+def test_all_inputs_as_candidates_equal_the_dense_form():
+    x, logits, g = draw(6, 5).sigmoid().requires_grad_(), draw(5, 7, seed=1).requires_grad_(), draw(6, 7, seed=2)
+    orders = torch.stack([torch.randperm(5, generator=torch.Generator().manual_seed(pin)) for pin in range(7)])
+    dense = kernels.select(x, logits, tau=0.3)
+    sparse = kernels.select(x, logits.T.gather(1, orders), orders, tau=0.3)
+    assert torch.equal(dense, sparse)
+    found, expected = (torch.autograd.grad(y, (x, logits), g) for y in (sparse, dense))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_candidate_listed_twice_gets_both_shares():
+    x, logits = draw(4, 3).sigmoid().requires_grad_(), torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    y = kernels.select(x, logits, torch.tensor([[2, 2]]), tau=1.0)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, torch.tensor([0.0, 0.0, 1.0]).double().expand(4, 3))
+    torch.testing.assert_close(logits.grad, (2 * x[:, 2] - 1).sum().expand(1, 2))
+
+
+def test_output_is_stored_batch_last():
+    assert kernels.select(draw(6, 5), draw(5, 7)).t().is_contiguous()
+
+
+def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other():
+    soft = draw(3, 4).requires_grad_()
+    hard = (soft > 0).double().requires_grad_()
+    y = kernels.straight_through(hard, soft)
+    y.backward(draw(3, 4, seed=1))
+    assert torch.equal(y, hard)
+    assert torch.equal(soft.grad, draw(3, 4, seed=1))
+    assert hard.grad is None
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ((draw(6, 5), draw(4, 7)), "among 4 inputs, but x has 5"),
+        ((draw(6, 5), draw(5, 7).float()), "one dtype"),
+        ((draw(6, 5), draw(7, 3), torch.zeros(7, 2, dtype=torch.int64)), r"\(7, 3\), and int64, got \(7, 2\)"),
+        ((draw(6, 5)[0], draw(5, 7)), "two axes"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_an_error(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kernels.select(*arguments)
