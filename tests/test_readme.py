@@ -1,0 +1,40 @@
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_ten_lines_run():
+    (code,) = blocks("python")
+    names = {}
+    exec(code, names)
+    assert set(names["classes"].unique().tolist()) <= {0, 1}
+    assert all(parameter.grad is not None for parameter in names["model"].parameters())
+
+
+def test_the_explained_gin_file_is_the_quickstart():
+    def bindings(text):
+        lines = (line.split("#")[0].strip() for line in text.splitlines())
+        return {line for line in lines if line}
+
+    (explained,) = blocks("")
+    assert bindings(explained) <= bindings((ROOT / "gin_configs" / "quickstart.gin").read_text())
+
+
+@pytest.mark.parametrize("path", re.findall(r"(gin_configs/\S+\.gin|docs/\S+?\.(?:png|md)|\w+\.md)\b", README))
+def test_the_files_that_it_names_exist(path):
+    assert (ROOT / path).is_file()
+
+
+def test_ci_runs_its_second_command():
+    second = blocks("bash")[1].strip().replace(".venv/bin/", '"$venv/bin/"')
+    ci = (ROOT / ".ci" / "run").read_text()
+    for part in ("torch==2.13.0 -e '.[test]'", "-m pytest"):
+        assert part in second and part in ci
