@@ -71,7 +71,8 @@ def train(
     )
     folder = _continued(trainer, RunFolder.open(resume)) if resume else RunFolder.create(runs, name)
     with tracking(folder=folder.path, config={"seed": seed, "epochs": epochs, **describe(model)}) as run:
-        folder.write_config(operative_config())
+        if not resume:
+            folder.write_config(operative_config())
         print(
             f"{data.name}: {len(data.x_train)} training rows, {model.num_luts} LUTs, {device}, {folder.path}",
             flush=True,

@@ -89,6 +89,7 @@ def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, 
 def test_a_run_can_be_repeated_from_its_folder_alone(gin_file, tmp_path):
     first = train(gin_file)
     folder = only_run(tmp_path)
+    assert "tracking.mode = 'disabled'" in (folder / "config.gin").read_text()
     second = train(folder / "config.gin", f'train.runs = "{tmp_path}/again"')
     assert second == first
     (again,) = (tmp_path / "again").iterdir()
@@ -120,7 +121,9 @@ def test_a_stopped_run_continues_to_the_same_losses(gin_file, tmp_path):
         file.write('{"epoch": 3, "train_lo')
 
     torch.manual_seed(1234)
+    before = (folder / "config.gin").read_text()
     train(gin_file, f'train.resume = "{folder}"')
+    assert (folder / "config.gin").read_text() == before
     assert only_run(tmp_path) == folder
     assert metrics(folder) == metrics(whole)
     old, new = (read_checkpoint(path / "last.pt")["state"] for path in (whole, folder))
