@@ -1,15 +1,18 @@
-"""The benchmark job: the time of a whole training step, compiled kernels beside the torch reference."""
+"""The benchmark job: the time of a whole training step, beside the torch reference and other libraries."""
 
 import csv
-import os
+import importlib.util
 import resource
 import statistics
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from difflut import kernels
 from difflut.config import job
@@ -18,29 +21,37 @@ from difflut.models import LUTNetwork
 from difflut.registry import LAYERS, NODES
 from difflut.training import OPTIMIZERS, Trainer
 from experiments import plots
+from experiments.peers import PEERS
 from experiments.runs import RunFolder
 
-COLUMNS = ("node", "layer", "batch", "threads", "backend", "step_ms", "samples_per_second", "memory_mb", "speedup")
+CLASSES = 10
+COLUMNS = (
+    "node", "first_layer", "batch", "threads", "backend",
+    "step_ms", "samples_per_second", "memory_mb", "floor_ms", "speedup",
+)  # fmt: skip
 
 
 @job
 def benchmark(
-    node_types: Sequence[str] = tuple(NODES),
+    node_types: Sequence[str] = ("dwn",),
     batch_sizes: Sequence[int] = (128,),
     input_size: int = 2352,
     widths: Sequence[int] = (2000, 1000),
     n: int = 6,
-    first_layer: str = "random",
+    first_layers: Sequence[str] = ("random",),
     threads: Sequence[int] = (1, 2),
     backends: Sequence[str] = ("reference", "auto"),
     seconds: float = 2.0,
     device: str = "auto",
     runs: str = "runs",
 ) -> list[dict[str, Any]]:
-    """Times a training step (forward, loss, backward, Adam) of networks on random bits, and writes table and plot.
+    """Times a training step (forward, loss, backward, Adam) of networks on random bits; writes tables and a plot.
 
-    Each figure comes from a process of its own, so that peak memory is its own too; it is the median over the steps
-    that fit into `seconds` (ten at least), after warming up.
+    Each figure comes from a process of its own, so that its peak memory is its own too, and is the median over what
+    fits into `seconds` after warming up. On a GPU the compiled step is replayed as a CUDA graph and includes the
+    choice of its samples. `floor_ms` is the time to move, once, the bytes that any such step must move: parameters and
+    their two moments read and written, and between layers activations and their gradients written and read; at the
+    bandwidth of a large copy measured beside it. `speedup` is over the torch reference of the same case.
 
     Args:
         node_types: Names of node types; difflogic is measured with n = 2.
@@ -48,9 +59,10 @@ def benchmark(
         input_size: Input bits.
         widths: Nodes of each layer.
         n: Inputs of each node.
-        first_layer: Name of the first layer's type; the others are random.
+        first_layers: Names of layer types for the first layer; the others are random.
         threads: CPU threads; a GPU is measured with the first number only.
-        backends: Of the kernels: "reference" is plain torch, "auto" the fastest there is.
+        backends: "reference" is plain torch, "auto" the fastest there is; "torch_dwn" and "torchlogix" are other
+            libraries, measured where they are installed and know the node type.
         seconds: Time for each figure.
         device: "auto" takes a GPU where there is one.
         runs: The folder of run folders.
@@ -62,27 +74,56 @@ def benchmark(
     folder = RunFolder.create(runs, "benchmark")
     rows: list[dict[str, Any]] = []
     print(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
-    for node in node_types:
-        for batch in batch_sizes:
-            for count in threads if device == "cpu" else threads[:1]:
-                reference_ms = None
-                for backend in backends:
-                    case = {"node": node, "layer": first_layer, "batch": batch, "threads": count, "backend": backend}
-                    row = case | _in_a_new_process(
-                        case, input_size, tuple(widths), 2 if node == "difflogic" else n, seconds, device
-                    )
-                    reference_ms = row["step_ms"] if backend == "reference" else reference_ms
-                    row["speedup"] = reference_ms / row["step_ms"] if reference_ms else None
-                    rows.append(row)
-                    print(_line(row), flush=True)
+    for case in _cases(node_types, first_layers, batch_sizes, threads if device == "cpu" else threads[:1], backends):
+        inputs = 2 if case["node"] == "difflogic" else n
+        row = case | _in_a_new_process(case, input_size, tuple(widths), inputs, seconds, device)
+        reference = _reference_of(row, rows)
+        rows.append(row | {"speedup": reference / row["step_ms"] if reference else None})
+        print(_line(rows[-1]), flush=True)
     with (folder.path / "steps.csv").open("w") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     (folder.path / "steps.md").write_text(_markdown(rows))
     plots.step_times(rows, folder.plots / "steps.png")
-    print(f"table and plot: {folder.path}")
+    print(f"tables and plot: {folder.path}")
     return rows
+
+
+def _cases(
+    nodes: Sequence[str],
+    first_layers: Sequence[str],
+    batches: Sequence[int],
+    threads: Sequence[int],
+    backends: Sequence[str],
+) -> Iterator[dict[str, Any]]:
+    for backend in backends:
+        if backend in PEERS and importlib.util.find_spec(backend) is None:
+            print(f"{backend}: not installed, left out")
+    for node in nodes:
+        for first_layer in first_layers:
+            for batch in batches:
+                for count in threads:
+                    for backend in backends:
+                        if backend not in PEERS or _can(backend, node, first_layer):
+                            yield {
+                                "node": node,
+                                "first_layer": first_layer,
+                                "batch": batch,
+                                "threads": count,
+                                "backend": backend,
+                            }
+
+
+def _can(peer: str, node: str, first_layer: str) -> bool:
+    _, nodes, first_layers = PEERS[peer]
+    return importlib.util.find_spec(peer) is not None and node in nodes and first_layer in first_layers
+
+
+def _reference_of(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None:
+    same = ("node", "first_layer", "batch", "threads")
+    found = (r for r in [*rows, row] if r["backend"] == "reference" and all(r[key] == row[key] for key in same))
+    return next((r["step_ms"] for r in found), None)
 
 
 def _in_a_new_process(case: dict[str, Any], *arguments: Any) -> dict[str, float]:
@@ -95,32 +136,72 @@ def _measure(
 ) -> dict[str, float]:
     torch.set_num_threads(case["threads"])
     torch.manual_seed(0)
-    layers, width = [], input_size
-    for number, output_size in enumerate(widths):
-        layer_type = LAYERS[case["layer"] if number == 0 else "random"]
-        layers.append(layer_type(width, output_size, NODES[case["node"]], n=n, seed=number))
-        width = output_size
-    model = LUTNetwork(None, layers, GroupSum(10, tau=10.0)).to(device).train()
-    x = torch.rand(case["batch"], input_size, device=device).round()
-    y = torch.randint(10, (case["batch"],), device=device)
-    trainer = Trainer(model, x, y, batch_size=case["batch"], optimizer=partial(OPTIMIZERS[0], lr=0.01))
+    batch = case["batch"]
+    graph = device != "cpu" and case["backend"] == "auto"
+    steps = max(4, min(100, 2**18 // batch)) if graph else 1
+    x = torch.rand(steps * batch, input_size, device=device).round_()
+    y = torch.randint(CLASSES, (steps * batch,), device=device)
+    network = _network(case, input_size, widths, n).to(device).train()
     before = _peak_memory_mb(device)
-    with kernels.use_backend(case["backend"]):
-        for _ in range(3):
-            trainer.step(x, y)
-        times: list[float] = []
-        while len(times) < 10 or sum(times) < seconds:
-            _synchronize(device)
-            start = time.perf_counter()
-            trainer.step(x, y)
-            _synchronize(device)
-            times.append(time.perf_counter() - start)
-    step = statistics.median(times)
+    if case["backend"] in PEERS:
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
+        run = partial(_peer_step, network, optimizer, x, y)
+    else:
+        adam = partial(OPTIMIZERS[0], lr=0.01)
+        trainer = Trainer(network, x, y, batch_size=batch, optimizer=adam, graph=graph)
+        run = trainer.run_epoch if graph else partial(trainer.step, x, y)
+    with kernels.use_backend("reference" if case["backend"] == "reference" else "auto"):
+        step = _median_seconds(run, seconds, device) / steps
     return {
         "step_ms": 1e3 * step,
-        "samples_per_second": case["batch"] / step,
+        "samples_per_second": batch / step,
         "memory_mb": _peak_memory_mb(device) - before,
+        "floor_ms": 1e3 * _bytes_of_a_step(network, batch, input_size, widths) / _copy_bandwidth(device),
     }
+
+
+def _network(case: dict[str, Any], input_size: int, widths: tuple[int, ...], n: int) -> nn.Module:
+    if case["backend"] in PEERS:
+        make_peer = PEERS[case["backend"]][0]
+        return make_peer(case["node"], case["first_layer"], input_size, widths, n, CLASSES)
+    layers = []
+    for number, (inputs, outputs) in enumerate(zip((input_size, *widths), widths, strict=False)):
+        layer_type = LAYERS[case["first_layer"] if number == 0 else "random"]
+        layers.append(layer_type(inputs, outputs, NODES[case["node"]], n=n, seed=number))
+    return LUTNetwork(None, layers, GroupSum(CLASSES, tau=10.0))
+
+
+def _peer_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> None:
+    loss = F.cross_entropy(network(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _median_seconds(run: Any, seconds: float, device: str) -> float:
+    for _ in range(3):
+        run()
+    times: list[float] = []
+    while len(times) < 10 or sum(times) < seconds:
+        _synchronize(device)
+        start = time.perf_counter()
+        run()
+        _synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _bytes_of_a_step(network: nn.Module, batch: int, input_size: int, widths: Sequence[int]) -> float:
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    between = sum(widths[:-1])
+    # Weights and two moments, read and written; input bits; activations at a bit at least, their gradients as floats.
+    return 6 * 4 * parameters + batch * (input_size + 2 * between) / 8 + 2 * 4 * batch * between
+
+
+def _copy_bandwidth(device: str) -> float:
+    source = torch.rand(2**26, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _median_seconds(partial(target.copy_, source), 0.2, device)
 
 
 def _synchronize(device: str) -> None:
@@ -131,7 +212,8 @@ def _synchronize(device: str) -> None:
 def _peak_memory_mb(device: str) -> float:
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if os.uname().sysname == "Darwin" else 2**10)
+    # Linux counts kilobytes, macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -139,15 +221,9 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return (
-        f"{value:,.3g}"
-        if isinstance(value, float) and value < 100
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+    return "-" if value is None else str(value)
 
 
 def _markdown(rows: Sequence[dict[str, Any]]) -> str:
