@@ -2,5 +2,6 @@
 
 from experiments import benchmark as benchmark
 from experiments import evaluate as evaluate
+from experiments import export as export
 from experiments import train as train
 from experiments.listing import listing as listing

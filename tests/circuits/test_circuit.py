@@ -3,16 +3,9 @@ import pytest
 import torch
 
 from difflut.circuits import Circuit
-from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
 from difflut.registry import ENCODERS, LAYERS, NODES
-
-
-def network(node="dwn", encoder="distributive_thermometer", layer="random", outputs=2):
-    encoder = encoder and ENCODERS[encoder](num_bits=4).fit(torch.randn(300, 5))
-    options = {"node_type": NODES[node], "n": 2, "node_kwargs": {"output_dim": outputs}}
-    layers = [LAYERS[layer](20, 40, **options), LAYERS["random"](40, 30, **options)]
-    return LUTNetwork(encoder, layers, GroupSum(3, 1.7, use_randperm=True)).eval()
+from tests.circuits.networks import network
 
 
 def assert_equal(model, circuit, x):
@@ -51,7 +44,7 @@ def test_a_circuit_is_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(loaded(x), circuit(x))
     assert loaded.num_luts == circuit.num_luts == 70
     np.savez(tmp_path / "other.npz", a=np.arange(3))
-    with pytest.raises(ValueError, match="not a circuit of format 1"):
+    with pytest.raises(ValueError, match="not a circuit of format 2"):
         Circuit.load(tmp_path / "other.npz")
 
 

@@ -1,56 +1,47 @@
-"""The hard network as a value: thresholds, wiring and truth tables as arrays, independent of torch."""
+"""The hard network as a value: thresholds and a netlist of truth tables as arrays, independent of torch."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from difflut.models import LUTNetwork
 
-FORMAT = 1
+FORMAT = 2
+BATCH = 1024
 
 
-@dataclass(frozen=True)
-class LUTLayer:
-    """One layer of tables.
-
-    Attributes:
-        wiring: Input indices `(L, n)`, least significant address bit first.
-        tables: Truth tables `(L, m, 2**n)`, booleans; output `l * m + o` of the layer is table `[l, o]`.
-    """
-
-    wiring: np.ndarray
-    tables: np.ndarray
-
-    def __call__(self, bits: np.ndarray) -> np.ndarray:
-        """`(batch, features)` booleans to `(batch, L * m)`."""
-        addresses = np.zeros((len(self.wiring), len(bits)), np.uint8)
-        for position, inputs in enumerate(self.wiring.T):
-            addresses |= bits.T[inputs].astype(np.uint8) << np.uint8(position)
-        outputs = np.take_along_axis(self.tables, addresses[:, None].astype(np.intp), axis=2)  # (L, m, batch)
-        return outputs.reshape(-1, len(bits)).T
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Circuit:
     """A trained network as hardware computes it, from real inputs to classes.
 
+    Its signals are numbered: first the bits of the encoder, those of feature 0 first, then the outputs of the LUTs. A
+    LUT reads signals of lower layers only, though not necessarily of the layer just before it.
+
     Attributes:
-        thresholds: Of the encoder, ascending: `(features, K)`, float32. Empty where the inputs are bits.
+        thresholds: Of the encoder, ascending: `(features, K)`, float32.
         codebook: The bits of each level, the number of thresholds that an input exceeds: `(K + 1, bits)` booleans.
-        layers: From input to output.
-        groups: The class of each output of the last layer: `(outputs,)`.
-        num_classes: Classes.
-        tau: Divides the counts of ones to give logits.
+        wiring: The signals that each LUT reads: `(luts, n)`, least significant address bit first; -1 is no input.
+        tables: `(luts, 2**n)` booleans; the entries do not depend on address bits that have no input.
+        layers: The layer of each LUT, ascending: `(luts,)`.
+        outputs: The signals that are counted: `(outputs,)`.
+        inverted: Whether zeros of an output are counted instead of ones: `(outputs,)` booleans.
+        groups: The class that each output counts for: `(outputs,)`.
+        bias: What the count of each class begins with: `(classes,)` integers.
+        tau: Divides the counts to give logits.
     """
 
     thresholds: np.ndarray
     codebook: np.ndarray
-    layers: Sequence[LUTLayer]
+    wiring: np.ndarray
+    tables: np.ndarray
+    layers: np.ndarray
+    outputs: np.ndarray
+    inverted: np.ndarray
     groups: np.ndarray
-    num_classes: int
+    bias: np.ndarray
     tau: float
 
     @classmethod
@@ -62,43 +53,100 @@ class Circuit:
         """
         if model.groupsum is None:
             raise ValueError("a circuit counts ones by class, but the network has no GroupSum; give it one")
-        encoder, width = model.encoder, model.layers[0].input_size
-        if encoder is None:
-            thresholds, codebook = np.empty((width, 0), np.float32), np.empty((1, 0), bool)
-        elif encoder.fitted:
-            thresholds = encoder.thresholds.cpu().numpy()
-            thresholds = np.broadcast_to(thresholds, (width // encoder.num_bits, thresholds.shape[1])).copy()
-            codebook = encoder.codebook.cpu().numpy().astype(bool)
-        else:
-            raise ValueError(f"{type(encoder).__name__} is not fitted; call encoder.fit(training_inputs) first")
-        layers = [
-            LUTLayer(layer.wiring().cpu().numpy(), layer.node.truth_table().cpu().numpy()) for layer in model.layers
-        ]
-        return cls(thresholds, codebook, layers, model.groupsum.groups(model.layers[-1].output_size).cpu().numpy(),
-                   model.groupsum.k, model.groupsum.tau)  # fmt: skip
+        thresholds, codebook = _encoder(model)
+        first, luts = 0, thresholds.shape[0] * codebook.shape[1]
+        width = max(layer.wiring().shape[1] for layer in model.layers)
+        wirings, tables, layers = [], [], []
+        for number, layer in enumerate(model.layers):
+            table = layer.node.truth_table().cpu().numpy()  # (L, m, 2**n)
+            wiring = np.repeat(layer.wiring().cpu().numpy(), table.shape[1], axis=0) + first
+            table, unused = table.reshape(len(wiring), -1), width - wiring.shape[1]
+            wirings.append(np.pad(wiring, ((0, 0), (0, unused)), constant_values=-1))
+            tables.append(np.tile(table, (1, 2**unused)))
+            layers.append(np.full(len(wiring), number))
+            first, luts = luts, luts + len(wiring)
+        outputs = np.arange(first, luts)
+        groups = model.groupsum.groups(len(outputs)).cpu().numpy()
+        return cls(
+            thresholds,
+            codebook,
+            wiring=np.concatenate(wirings),
+            tables=np.concatenate(tables),
+            layers=np.concatenate(layers),
+            outputs=outputs,
+            inverted=np.zeros(len(outputs), bool),
+            groups=groups,
+            bias=np.zeros(model.groupsum.k, np.int64),
+            tau=model.groupsum.tau,
+        )
+
+    @property
+    def num_features(self) -> int:
+        return len(self.thresholds)
+
+    @property
+    def num_inputs(self) -> int:
+        """Bits of the encoder."""
+        return self.num_features * self.codebook.shape[1]
 
     @property
     def num_luts(self) -> int:
-        """Tables in the circuit, one for each output of each node."""
-        return sum(layer.tables.shape[0] * layer.tables.shape[1] for layer in self.layers)
+        return len(self.tables)
+
+    @property
+    def num_signals(self) -> int:
+        return self.num_inputs + self.num_luts
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.bias)
+
+    @property
+    def max_counts(self) -> np.ndarray:
+        """The highest count that each class can have: `(classes,)`."""
+        return self.bias + np.bincount(self.groups, minlength=self.num_classes)
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *features)` numbers to `(batch, features * bits)` booleans; compared as float32, NaN is level 0."""
-        x = np.asarray(x, np.float32).reshape(len(x), -1)
-        if not self.codebook.size:
-            return x >= 0.5
+        x = np.asarray(x, np.float32).reshape(len(x), self.num_features)
         levels = np.zeros(x.shape, np.intp)
         for threshold in self.thresholds.T:
             levels += x > threshold
         return self.codebook[levels].reshape(len(x), -1)
 
+    def signals(self, x: np.ndarray) -> np.ndarray:
+        """All signals: `(signals, batch)` booleans."""
+        values = np.zeros((self.num_signals, len(x)), bool)
+        values[: self.num_inputs] = self.encode(x).T
+        for rows in self.layer_slices():
+            addresses = np.zeros((rows.stop - rows.start, len(x)), np.intp)
+            for pin, sources in enumerate(self.wiring[rows].T):
+                addresses |= values[sources].astype(np.intp) << pin
+            outputs = slice(self.num_inputs + rows.start, self.num_inputs + rows.stop)
+            values[outputs] = np.take_along_axis(self.tables[rows], addresses, 1)
+        return values
+
+    def layer_slices(self) -> list[slice]:
+        """The LUTs of each layer that has any."""
+        ends = np.flatnonzero(np.diff(self.layers, append=-1)) + 1
+        return [slice(*pair) for pair in pairwise([0, *ends.tolist()])]
+
+    def connected_table(self, lut: int) -> np.ndarray:
+        """The table of a LUT over its `k` connected inputs alone: `(2**k,)`."""
+        table = self.tables[lut]
+        for pin in np.flatnonzero(self.wiring[lut] < 0)[::-1].tolist():
+            table = table.reshape(-1, 2, 2**pin)[:, 0].reshape(-1)
+        return table
+
     def counts(self, x: np.ndarray) -> np.ndarray:
-        """The number of ones in each class's group: `(batch, classes)` integers."""
-        bits = self.encode(x)
-        for layer in self.layers:
-            bits = layer(bits)
-        members = self.groups[:, None] == np.arange(self.num_classes)
-        return bits.astype(np.int64) @ members
+        """The count of each class: `(batch, classes)` integers."""
+        members = (self.groups[:, None] == np.arange(self.num_classes)).astype(np.float32)
+        counts = np.empty((len(x), self.num_classes), np.int64)
+        for start in range(0, len(x), BATCH):
+            part = slice(start, start + BATCH)
+            ones = self.signals(x[part])[self.outputs] ^ self.inverted[:, None]
+            counts[part] = ones.T.astype(np.float32) @ members
+        return counts + self.bias
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The logits of the network in evaluation mode: `(batch, classes)`, float32."""
@@ -110,14 +158,10 @@ class Circuit:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a compressed .npz file, tables packed eight entries a byte."""
-        arrays = {"format": np.array(FORMAT), "thresholds": self.thresholds, "codebook": self.codebook,
-                  "groups": self.groups, "num_classes": np.array(self.num_classes), "tau": np.array(self.tau)}  # fmt: skip
-        for number, layer in enumerate(self.layers):
-            arrays[f"wiring{number}"] = layer.wiring.astype(np.int32)
-            arrays[f"tables{number}"] = np.packbits(layer.tables, axis=None)
-            arrays[f"outputs{number}"] = np.array(layer.tables.shape[1])
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays["tables"] = np.packbits(self.tables)
         with Path(path).open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, format=FORMAT, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Circuit":
@@ -128,12 +172,22 @@ class Circuit:
         """
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file) if not isinstance(file, np.ndarray) else {}
-        if arrays.get("format") != FORMAT:
-            raise ValueError(f"{path}: not a circuit of format {FORMAT}, its format is {arrays.get('format')}")
-        layers = []
-        while (wiring := arrays.get(f"wiring{len(layers)}")) is not None:
-            shape = (len(wiring), int(arrays[f"outputs{len(layers)}"]), 2 ** wiring.shape[1])
-            bits = np.unpackbits(arrays[f"tables{len(layers)}"], count=int(np.prod(shape)))
-            layers.append(LUTLayer(wiring.astype(np.int64), bits.reshape(shape).astype(bool)))
-        return cls(arrays["thresholds"], arrays["codebook"], layers, arrays["groups"],
-                   int(arrays["num_classes"]), float(arrays["tau"]))  # fmt: skip
+        found = arrays.pop("format", None)
+        if found != FORMAT:
+            raise ValueError(f"{path}: not a circuit of format {FORMAT}, its format is {found}; export the run again")
+        luts, n = arrays["wiring"].shape
+        tables = np.unpackbits(arrays.pop("tables"), count=luts * 2**n).reshape(luts, 2**n).astype(bool)
+        return cls(tables=tables, tau=float(arrays.pop("tau")), **arrays)
+
+
+def _encoder(model: LUTNetwork) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds and code book; where inputs are bits, `x >= 1/2` as `x >` the float32 just below 1/2."""
+    encoder, width = model.encoder, model.layers[0].input_size
+    if encoder is None:
+        below_half = np.nextafter(np.float32(0.5), np.float32(0))
+        return np.full((width, 1), below_half), np.array([[False], [True]])
+    if not encoder.fitted:
+        raise ValueError(f"{type(encoder).__name__} is not fitted; call encoder.fit(training_inputs) first")
+    thresholds = encoder.thresholds.cpu().numpy()
+    thresholds = np.broadcast_to(thresholds, (width // encoder.num_bits, thresholds.shape[1])).copy()
+    return thresholds, encoder.codebook.cpu().numpy().astype(bool)

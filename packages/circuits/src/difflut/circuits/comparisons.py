@@ -1,0 +1,54 @@
+"""What the back ends share: which bits of the encoder are read, and how each follows from comparisons."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from difflut.circuits.circuit import Circuit
+
+
+@dataclass(frozen=True)
+class EncoderBits:
+    """The bits of the encoder that a circuit reads, each an exclusive or of comparisons.
+
+    Thresholds ascend, so the comparisons `x > t` that hold are the first `level` of them; a bit changes with comparison
+    `k` where the code book differs between levels `k` and `k + 1`.
+
+    Attributes:
+        signals: The signals that are read, ascending: `(bits,)`.
+        terms: For each of them its comparisons, as rows of `comparisons`.
+        inverted: The value at the lowest level: `(bits,)` booleans.
+        comparisons: Feature and threshold index of every comparison that is needed: `(comparisons, 2)`.
+    """
+
+    signals: np.ndarray
+    terms: list[list[int]]
+    inverted: np.ndarray
+    comparisons: np.ndarray
+
+
+def encoder_bits(circuit: Circuit) -> EncoderBits:
+    """The bits of the encoder that LUTs or outputs read."""
+    read = np.union1d(circuit.wiring, circuit.outputs)
+    signals = read[(read >= 0) & (read < circuit.num_inputs)]
+    features, bits = np.divmod(signals, circuit.codebook.shape[1])
+    changes = circuit.codebook[1:] ^ circuit.codebook[:-1]  # (K, bits)
+    comparisons: dict[tuple[int, int], int] = {}
+    terms = [
+        [
+            comparisons.setdefault((feature, index), len(comparisons))
+            for index in np.flatnonzero(changes[:, bit]).tolist()
+        ]
+        for feature, bit in zip(features.tolist(), bits.tolist(), strict=True)
+    ]
+    pairs = np.array(list(comparisons), np.intp).reshape(-1, 2)
+    return EncoderBits(signals, terms, circuit.codebook[0, bits], pairs)
+
+
+def chunks(circuit: Circuit, size: int) -> list[slice]:
+    """The LUTs of each layer in parts of at most `size`."""
+    return [
+        slice(start, min(start + size, rows.stop))
+        for rows in circuit.layer_slices()
+        for start in range(rows.start, rows.stop, size)
+    ]

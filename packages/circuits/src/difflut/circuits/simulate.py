@@ -1,0 +1,135 @@
+"""Written Verilog, run by a simulator on given inputs."""
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from difflut.circuits.verilog import Design
+
+SIMULATORS = ("verilator", "iverilog")
+TESTBENCH = """\
+// Gives each line of inputs.hex to the circuit and compares {{winner, counts}} with the same line of expected.hex.
+module testbench;
+    reg clk = 0;
+    reg [{inputs}-1:0] x;
+    wire [{counts}-1:0] counts;
+    wire [{label}-1:0] winner;
+    reg [{inputs}-1:0] inputs [0:{samples}-1];
+    reg [{counts}+{label}-1:0] expected [0:{samples}-1];
+    integer i, mismatches, first;
+
+    circuit circuit_ ({clock}.x(x), .counts(counts), .winner(winner));
+
+    initial begin
+        $readmemh("inputs.hex", inputs);
+        $readmemh("expected.hex", expected);
+        mismatches = 0;
+        first = -1;
+        for (i = 0; i < {samples} + {latency}; i = i + 1) begin
+            x = inputs[i < {samples} ? i : {samples} - 1];
+            #1;
+            if (i >= {latency} && {{winner, counts}} !== expected[i - {latency}]) begin
+                if (first < 0) first = i - {latency};
+                mismatches = mismatches + 1;
+            end
+            clk = 1;
+            #1;
+            clk = 0;
+            #1;
+        end
+        $display("RESULT %0d %0d %0d", {samples}, mismatches, first);
+        $finish;
+    end
+endmodule
+"""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulation found: `first` is the first sample that differs, -1 if none does."""
+
+    simulator: str
+    samples: int
+    mismatches: int
+    first: int
+
+
+def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: np.ndarray) -> None:
+    """Writes testbench.v, inputs.hex and expected.hex beside the design.
+
+    Args:
+        x: Inputs `(samples, *features)`, one at least.
+        counts: What they are expected to give: `(samples, classes)`.
+        classes: `(samples,)`.
+
+    Raises:
+        ValueError: There are no samples.
+    """
+    if not len(x):
+        raise ValueError("a testbench needs at least one sample, got 0")
+    words = design.words(x)
+    inputs, sums = words.shape[1] * design.words.width, counts.shape[1] * design.count_width
+    expected = np.hstack([_bits(counts, design.count_width), _bits(classes[:, None], design.index_width)])
+    (design.folder / "inputs.hex").write_text(_hex(_bits(words, design.words.width)))
+    (design.folder / "expected.hex").write_text(_hex(expected))
+    text = TESTBENCH.format(
+        inputs=inputs,
+        counts=sums,
+        label=design.index_width,
+        samples=len(x),
+        latency=design.latency,
+        clock=".clk(clk), " if design.latency else "",
+    )
+    (design.folder / "testbench.v").write_text(text)
+
+
+def simulate(design: Design, simulator: str | None = None) -> Simulation:
+    """Runs the testbench in Verilator, or in Icarus where that is missing.
+
+    Args:
+        simulator: "verilator" or "iverilog", to choose.
+
+    Raises:
+        FileNotFoundError: There is no simulator.
+        RuntimeError: It fails.
+    """
+    simulator = simulator or next(filter(shutil.which, SIMULATORS), None)
+    if simulator is None:
+        raise FileNotFoundError("no Verilog simulator found; apt install verilator (or iverilog)")
+    files = [str((design.folder / name).resolve()) for name in [*design.files, "testbench.v"]]
+    with tempfile.TemporaryDirectory() as build:
+        binary = Path(build, "simulation")
+        if simulator == "verilator":
+            # Without optimisation C++ compilers are done in seconds instead of minutes.
+            _run(["verilator", "--binary", "-Wno-fatal", "-Mdir", build, "-o", str(binary), "--top-module",
+                  "testbench", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0", *files], build)  # fmt: skip
+        else:
+            _run(["iverilog", "-g2005", "-s", "testbench", "-o", str(binary), *files], build)
+        command = [str(binary)] if simulator == "verilator" else ["vvp", "-n", str(binary)]
+        output = _run(command, design.folder)
+    result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
+    if result is None:
+        raise RuntimeError(f"{simulator} ended without a result:\n{output}")
+    return Simulation(simulator, *map(int, result))
+
+
+def _run(command: list[str], folder: str | Path) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command[:2])} … failed:\n{result.stderr[-4000:]}")
+    return result.stdout
+
+
+def _bits(values: np.ndarray, width: int) -> np.ndarray:
+    """Integers `(rows, n)` to `(rows, n * width)` bits, the lowest first."""
+    return (values[..., None] >> np.arange(width) & 1).astype(bool).reshape(len(values), -1)
+
+
+def _hex(bits: np.ndarray) -> str:
+    """A line a row, the highest digit first."""
+    padded = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8)))
+    return "".join(f"{row.tobytes().hex()}\n" for row in np.packbits(padded[:, ::-1], axis=1))

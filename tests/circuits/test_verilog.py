@@ -1,0 +1,138 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from difflut.circuits import (
+    Circuit,
+    fixed_point_words,
+    pixel_words,
+    simplify,
+    simulate,
+    write_testbench,
+    write_verilog,
+)
+from difflut.circuits.compressors import compress
+from difflut.registry import ENCODERS
+from tests.circuits.networks import inputs, network, random_circuit
+
+icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Verilog; apt install iverilog")
+verilator = pytest.mark.skipif(not shutil.which("verilator"), reason="no Verilator; apt install verilator")
+
+
+def assert_equal(circuit, x, words, folder, pipeline=False, simulator="iverilog"):
+    design = write_verilog(circuit, folder, words, pipeline)
+    write_testbench(design, x, circuit.counts(x), circuit.classes(x))
+    result = simulate(design, simulator)
+    assert (result.samples, result.mismatches, result.first) == (len(x), 0, -1)
+    return design
+
+
+@icarus
+@pytest.mark.parametrize("pipeline", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 4, 7])
+def test_random_circuits_before_and_after_simplification(n, pipeline, tmp_path):
+    circuit = random_circuit(n, n=n, classes=2 + n)
+    x = inputs(circuit, 40)
+    words = fixed_point_words(circuit)
+    assert words.exact
+    assert_equal(circuit, x, words, tmp_path / "before", pipeline)
+    design = assert_equal(simplify(circuit)[0], x, words, tmp_path / "after", pipeline)
+    assert design.latency == (len(simplify(circuit)[0].layer_slices()) + 3) * pipeline
+
+
+@icarus
+@pytest.mark.parametrize("encoder", [*ENCODERS, None])
+def test_every_encoder_on_floats(encoder, tmp_path):
+    circuit = Circuit.from_model(network(encoder=encoder))
+    x = torch.randn(40, 20 if encoder is None else 5).numpy()
+    assert_equal(circuit, x, fixed_point_words(circuit), tmp_path)
+
+
+@icarus
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_pixels(pipeline, tmp_path):
+    circuit = Circuit.from_model(network(n=6, data=torch.randint(256, (300, 5), dtype=torch.uint8)))
+    x = np.random.default_rng(0).integers(256, size=(40, 5), dtype=np.uint8)
+    assert_equal(circuit, x, pixel_words(circuit), tmp_path, pipeline)
+
+
+@verilator
+def test_verilator_agrees(tmp_path):
+    circuit = random_circuit(3)
+    assert_equal(circuit, inputs(circuit), fixed_point_words(circuit), tmp_path, True, "verilator")
+
+
+@icarus
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_the_testbench_finds_the_first_sample_that_differs(pipeline, tmp_path):
+    circuit = random_circuit(0)
+    x = inputs(circuit, 20)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), pipeline)
+    counts = circuit.counts(x)
+    counts[[7, 9], 0] ^= 1
+    write_testbench(design, x, counts, circuit.classes(x))
+    result = simulate(design, "iverilog")
+    assert (result.mismatches, result.first) == (2, 7)
+
+
+@pytest.mark.parametrize("max_width", [12, 32])
+def test_words_compare_as_floats_do_or_say_that_they_do_not(max_width):
+    circuit = Circuit.from_model(network())
+    words = fixed_point_words(circuit, max_width)
+    assert words.exact == (max_width == 32) and words.width <= max_width
+    thresholds = circuit.thresholds
+    rng, odd = np.random.default_rng(0), [np.nan, np.inf, -np.inf, 1e30, 0]
+    near = [np.nextafter(thresholds, np.float32(side)).T for side in (-9, 9)]
+    x = np.concatenate([thresholds.T, *near, rng.normal(size=(500, 5)), [odd]])
+    x = x.astype(np.float32)
+    exceeds, holds = words(x)[..., None] > words.limits, x[..., None] > thresholds
+    assert words(x).min() >= 0 and words(x).max() < 2**words.width
+    if words.exact:
+        np.testing.assert_array_equal(exceeds, holds)
+    else:
+        grid = np.ldexp(1.0, -words.scales)[:, None]
+        between = (x[..., None] <= thresholds) & (x[..., None] > thresholds - grid)
+        np.testing.assert_array_equal(exceeds[~between], holds[~between])
+
+
+def test_every_pixel_compares_as_its_float():
+    circuit = random_circuit(0)
+    thresholds = np.array([[-1, 0, 0.5], [3, 254.9, 255], [-0.5, 255.5, 300], [1, 2, 3]], np.float32)
+    circuit = replace(circuit, thresholds=thresholds)
+    x = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, axis=1)
+    words = pixel_words(circuit)
+    np.testing.assert_array_equal(words(x)[..., None] > words.limits, x[..., None] > thresholds)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 6, 17, 100])
+def test_compressors_keep_the_sum(size):
+    bits = np.random.default_rng(size).integers(2, size=size)
+    values = {f"b{i}": int(bit) for i, bit in enumerate(bits)}
+    compressors, columns = compress(list(values), "c")
+    for compressor in compressors:
+        address = sum(values[name] << position for position, name in enumerate(compressor.inputs))
+        values |= {
+            name: table >> address & 1 for name, table in zip(compressor.outputs, compressor.tables, strict=True)
+        }
+    assert sum(values[name] << weight for weight, column in enumerate(columns) for name in column) == bits.sum()
+    assert max(map(len, columns)) <= 2
+
+
+def test_a_missing_simulator_is_named(tmp_path, monkeypatch):
+    circuit = random_circuit(0)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="apt install verilator"):
+        simulate(design)
+
+
+@icarus
+def test_a_constant_network_has_its_bias_alone(tmp_path):
+    circuit = random_circuit(0)
+    one = {"outputs": np.array([20]), "inverted": circuit.inverted[:1], "groups": circuit.groups[:1]}
+    constant, _ = simplify(replace(circuit, tables=np.ones_like(circuit.tables), **one))
+    assert constant.num_luts == 0
+    assert_equal(constant, inputs(circuit, 5), fixed_point_words(constant), tmp_path)
