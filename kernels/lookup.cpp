@@ -58,25 +58,30 @@ void forward(const Bank& bank, const uint64_t* bits, const float* table, float* 
 
 template <int N>
 void table_gradient(const Bank& bank, const uint64_t* bits, const float* grad, float* table_grad, int64_t node) {
-  constexpr int kCopies = 8;  // so that equal addresses of neighbouring samples need not wait for each other
+  constexpr int kCopies = 4;  // so that equal addresses of neighbouring samples need not wait for each other
+  typedef float Sums __attribute__((vector_size(sizeof(float) << N)));
   const int64_t words = words_of(bank.batch);
   alignas(64) uint8_t address[kBlock];
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
-    alignas(64) float sums[kCopies][1 << N] = {};
+    union {
+      Sums all[kCopies];
+      float entry[kCopies][1 << N];
+    } sums;
+    for (int c = 0; c < kCopies; ++c) sums.all[c] = Sums{};
     for (int64_t w = 0; w < words; ++w) {
       addresses<N>(bits, words, w, bank.wiring + node * N, address);
       const float* g = grad + row * bank.batch + w * kBlock;
       const int64_t samples = std::min(kBlock, bank.batch - w * kBlock);
       int64_t b = 0;
-      for (; b + kCopies <= samples; b += kCopies)
-        for (int c = 0; c < kCopies; ++c) sums[c][address[b + c]] += g[b + c];
-      for (int c = 0; b < samples; ++b, ++c) sums[c][address[b]] += g[b];
+      for (; b + 8 <= samples; b += 8) {
+        uint64_t eight;
+        std::memcpy(&eight, address + b, 8);
+        for (int i = 0; i < 8; ++i) sums.entry[i % kCopies][eight >> (8 * i) & 255] += g[b + i];
+      }
+      for (; b < samples; ++b) sums.entry[b % kCopies][address[b]] += g[b];
     }
-    for (int a = 0; a < 1 << N; ++a) {
-      float total = 0;
-      for (int c = 0; c < kCopies; ++c) total += sums[c][a];
-      table_grad[(row << N) + a] = total;
-    }
+    const Sums total = (sums.all[0] + sums.all[1]) + (sums.all[2] + sums.all[3]);
+    std::memcpy(table_grad + (row << N), &total, sizeof total);
   }
 }
 
@@ -184,6 +189,16 @@ int difflut_lookup(const uint64_t* bits, const int64_t* wiring, const float* tab
     for (int64_t node = 0; node < nodes; ++node) forward<inputs>(bank, bits, table, y, node);
   });
   return 0;
+}
+
+// Clamps values to [-1, 1]; bits are 1 where they are at least 0. NaN stays, and is no 1.
+void difflut_binarize(float* values, float* bits, int64_t count, int64_t threads) {
+#pragma omp parallel for num_threads(threads) if (count > 65536)
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const Vec value = load(values + i, count - i), zero = {}, one = zero + 1.0f;
+    store(values + i, value > one ? one : value < -one ? -one : value, count - i);
+    store(bits + i, value >= zero ? one : zero, count - i);
+  }
 }
 
 // table_grad[nodes * m][2**n]: the upstream gradients, summed by address.

@@ -91,16 +91,9 @@ template <int Count>
 inline __attribute__((always_inline)) void add_lanes(const Vec* v, float* out) {
 #ifdef DIFFLUT_AVX512
   if constexpr (Count == 16) {
-    __m512 a[8], b[4], c[2];
-    for (int i = 0; i < 8; ++i)
-      a[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
-    for (int i = 0; i < 4; ++i)
-      b[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[i], a[i + 4], 0x88), _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd));
-    for (int i = 0; i < 2; ++i)
-      c[i] = _mm512_add_ps(_mm512_shuffle_ps(b[i], b[i + 2], 0x44), _mm512_shuffle_ps(b[i], b[i + 2], 0xee));
-    const __m512 sums = _mm512_add_ps(_mm512_shuffle_ps(c[0], c[1], 0x88), _mm512_shuffle_ps(c[0], c[1], 0xdd));
-    const __m512i order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
-    return _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), _mm512_permutexvar_ps(order, sums)));
+    __m512 lanes[16];
+    for (int i = 0; i < 16; ++i) lanes[i] = v[i];
+    return _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), lane_sums(lanes)));
   }
 #endif
   for (int i = 0; i < Count; ++i) {

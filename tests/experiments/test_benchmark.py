@@ -31,7 +31,7 @@ benchmark.runs = "{tmp_path}/runs"
     for reference, compiled in zip(rows[::2], rows[1::2], strict=True):
         assert reference["speedup"] == 1
         assert compiled["speedup"] == pytest.approx(reference["step_ms"] / compiled["step_ms"])
-        assert 0 < compiled["floor_ms"] and compiled["samples_per_second"] == pytest.approx(17e3 / compiled["step_ms"])
+        assert compiled["floor_ms"] > 0 and compiled["samples_per_second"] == pytest.approx(17e3 / compiled["step_ms"])
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(list(csv.DictReader((folder / "steps.csv").open()))) >= 4
     assert (folder / "steps.md").read_text().count("\n") >= 6

@@ -91,7 +91,7 @@ def test_a_run_can_be_repeated_from_its_folder_alone(gin_file, tmp_path):
     folder = only_run(tmp_path)
     assert "tracking.mode = 'disabled'" in (folder / "config.gin").read_text()
     second = train(folder / "config.gin", f'train.runs = "{tmp_path}/again"')
-    assert second == first
+    assert {**second, "train_seconds": 0} == {**first, "train_seconds": 0}
     (again,) = (tmp_path / "again").iterdir()
     assert metrics(again) == metrics(folder)
 

@@ -107,6 +107,20 @@ def test_lookup_keeps_only_bits_of_its_inputs(make_bank):
     assert bits.numel() * bits.element_size() * 32 == bank.x.numel() * bank.x.element_size()
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 2), (5, 3, 32), (700, 2, 64)])
+def test_binarize_clamps_and_thresholds_as_the_reference_does(shape, threads):
+    values = 2 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values.view(-1)[:4] = torch.tensor([0.0, -0.0, 1.0, float("nan")])
+    clamped = values.clone()
+    smoothing = torch.eye(shape[2])
+    hard, slope = kernels.binarize(clamped, smoothing)
+    with kernels.use_backend("reference"):
+        expected, expected_slope = kernels.binarize(values, smoothing)
+    torch.testing.assert_close(
+        (clamped, hard, slope), (values, expected, expected_slope), rtol=0, atol=0, equal_nan=True
+    )
+
+
 @pytest.mark.parametrize("bad", [-1, 37])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_unknown_inputs_are_an_error(make_bank, operation, bad):
@@ -114,3 +128,86 @@ def test_unknown_inputs_are_an_error(make_bank, operation, bad):
     bank.wiring[3, 2] = bad
     with pytest.raises(ValueError, match=f"{bad}.*37 features: its entries must be 0 to 36"):
         OPERATIONS[operation](bank, torch.float32)(bank.x, bank.table)
+
+
+def selection(form, binary, batch, features=150, pins=50):
+    """x, logits, candidates and an upstream gradient."""
+    generator = torch.Generator().manual_seed(batch)
+    x = torch.rand(batch, features, generator=generator)
+    x = x.round() if binary else x
+    candidates = torch.randint(features, (pins, 19), generator=generator) if form == "candidates" else None
+    logits = torch.rand((features, pins) if candidates is None else candidates.shape, generator=generator)
+    logits[3] = logits[11] = 1.5 if candidates is None else 0.5  # of equal logits the first is taken
+    return x, logits, candidates, torch.randn(batch, pins, generator=generator)
+
+
+def selected(case, tau, dtype=torch.float32, arrange=lambda x: x, needs_x=True):
+    x, logits, candidates, grad = case
+    x, logits = arrange(x.to(dtype)).requires_grad_(needs_x), arrange(logits.to(dtype)).requires_grad_()
+    y = kernels.select(x, logits, candidates, tau=tau)
+    return y.detach(), *torch.autograd.grad(y, (x, logits) if needs_x else (logits,), arrange(grad.to(dtype)))
+
+
+@pytest.mark.parametrize("tau", [0.001, 0.3])
+@pytest.mark.parametrize("batch", [1, 3, 64, 67, 128, 131, 300])
+@pytest.mark.parametrize("binary", [True, False], ids=["bits", "real"])
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+def test_select_agrees_with_the_reference_in_double_precision(form, binary, batch, tau):
+    case = selection(form, binary, batch)
+    y, *gradients = selected(case, tau)
+    expected, *expected_gradients = selected(case, tau, torch.float64)
+    assert torch.equal(y.double(), expected) and y.t().is_contiguous()
+    for single, double in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=3e-5)  # sums of up to 300 terms
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("binary", [True, False], ids=["bits", "real"])
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+def test_select_takes_any_strides(form, binary, layout, threads):
+    case = selection(form, binary, batch=131, features=300, pins=2100)
+    found, expected = selected(case, 0.01, arrange=LAYOUTS[layout]), selected(case, 0.01, torch.float64)
+    for single, double in zip(found, expected, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-4)  # sums of up to 2100 terms
+
+
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+def test_selection_does_not_depend_on_the_number_of_threads(form):
+    case = selection(form, True, batch=200, features=300, pins=4200)
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(selected(case, 0.1))
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+def test_gradients_that_live_at_once_do_not_share_memory():
+    case = selection("dense", True, batch=8, features=1100, pins=1000)
+    assert case[1].numel() > cpp.LARGE
+    for _ in range(2):  # the second time in the memory of the first
+        first = selected(case, 0.1, needs_x=False)[1]
+        kept = first.clone()
+        second = selected((*case[:3], 2 * case[3]), 0.1, needs_x=False)[1]
+        assert torch.equal(first, kept) and torch.equal(second, 2 * first)
+        address = first.data_ptr()
+        del first, second
+    assert address in {idle.data_ptr() for idle in cpp._idle[case[1].numel()]}
+
+
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+@pytest.mark.parametrize("batch,pins", [(0, 5), (5, 0)])
+def test_select_takes_empty_batches_and_no_pins(form, batch, pins):
+    x, logits, candidates, grad = selection(form, True, 5)
+    logits = logits[:, :pins] if candidates is None else logits[:pins]
+    candidates = None if candidates is None else candidates[:pins]
+    y, x_grad, logits_grad = selected((x[:batch], logits, candidates, grad[:batch, :pins]), 0.1)
+    assert y.shape == (batch, pins) and not x_grad.any() and not logits_grad.any()
+
+
+@pytest.mark.parametrize("bad", [-1, 150])
+def test_unknown_candidates_are_an_error(bad):
+    x, logits, candidates, _ = selection("candidates", True, 5)
+    candidates[7, 2] = bad
+    with pytest.raises(ValueError, match=f"{bad}.*150 features: its entries must be 0 to 149"):
+        kernels.select(x, logits, candidates)

@@ -57,8 +57,59 @@ def test_straight_through_has_the_value_of_one_and_the_gradient_of_the_other():
         ((draw(6, 5), draw(5, 7).float()), "one dtype"),
         ((draw(6, 5), draw(7, 3), torch.zeros(7, 2, dtype=torch.int64)), r"\(7, 3\), and int64, got \(7, 2\)"),
         ((draw(6, 5)[0], draw(5, 7)), "two axes"),
+        ((draw(6, 0), draw(0, 7)), "at least one input"),
+        ((draw(6, 5), draw(7, 0), torch.zeros(7, 0, dtype=torch.int64)), "at least one input"),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(arguments, message):
     with pytest.raises(ValueError, match=message):
         kernels.select(*arguments)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("batch", [1, 40, 128, 300])
+@pytest.mark.parametrize("n,m", [(1, 1), (3, 2), (6, 1), (8, 1)])
+def test_learned_lookup_is_a_lookup_of_what_was_selected(n, m, batch, device):
+    generator = torch.Generator().manual_seed(n)
+    x = (torch.rand(batch, 70, generator=generator) > 0.5).double()
+    logits = torch.rand(70, 21 * n, generator=generator)
+    logits[5] = logits[3] = 1.5  # of equal logits the first is taken
+    table, slope = (torch.randn(21, m, 2**n, generator=generator) for _ in range(2))
+    grad = torch.randn(batch, 21 * m, generator=generator)
+
+    def gradients(operation, device, dtype):
+        inputs = [tensor.to(device, dtype).requires_grad_() for tensor in (logits, table)]
+        y = operation(x.to(device, dtype), *inputs, slope.to(device, dtype))
+        return y.detach(), *torch.autograd.grad(y, inputs, grad.to(device, dtype))
+
+    def separate(x, logits, table, slope):
+        pins = torch.arange(21 * n).view(21, n)
+        return kernels.lookup(kernels.select(x, logits), pins, table, slope)
+
+    expected = gradients(separate, "cpu", torch.float64)
+    found = gradients(kernels.learned_lookup, device, torch.float32)
+    for single, double in zip(found, expected, strict=True):
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=1e-3)  # bfloat16 pairs: 16 bits
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("batch", [1, 32, 50, 64, 200])
+def test_adam_takes_the_gradient_of_the_logits_as_factors(batch):
+    x, labels = (torch.rand(batch, 70) > 0.5).float().cuda(), torch.randn(batch, 21).cuda()
+    table, slope = torch.rand(21, 1, 64).cuda(), torch.randn(21, 1, 64).cuda()
+    start = torch.rand(70, 126)
+
+    def trained(make):
+        logits, tables = torch.nn.Parameter(start.clone().cuda()), torch.nn.Parameter(table.clone())
+        optimizer = make([logits, tables])
+        for _ in range(3):
+            optimizer.zero_grad()
+            (kernels.learned_lookup(x, logits, tables, slope) * labels).sum().backward()
+            factored = logits.grad is None
+            optimizer.step()
+        return logits, tables, factored
+
+    found = trained(lambda p: kernels.Adam(p, lr=0.001))
+    expected = trained(lambda p: torch.optim.Adam(p, lr=0.001))
+    assert found[2] == (batch <= 64) and not expected[2]
+    torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=1e-5)

@@ -156,3 +156,39 @@ def test_schedules_change_the_rate_as_published():
     assert rates(partial(step, every=2, gamma=0.1), 5) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     assert rates(partial(milestones, at=[1, 3]), 5) == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
     assert rates(cosine, 4) == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("node", ["dwn", "dwn_stable", "hybrid", "probabilistic", "warp", "fourier"])
+def test_replayed_steps_are_the_same_steps(node):
+    def run(graph, epochs=2):
+        trained = trainer(node, flip=0.0)
+        model, x, y = trained.model.cuda(), trained.x.cuda(), trained.y.cuda()
+        schedule = partial(SCHEDULES[0], epochs=epochs, every=1)
+        options = {"optimizer": partial(ADAM, lr=0.001), "schedule": schedule, "graph": graph}
+        trained = Trainer(model, x, y, batch_size=32, **options)
+        return [trained.run_epoch() for _ in range(epochs)], parameters(trained)
+
+    (plain, weights), (replayed, same_weights) = run(False), run(True)
+    for one, other in zip(plain, replayed, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-3)
+        assert one["train_accuracy"] == pytest.approx(other["train_accuracy"], abs=0.01)
+    torch.testing.assert_close(weights, same_weights, rtol=0, atol=2e-3)  # a few steps of Adam in two roundings
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_graph_takes_any_optimizer_and_loss(optimizer):
+    trained = trainer(flip=0.1)
+    trained = Trainer(
+        trained.model.cuda(),
+        trained.x.cuda(),
+        trained.y.cuda(),
+        batch_size=32,
+        optimizer=optimizer,
+        schedule=partial(COSINE, epochs=3),
+        loss=torch.nn.MultiMarginLoss(),
+        graph=True,
+    )
+    rows = [trained.run_epoch() for _ in range(3)]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]

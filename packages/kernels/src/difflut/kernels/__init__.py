@@ -8,9 +8,17 @@ Nothing is compiled on import. The first call on a device compiles its kernels o
 on stderr says why, and the torch reference is used.
 """
 
+from difflut.kernels.adam import Adam as Adam
 from difflut.kernels.backends import backend_for as backend_for
 from difflut.kernels.backends import use_backend as use_backend
+from difflut.kernels.binarize import binarize as binarize
+from difflut.kernels.bits import Bits as Bits
+from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookup import lookup as lookup
 from difflut.kernels.multilinear import multilinear as multilinear
 from difflut.kernels.select import select as select
 from difflut.kernels.select import straight_through as straight_through
+from difflut.kernels.stack import HardBank as HardBank
+from difflut.kernels.stack import lookup_stack as lookup_stack
+from difflut.kernels.step import PackedRows as PackedRows
+from difflut.kernels.step import cross_entropy_gradient as cross_entropy_gradient

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from difflut.kernels import cpp, cuda, reference
+from difflut.kernels.bits import Bits
 
 CHOICES = ("auto", "reference")
 
@@ -28,6 +29,11 @@ def backend_for(tensor: Tensor, use_cuda: bool = True) -> ModuleType:
     if tensor.device.type == "cuda" and use_cuda and cuda.available():
         return cuda
     return reference
+
+
+def accepted(x: Tensor | Bits, backend: ModuleType) -> Tensor | Bits:
+    """x as a back end takes it: only CUDA kernels read packed bits."""
+    return x.float() if isinstance(x, Bits) and backend is not cuda else x
 
 
 @contextmanager

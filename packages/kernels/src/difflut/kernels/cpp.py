@@ -4,6 +4,8 @@ Tensors are handed to the kernels feature-major, as (features, batch), so that t
 """
 
 import ctypes
+import weakref
+from collections import defaultdict, deque
 from functools import cache
 
 import torch
@@ -14,11 +16,17 @@ from difflut.kernels.validation import unknown_input
 
 name = "cpp"
 
-FILES = ("layout.cpp", "lookup.cpp", "multilinear.cpp")
+FILES = ("layout.cpp", "lookup.cpp", "multilinear.cpp", "select.cpp")
 FLAGS = ("-O3", "-march=native", "-fopenmp")
 
-_LAYOUT = [ctypes.c_void_p, *[ctypes.c_int64] * 4, ctypes.c_void_p, ctypes.c_int64]
-_BANK = [*[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 6]
+
+def _arguments(kinds: str) -> list[type]:
+    """The types of pointers, integers and doubles."""
+    return [{"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}[kind] for kind in kinds]
+
+
+_LAYOUT = _arguments("piiiipi")
+_BANK = _arguments("pppppiiiiii")
 _FUNCTIONS = {
     "difflut_transpose": _LAYOUT,
     "difflut_pack_bits": _LAYOUT,
@@ -29,6 +37,13 @@ _FUNCTIONS = {
     "difflut_multilinear": _BANK,
     "difflut_multilinear_input_gradient": _BANK,
     "difflut_multilinear_table_gradient": _BANK,
+    "difflut_binarize": _arguments("ppii"),
+    "difflut_select_inputs": _arguments("piipi"),
+    "difflut_select_candidates": _arguments("ppiiipi"),
+    "difflut_select_read": _arguments("ppiipi"),
+    "difflut_select_inputs_gradient": _arguments("ppiiipi"),
+    "difflut_select_candidates_gradient": _arguments("pppipiipi"),
+    "difflut_select_x_gradient": _arguments("ppipdpiiipi"),
 }
 
 
@@ -68,6 +83,13 @@ def lookup_table_gradient(bits: Tensor, wiring: Tensor, grad: Tensor, outputs: i
     return table_grad
 
 
+def binarize(values: Tensor) -> Tensor:
+    """Clamps contiguous values to [-1, 1] in place; returns `values >= 0` as 0. and 1."""
+    bits = torch.empty_like(values)
+    _run("binarize", values, bits, values.numel())
+    return bits
+
+
 def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool) -> tuple[Tensor, Tensor]:
     """The multilinear extension, or the look-up where `hard`, (batch, L * m), and x stored feature-major.
 
@@ -101,6 +123,75 @@ def multilinear_gradients(
         table_grad = torch.empty_like(table, memory_format=torch.contiguous_format)
         _call("difflut_multilinear_table_gradient", inputs, wiring, None, grad, table_grad, features, outputs)
     return x_grad, table_grad
+
+
+def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """What every pin reads, (batch, P); x as bits or feature-major; and the inputs read, (P,)."""
+    batch, features = x.shape
+    logits = logits.contiguous()
+    pins = logits.shape[1 if candidates is None else 0]
+    chosen = torch.empty(pins, dtype=torch.int64)
+    if candidates is None:
+        _run("select_inputs", logits, features, pins, chosen)
+    elif _run("select_candidates", logits, candidates.contiguous(), candidates.shape[1], features, pins, chosen):
+        raise unknown_input(candidates, features)
+    if not library().difflut_is_binary(x.data_ptr(), *x.stride(), *x.shape):
+        rows = _feature_major(x)
+        return rows[chosen].t(), rows, chosen
+    bits, y = _packed(x), x.new_empty(pins, batch)
+    _run("select_read", bits, chosen, batch, pins, y)
+    return y.t(), bits, chosen
+
+
+def select_logits_gradient(inputs: Tensor, candidates: Tensor | None, grad: Tensor) -> Tensor:
+    """The gradient of the logits, (features, P) or (P, K): `(2x - 1)^T g`."""
+    batch, pins = grad.shape
+    is_bits = inputs.dtype == torch.int64
+    if candidates is not None:
+        logits_grad = grad.new_empty(candidates.shape)
+        both = (inputs, None) if is_bits else (None, inputs)
+        place = candidates.contiguous(), candidates.shape[1], _feature_major(grad), batch, pins, logits_grad
+        _run("select_candidates_gradient", *both, *place)
+        return logits_grad
+    logits_grad = _recycled(len(inputs), pins)
+    if is_bits:
+        _run("select_inputs_gradient", inputs, _feature_major(grad), batch, len(inputs), pins, logits_grad)
+        return logits_grad
+    return torch.mm(2 * inputs - 1, grad, out=logits_grad)
+
+
+def select_x_gradient(
+    logits: Tensor, candidates: Tensor | None, chosen: Tensor, tau: float, grad: Tensor, features: int
+) -> Tensor:
+    """The gradient of x, (batch, features): `g softmax(logits / tau)^T`, without the shares too small to count."""
+    batch, pins = grad.shape
+    x_grad = grad.new_empty(features, batch)
+    among = (None, 0) if candidates is None else (candidates.contiguous(), candidates.shape[1])
+    place = chosen, tau, _feature_major(grad), batch, features, pins, x_grad
+    _run("select_x_gradient", logits.contiguous(), *among, *place)
+    return x_grad.t()
+
+
+def _run(function: str, *arguments: Tensor | float | None) -> int:
+    """Calls a kernel; the tensors must be contiguous."""
+    values = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
+    return getattr(library(), f"difflut_{function}")(*values, torch.get_num_threads())
+
+
+LARGE = 2**20
+
+_idle: defaultdict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=2))
+
+
+def _recycled(rows: int, columns: int) -> Tensor:
+    """Memory for a gradient; a large one's is used again once no tensor lies in it, for fresh pages cost too much."""
+    size = rows * columns
+    if size < LARGE:
+        return torch.empty(rows, columns)
+    owner = _idle[size].pop() if _idle[size] else torch.empty(size)
+    memory = (ctypes.c_float * size).from_address(owner.data_ptr())
+    weakref.finalize(memory, _idle[size].append, owner).atexit = False
+    return torch.frombuffer(memory, dtype=torch.float32).view(rows, columns)
 
 
 def _forward(function: str, inputs: Tensor, x: Tensor, wiring: Tensor, table: Tensor) -> Tensor:

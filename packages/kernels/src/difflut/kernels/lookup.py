@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from difflut.kernels.backends import backend_for
+from difflut.kernels.backends import accepted, backend_for
+from difflut.kernels.bits import Bits
 from difflut.kernels.validation import check_bank
 
 
@@ -37,13 +38,14 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None
             f"slope needs the table's shape and dtype, {tuple(table.shape)} of {table.dtype}, "
             f"got {tuple(slope.shape)} of {slope.dtype}"
         )
-    return _Lookup.apply(x, wiring, table, slope, backend_for(table, use_cuda))
+    backend = backend_for(table, use_cuda)
+    return _Lookup.apply(accepted(x, backend), wiring, table, slope, backend)
 
 
 class _Lookup(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None, backend: ModuleType
+        ctx: Any, x: Tensor | Bits, wiring: Tensor, table: Tensor, slope: Tensor | None, backend: ModuleType
     ) -> Tensor:
         y, code = backend.lookup(x, wiring, table)
         ctx.backend, ctx.features, ctx.outputs = backend, x.shape[1], table.shape[1]

@@ -8,10 +8,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from difflut.kernels.backends import backend_for
+from difflut.kernels.bits import Bits
+from difflut.kernels.lookup import lookup
 from difflut.kernels.validation import check_bank
 
 
-def multilinear(x: Tensor, wiring: Tensor, table: Tensor, *, hard: bool = False, use_cuda: bool = True) -> Tensor:
+def multilinear(
+    x: Tensor | Bits, wiring: Tensor, table: Tensor, *, hard: bool = False, use_cuda: bool = True
+) -> Tensor:
     """Evaluates `M(x) = sum_a table[a] prod_j x_j**a_j (1 - x_j)**(1 - a_j)` for every node of a bank.
 
     M is the expected look-up where input j is 1 with probability x_j (https://arxiv.org/abs/2210.08277 for two inputs).
@@ -31,6 +35,8 @@ def multilinear(x: Tensor, wiring: Tensor, table: Tensor, *, hard: bool = False,
     Raises:
         ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
     """
+    if isinstance(x, Bits):  # at a corner the extension is the table's entry, and the gradient of the table too
+        return lookup(x, wiring, table, use_cuda=use_cuda)
     check_bank(x, wiring, table)
     return _Multilinear.apply(x, wiring, table, hard, backend_for(table, use_cuda))
 

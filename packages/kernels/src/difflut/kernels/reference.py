@@ -53,6 +53,39 @@ def multilinear_gradients(
     return next(gradients) if needs_x else None, next(gradients) if needs_table else None
 
 
+def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """What every pin reads, (batch, P); x itself; and the inputs read, (P,)."""
+    if candidates is None:
+        chosen = logits.argmax(0)
+    else:
+        _check_range(candidates, x.shape[1])
+        chosen = candidates.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+    return x.t()[chosen].t(), x, chosen
+
+
+def select_logits_gradient(x: Tensor, candidates: Tensor | None, grad: Tensor) -> Tensor:
+    """The gradient of the logits, (features, P) or (P, K): `(2x - 1)^T g`."""
+    signs = (2 * x - 1).t()
+    if candidates is None:
+        return signs @ grad
+    signs, pins_first = signs.contiguous(), grad.t().contiguous()
+    # One candidate of all pins at a time: (P, batch) is in memory, never (P, K, batch).
+    return torch.stack([(signs[column] * pins_first).sum(1) for column in candidates.unbind(1)], 1)
+
+
+def select_x_gradient(
+    logits: Tensor, candidates: Tensor | None, chosen: Tensor, tau: float, grad: Tensor, features: int
+) -> Tensor:
+    """The gradient of x, (batch, features): `g softmax(logits / tau)^T`."""
+    if candidates is None:
+        return (torch.softmax(logits / tau, 0) @ grad.t()).t()
+    share, pins_first = torch.softmax(logits / tau, 1), grad.t().contiguous()
+    x_grad = grad.new_zeros(features, grad.shape[0])
+    for k in range(candidates.shape[1]):
+        x_grad.index_add_(0, candidates[:, k], pins_first * share[:, k : k + 1])
+    return x_grad.t()
+
+
 def _extension(x: Tensor, wiring: Tensor, table: Tensor) -> Tensor:
     """Halves the tables once for each input, the most significant address bit first."""
     inputs = x.t()

@@ -1,10 +1,13 @@
 """Learnable wiring: each pin of a layer reads the input whose logit is the largest."""
 
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from difflut.kernels.backends import backend_for
 
 
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001) -> Tensor:
@@ -23,7 +26,7 @@ def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: 
         (batch, P), stored with the batch as the fast axis.
 
     Raises:
-        ValueError: The arguments do not fit each other.
+        ValueError: The arguments do not fit each other, or x has not all the candidates.
     """
     if x.ndim != 2 or logits.ndim != 2:
         raise ValueError(f"x and logits need two axes, got the shapes {tuple(x.shape)} and {tuple(logits.shape)}")
@@ -31,16 +34,17 @@ def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: 
         raise ValueError(f"x and logits need one dtype, got {x.dtype} and {logits.dtype}: convert x with x.to()")
     if tau <= 0:
         raise ValueError(f"tau must be positive, got {tau}")
+    if logits.shape[0 if candidates is None else 1] == 0:
+        raise ValueError(f"a pin needs at least one input to choose from, got logits of shape {tuple(logits.shape)}")
     if candidates is None:
         if logits.shape[0] != x.shape[1]:
             raise ValueError(f"logits choose among {logits.shape[0]} inputs, but x has {x.shape[1]} features")
-        return _Dense.apply(x, logits, tau)
-    if candidates.shape != logits.shape or candidates.dtype != torch.int64:
+    elif candidates.shape != logits.shape or candidates.dtype != torch.int64:
         raise ValueError(
             f"candidates need the shape of logits, {tuple(logits.shape)}, and int64, "
             f"got {tuple(candidates.shape)} of {candidates.dtype}"
         )
-    return _Sparse.apply(x, logits, candidates, tau)
+    return _Select.apply(x, logits, candidates, tau, backend_for(logits, use_cuda=False))
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
@@ -50,51 +54,26 @@ def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return _StraightThrough.apply(hard, soft)
 
 
-class _Dense(torch.autograd.Function):
+class _Select(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, logits: Tensor, tau: float) -> Tensor:
-        ctx.tau = tau
-        ctx.save_for_backward(x, logits if ctx.needs_input_grad[0] else None)
-        return x.t()[logits.argmax(0)].t()
+    def forward(
+        ctx: Any, x: Tensor, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
+    ) -> Tensor:
+        y, inputs, chosen = backend.select(x, logits, candidates)
+        ctx.backend, ctx.tau, ctx.features = backend, tau, x.shape[1]
+        ctx.save_for_backward(inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, logits = ctx.saved_tensors
+        inputs, logits, candidates, chosen = ctx.saved_tensors
         x_grad = logits_grad = None
         if ctx.needs_input_grad[0]:
-            x_grad = (torch.softmax(logits / ctx.tau, 0) @ grad.t()).t()
+            x_grad = ctx.backend.select_x_gradient(logits, candidates, chosen, ctx.tau, grad, ctx.features)
         if ctx.needs_input_grad[1]:
-            logits_grad = (2 * x - 1).t() @ grad
-        return x_grad, logits_grad, None
-
-
-class _Sparse(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, logits: Tensor, candidates: Tensor, tau: float) -> Tensor:
-        ctx.tau = tau
-        ctx.save_for_backward(x, logits, candidates)
-        chosen = candidates.gather(1, logits.argmax(1, keepdim=True))[:, 0]
-        return x.t()[chosen].t()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, logits, candidates = ctx.saved_tensors
-        x_grad = logits_grad = None
-        pins_first = grad.t().contiguous()
-        # One candidate of all pins at a time: (P, batch) is in memory, never (P, K, batch).
-        if ctx.needs_input_grad[0]:
-            share = torch.softmax(logits / ctx.tau, 1)
-            x_grad = x.new_zeros(x.shape[1], x.shape[0])
-            for k in range(candidates.shape[1]):
-                x_grad.index_add_(0, candidates[:, k], pins_first * share[:, k : k + 1])
-            x_grad = x_grad.t()
-        if ctx.needs_input_grad[1]:
-            signs = (2 * x - 1).t().contiguous()
-            columns = [(signs[column] * pins_first).sum(1) for column in candidates.unbind(1)]
-            logits_grad = torch.stack(columns, 1)
-        return x_grad, logits_grad, None, None
+            logits_grad = ctx.backend.select_logits_gradient(inputs, candidates, grad)
+        return x_grad, logits_grad, None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -40,7 +40,7 @@ class GroupSum(Configured, nn.Module):
         self._check(x.shape[1])
         if self.use_randperm:
             x = x[:, self._permutation(x.shape[1])]
-        return x.unflatten(1, (self.k, -1)).sum(-1) / self.tau
+        return x.t().unflatten(0, (self.k, -1)).sum(1).t() / self.tau  # layers store the batch as the fast axis
 
     def groups(self, features: int) -> Tensor:
         """The class to which each feature counts: `(features,)`.

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from difflut import kernels
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.regularity import flip_bits, stabilize_gradient
-from difflut.nodes import Node, NodeConfig, Relaxable
+from difflut.nodes import HardLookup, Node, NodeConfig, Relaxable
 from difflut.registry import Configured
 
 
@@ -67,21 +68,38 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
     def wiring(self) -> Tensor:
         """The input indices that each node reads in the hard network: `(L, n)`."""
 
-    def relaxed(self, x: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
         """What training computes, `(batch, input_size)` to `(batch, output_size)`."""
         return self.node(x, self.wiring())
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def is_lookup(self) -> bool:
+        """Whether at present the layer only looks up hard tables, with nothing around that in either pass."""
+        config = self.layer_config
+        plain = not (self.training and (config.flip_probability or config.grad_stabilization != "none"))
+        return plain and (isinstance(self.node, HardLookup) or not self.is_relaxed)
+
+    def bank(self, needs_slope: bool, dtype: torch.dtype) -> kernels.HardBank:
+        """What `kernels.lookup_stack` needs of a layer that `is_lookup`."""
+        if self.is_relaxed:
+            return kernels.HardBank(self.wiring(), *self.node.tables(needs_slope))
+        return kernels.HardBank(self.wiring(), self.node.truth_table().to(dtype), None)
+
+    def check_input(self, x: Tensor | kernels.Bits) -> None:
+        """Raises a `ValueError` where `x` has not the layer's width."""
+        if x.dim() != 2 or x.shape[1] != self.input_size:
+            raise ValueError(f"the layer has input_size={self.input_size}, got an input of shape {tuple(x.shape)}")
+
+    def forward(self, x: Tensor | kernels.Bits) -> Tensor:
         """Evaluates the layer: `(batch, input_size)` to `(batch, output_size)`.
 
         Raises:
             ValueError: `x` has another width.
         """
-        if x.dim() != 2 or x.shape[1] != self.input_size:
-            raise ValueError(f"the layer has input_size={self.input_size}, got an input of shape {tuple(x.shape)}")
+        self.check_input(x)
         config = self.layer_config
         if self.training and config.flip_probability:
-            x = flip_bits(x, config.flip_probability)
+            x = flip_bits(x.float() if isinstance(x, kernels.Bits) else x, config.flip_probability)
         y = self.relaxed(x) if self.is_relaxed else self.node(x, self.wiring())
         if self.training and config.grad_stabilization != "none":
             y = stabilize_gradient(y, config.grad_stabilization, config.grad_target_std, config.grad_subtract_mean)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.layers.layer import Layer
 from difflut.layers.wiring import random_wiring
-from difflut.nodes import Node
+from difflut.nodes import HardLookup, Node
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
@@ -82,7 +82,17 @@ class Learnable(Layer):
                 chosen = self.candidates.gather(1, self.logits.argmax(1, keepdim=True))
         return chosen.view(self.node.num_nodes, self.n)
 
-    def relaxed(self, x: Tensor) -> Tensor:
+    @property
+    def is_lookup(self) -> bool:
+        """Not while the wiring learns."""
+        return super().is_lookup and not self.is_relaxed
+
+    def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
+        node = self.node
+        if self.selection == "straight_through" and self.candidates is None and isinstance(node, HardLookup):
+            tables = node.tables(needs_slope=True)
+            return kernels.learned_lookup(x, self.logits, *tables, tau=self.tau, use_cuda=node.use_cuda)
+        x = x.float() if isinstance(x, kernels.Bits) else x
         if self.selection == "soft":
             return self.node(self._mixture(x))
         return self.node(kernels.select(x, self.logits, self.candidates, tau=self.tau))

@@ -1,12 +1,13 @@
 """LUT networks: encoder, layers, group sum."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
+from difflut import kernels
 from difflut.encoders import Encoder
 from difflut.layers import GroupSum, Layer
 
@@ -39,12 +40,37 @@ class LUTNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, *features)` to logits `(batch, classes)`."""
+        return self.classify(self.encode(x))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """`(batch, *features)` to bits `(batch, input_size of the first layer)`."""
         x = x.flatten(1)
-        if self.encoder is not None:
-            x = self.encoder(x).flatten(1)
-        for layer in self.layers:
+        return x if self.encoder is None else self.encoder(x).flatten(1)
+
+    def classify(self, x: Tensor | kernels.Bits) -> Tensor:
+        """Bits `(batch, features)`, packed or not, to logits `(batch, classes)`."""
+        last = self._first_of_lookups()
+        for layer in self.layers[:last]:
             x = layer(x)
+        if last < len(self.layers):
+            return self._look_up(x, self.layers[last:])
         return x if self.groupsum is None else self.groupsum(x)
+
+    def _first_of_lookups(self) -> int:
+        """The layers from here on do nothing but look up, so that they and the group sum can be one operation."""
+        lookups = takewhile(lambda layer: layer.is_lookup, reversed(self.layers))
+        return len(self.layers) - len(list(lookups))
+
+    def _look_up(self, x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:
+        layers[0].check_input(x)
+        learning = torch.is_grad_enabled()
+        banks = [layer.bank(learning and (i > 0 or x.requires_grad), x.dtype) for i, layer in enumerate(layers)]
+        use_cuda = all(layer.node.use_cuda for layer in layers)
+        head = self.groupsum
+        if head is None or head.use_randperm or layers[-1].output_size % head.k:
+            y = kernels.lookup_stack(x, banks, use_cuda=use_cuda)
+            return y if head is None else head(y)
+        return kernels.lookup_stack(x, banks, head.k, head.tau, use_cuda=use_cuda)
 
     def regularization(self) -> Tensor:
         """The sum of all nodes' regularizers: a scalar term of the loss."""

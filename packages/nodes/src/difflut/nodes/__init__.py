@@ -5,6 +5,7 @@ Every module of this folder is imported here, so a node type joins by lying in i
 
 import sys
 
+from difflut.nodes.hard_lookup import HardLookup as HardLookup
 from difflut.nodes.node import Node as Node
 from difflut.nodes.node import as_features as as_features
 from difflut.nodes.node import gather as gather

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.nodes.corners import smoothing_matrix
-from difflut.nodes.node import Node
+from difflut.nodes.hard_lookup import HardLookup
 from difflut.registry import register_node
 
 
 @register_node("dwn")
-class DWN(Node):
+class DWN(HardLookup):
     """A hard table trained by extended finite differences (arXiv 2410.11112, section 3.1).
 
     Training reads the same bits as evaluation; the gradient passes straight through to the values, which are kept in
@@ -34,12 +34,8 @@ class DWN(Node):
         # Exactly the soft table at one half or above, without its rounding.
         return self.values.detach() >= 0
 
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        with torch.no_grad():
-            self.values.clamp_(-1, 1)
-        hard = kernels.straight_through(self.truth_table().to(self.values.dtype), self.values)
-        slope = self.values.detach() @ self.smoothing if x.requires_grad else None
-        return kernels.lookup(x, wiring, hard, slope, use_cuda=self.use_cuda)
+    def tables(self, needs_slope: bool) -> tuple[Tensor, Tensor | None]:
+        return kernels.binarize(self.values, self.smoothing if needs_slope else None, use_cuda=self.use_cuda)
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.nodes.corners import smoothing_matrix
-from difflut.nodes.node import Node
+from difflut.nodes.hard_lookup import HardLookup
 from difflut.registry import register_node
 
 
 @register_node("dwn_stable")
-class DWNStable(Node):
+class DWNStable(HardLookup):
     """A table behind a sigmoid, read at the hard address, with finite differences weighted by `1 / (H + 1)`.
 
     The weights are those of the DWN paper (arXiv 2410.11112, equation 4); the sigmoid replaces clamping.
@@ -31,11 +31,10 @@ class DWNStable(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
+    def tables(self, needs_slope: bool) -> tuple[Tensor, Tensor | None]:
         table = self.soft_table()
         scaled = kernels.straight_through(table.detach(), self.gradient_scale * table)
-        slope = table.detach() @ self.smoothing if x.requires_grad else None
-        return kernels.lookup(x, wiring, scaled, slope, use_cuda=self.use_cuda)
+        return scaled, table.detach() @ self.smoothing if needs_slope else None
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

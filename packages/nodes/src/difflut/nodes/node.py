@@ -63,8 +63,11 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         """The relaxed value at each corner, differentiable in the parameters: `(L, m, 2**n)` in [0, 1]."""
 
     @abstractmethod
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        """What training computes: `x (batch, features)` and `wiring (L, n)` to `(batch, L * m)`."""
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+        """What training computes: `x (batch, features)` and `wiring (L, n)` to `(batch, L * m)`.
+
+        On a GPU the inputs may come as packed bits, which the operations in `kernels` and `gather` read as they are.
+        """
 
     @abstractmethod
     def load_table(self, table: Tensor) -> None:
@@ -75,7 +78,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         with torch.no_grad():
             return self.soft_table() >= 0.5
 
-    def forward(self, x: Tensor, wiring: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor | kernels.Bits, wiring: Tensor | None = None) -> Tensor:
         """Evaluates the bank.
 
         Args:
@@ -128,11 +131,12 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         return ", ".join(f"{name}={value}" for name, value in self.get_params().items() if name not in hidden)
 
 
-def gather(x: Tensor, wiring: Tensor) -> Tensor:
+def gather(x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
     """The inputs of each node, batch last: `x (batch, features)`, `wiring (L, n)` to `(L, n, batch)`.
 
     For node types without a fused kernel; batch last makes the nodes' work batched matrix products.
     """
+    x = x.float() if isinstance(x, kernels.Bits) else x
     return x.t().index_select(0, wiring.reshape(-1)).view(*wiring.shape, x.shape[0])
 
 

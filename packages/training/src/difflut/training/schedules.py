@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable
 
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
+
+from difflut import kernels
 
 
 def adam(parameters: Iterable[nn.Parameter], lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> Optimizer:
     """Adam, with one fused update of all parameters."""
-    return Adam(parameters, lr=lr, betas=tuple(betas), fused=True)
+    return kernels.Adam(parameters, lr=lr, betas=tuple(betas))
 
 
 def adamw(

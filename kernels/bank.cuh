@@ -1,0 +1,99 @@
+// What the CUDA kernels share. A lane of a warp is a sample; a warp works on 128 samples of one row at a time, a quad
+// of words in which bit i of word w is sample 32 w + i. Tensors are feature-major, and rows of bits padded to quads.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace difflut {
+
+constexpr int kWarp = 32;
+constexpr int kQuad = 4;
+constexpr int kSamples = kWarp * kQuad;
+constexpr int kBlock = 256;
+constexpr int kWarps = kBlock / kWarp;
+constexpr unsigned kAllLanes = 0xffffffff;
+
+__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// A bank of `nodes` tables with m outputs, read by `batch` samples of `features` inputs.
+struct Bank {
+  const int32_t* wiring;  // [nodes][n]
+  int64_t batch, features, nodes, m;
+
+  __host__ __device__ int64_t quads() const { return ceil_div(batch, kSamples); }
+  __host__ __device__ int64_t rows() const { return nodes * m; }
+};
+
+// The upstream gradient: row r of the bank's outputs has scale times row r / group of grad [rows / group][batch].
+struct Given {
+  const float* grad;
+  int64_t batch;
+  int group;
+  float scale;
+
+  __device__ const float* row(int row) const { return grad + int64_t(row / group) * batch; }
+};
+
+// For every feature the pins that read it: pins[start[f]] to pins[start[f + 1] - 1]; pin node * n + j is input j.
+struct Readers {
+  const int32_t *start, *pins;
+};
+
+__device__ inline int lane_index() { return threadIdx.x % kWarp; }
+
+__device__ inline int64_t sample_of(int64_t quad, int word) { return quad * kSamples + word * kWarp + lane_index(); }
+
+// The samples from a quad's first one on, no more than a few quads.
+__device__ inline int samples_left(int64_t batch, int64_t quad) {
+  const int64_t left = batch - quad * kSamples;
+  return int(left < 8 * kSamples ? left : 8 * kSamples);
+}
+
+// e with a zero put in as its bit j.
+__device__ inline int without_bit(int e, int j) {
+  const int below = (1 << j) - 1;
+  return (e & ~below) << 1 | (e & below);
+}
+
+// A grid in which a warp has one row (row_of_warp) and every gridDim.y-th of `steps` stretches of the batch: several,
+// where there are warps enough to fill a GPU.
+inline dim3 rows_by_batch(int64_t rows, int64_t steps) {
+  constexpr int64_t kEnough = 32768;
+  const int64_t each = ceil_div(rows * steps, kEnough);
+  return dim3(unsigned(ceil_div(rows, kWarps)), unsigned(ceil_div(steps, each < 8 ? each : 8)));
+}
+
+__device__ inline int row_of_warp() { return int(blockIdx.x) * kWarps + threadIdx.x / kWarp; }
+
+// True in all threads of the block that is the last of its grid to come here; `ticket` is 0 before and after.
+__device__ inline bool is_last_block(unsigned* ticket) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(ticket, 1) == gridDim.x * gridDim.y - 1;
+    if (last) *ticket = 0;
+  }
+  __syncthreads();
+  return last;
+}
+
+// Calls f with n as a compile-time constant.
+template <class F>
+void with_inputs(int64_t n, F f) {
+  switch (n) {
+    case 1: return f(std::integral_constant<int, 1>());
+    case 2: return f(std::integral_constant<int, 2>());
+    case 3: return f(std::integral_constant<int, 3>());
+    case 4: return f(std::integral_constant<int, 4>());
+    case 5: return f(std::integral_constant<int, 5>());
+    case 6: return f(std::integral_constant<int, 6>());
+    case 7: return f(std::integral_constant<int, 7>());
+    case 8: return f(std::integral_constant<int, 8>());
+  }
+}
+
+}  // namespace difflut

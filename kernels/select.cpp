@@ -1,0 +1,346 @@
+// Learnable selection: each pin reads the input with the largest logit.
+#include "bank.h"
+
+#include <cmath>
+
+namespace difflut::select {
+
+// The floats of a cache line, in as few registers as hold them.
+typedef float Line __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+constexpr int64_t kLine = sizeof(Line) / sizeof(float);
+
+inline Line load_line(const float* p, int64_t count = kLine) {
+  Line line = {};
+  if (count >= kLine) std::memcpy(&line, p, sizeof line);
+  else std::memcpy(&line, p, count * sizeof(float));
+  return line;
+}
+
+inline void store_line(float* p, Line line, int64_t count) {
+  if (count >= kLine) std::memcpy(p, &line, sizeof line);
+  else std::memcpy(p, &line, count * sizeof(float));
+}
+
+constexpr int64_t kPins = 2048;  // searched together
+
+// best, input: the largest logits so far of some pins and where they are; compares them with `Rows` rows more.
+template <int Rows>
+void compare_rows(const float* logits, int64_t first_row, int64_t pins, int64_t count, Line* best, Ints* input) {
+  for (int64_t p = 0; p < count; p += kLine, ++best, ++input) {
+    Line largest = *best;
+    Ints where = *input;
+    for (int r = 0; r < Rows; ++r) {
+      const Line row = load_line(logits + (first_row + r) * pins + p, count - p);
+      const Ints better = row > largest;
+      largest = better ? row : largest;
+      where = better ? Ints{} + int32_t(first_row + r) : where;
+    }
+    *best = largest, *input = where;
+  }
+}
+
+// chosen[pin]: the first input with the largest of logits[features][pins], for some pins.
+void best_inputs(const float* logits, int64_t features, int64_t pins, int64_t first, int64_t count, int64_t* chosen) {
+  constexpr int kRows = 8;  // compared at a time: what is known of the pins is then read less often
+  Line best[kPins / kLine];
+  Ints input[kPins / kLine] = {};
+  logits += first;
+  std::memcpy(best, logits, count * sizeof(float));
+  int64_t f = 0;
+  for (; f + kRows <= features; f += kRows) compare_rows<kRows>(logits, f, pins, count, best, input);
+  for (; f < features; ++f) compare_rows<1>(logits, f, pins, count, best, input);
+  for (int64_t p = 0; p < count; ++p) chosen[first + p] = input[p / kLine][p % kLine];
+}
+
+inline int64_t best_candidate(const float* logits, int64_t count) {
+  float best = logits[0];
+  for (int64_t k = 1; k < count; ++k) best = logits[k] > best ? logits[k] : best;
+  int64_t first = 0;
+  while (first < count - 1 && logits[first] != best) ++first;
+  return first;
+}
+
+inline float sign(const uint64_t* row, int64_t b) { return row[b / kBlock] >> (b % kBlock) & 1 ? 1.0f : -1.0f; }
+
+// What a pin passes back to each input: the sum over the samples of (2 x - 1) g, from x as bits or as it is.
+void candidate_gradients(const uint64_t* bits, const int64_t* candidates, int64_t count, const float* g, int64_t batch,
+                         float* out) {
+  const int64_t words = words_of(batch);
+#ifdef DIFFLUT_AVX512
+  for (int64_t first = 0; first < count; first += 16) {
+    const uint64_t* row[16];
+    for (int64_t k = 0; k < 16; ++k) row[k] = bits + candidates[std::min(first + k, count - 1)] * words;
+    __m512 ones[16] = {}, all = {};
+    for (int64_t b = 0; b < batch; b += 16) {
+      const __m512 v = _mm512_maskz_loadu_ps(first_lanes(batch - b), g + b);
+      all = _mm512_add_ps(all, v);
+      for (int k = 0; k < 16; ++k) {
+        uint16_t set;
+        std::memcpy(&set, reinterpret_cast<const char*>(row[k]) + b / 8, sizeof set);
+        ones[k] = _mm512_mask_add_ps(ones[k], set, ones[k], v);
+      }
+    }
+    for (int k = 0; k < 16; ++k) ones[k] = _mm512_sub_ps(_mm512_add_ps(ones[k], ones[k]), all);
+    _mm512_mask_storeu_ps(out + first, first_lanes(count - first), lane_sums(ones));
+  }
+#else
+  for (int64_t k = 0; k < count; ++k) {
+    const uint64_t* row = bits + candidates[k] * words;
+    Line sums = {};
+    for (int64_t b = 0; b < batch; b += kLine)
+      for (int64_t i = 0; i < std::min(kLine, batch - b); ++i) sums[i] += sign(row, b + i) * g[b + i];
+    out[k] = 0;
+    for (int64_t i = 0; i < kLine; ++i) out[k] += sums[i];
+  }
+#endif
+}
+
+void candidate_gradients(const float* x, const int64_t* candidates, int64_t count, const float* g, int64_t batch,
+                         float* out) {
+  for (int64_t k = 0; k < count; ++k) {
+    const float* row = x + candidates[k] * batch;
+    Line sums = {};
+    int64_t b = 0;
+    for (; b + kLine <= batch; b += kLine) sums += (2 * load_line(row + b) - 1) * load_line(g + b);
+    float total = 0;
+    for (; b < batch; ++b) total += (2 * row[b] - 1) * g[b];
+    for (int64_t i = 0; i < kLine; ++i) total += sums[i];
+    out[k] = total;
+  }
+}
+
+constexpr int kGroup = 4;                       // samples whose 2**4 sums of +-g are made once for all inputs
+constexpr int kPatterns = 1 << kGroup;
+constexpr int kGroups = int(kBlock) / kGroup;   // in a word of bits
+constexpr int64_t kWords = 2;                   // whose tables fit the fastest cache
+
+struct alignas(64) Sums {
+  Line of[kWords * kGroups][kPatterns];
+};
+
+// sums.of[group][pattern]: the sum of g over a group's samples, negative where the pattern has a 0.
+void make_sums(const float* grad, int64_t batch, int64_t pins, int64_t samples, Sums& sums) {
+  for (int64_t group = 0; group * kGroup < samples; ++group) {
+    Line g[kGroup] = {};
+    for (int i = 0; i < kGroup && group * kGroup + i < samples; ++i)
+      for (int64_t p = 0; p < pins; ++p) g[i][p] = grad[p * batch + group * kGroup + i];
+    Line* of = sums.of[group];
+    of[0] = -g[0] - g[1] - g[2] - g[3];
+    for (int i = 0; i < kGroup; ++i)
+      for (int pattern = 0; pattern < 1 << i; ++pattern) of[pattern | 1 << i] = of[pattern] + 2 * g[i];
+  }
+}
+
+// The sum of those that a full word's bits pick.
+inline __attribute__((always_inline)) Line picked(const Line (*of)[kPatterns], uint64_t bits) {
+  constexpr int kShift = 6;  // log2(sizeof(Line)): the bits are moved to where they are an offset in bytes
+  const char* start = reinterpret_cast<const char*>(of);
+  Line total[2] = {};
+  for (int group = 0; group < kGroups; ++group) {
+    const int shift = group * kGroup - kShift;
+    const uint64_t offset = (shift < 0 ? bits << -shift : bits >> shift) & ((kPatterns - 1) << kShift);
+    total[group % 2] += *reinterpret_cast<const Line*>(start + group * sizeof(Line[kPatterns]) + offset);
+  }
+  return total[0] + total[1];
+}
+
+// Stores past the caches what is too large for them, which saves reading it first.
+inline void stream_line(float* p, Line line, int64_t count) {
+#ifdef DIFFLUT_AVX512
+  if (count >= kLine && uintptr_t(p) % sizeof line == 0) return _mm512_stream_ps(p, line);
+#endif
+  store_line(p, line, count);
+}
+
+// logits_grad[features][pins] for a line of pins. Every four samples cost one addition instead of four.
+void line_gradient(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
+                   int64_t first, float* logits_grad) {
+  static thread_local Sums sums;
+  const int64_t words = words_of(batch), count = std::min(kLine, pins - first);
+  for (int64_t w = 0; w < words; w += kWords) {
+    const int64_t samples = std::min(kWords * kBlock, batch - w * kBlock);
+    make_sums(grad + first * batch + w * kBlock, batch, count, samples, sums);
+    for (int64_t f = 0; f < features; ++f) {
+      float* out = logits_grad + f * pins + first;
+      Line total = {};
+      if (w > 0) std::memcpy(&total, out, count * sizeof(float));
+      int64_t word = 0;
+      for (; (word + 1) * kBlock <= samples; ++word)
+        total += picked(sums.of + word * kGroups, bits[f * words + w + word]);
+      for (int64_t group = word * kGroups; group * kGroup < samples; ++group)
+        total += sums.of[group][bits[f * words + w + word] >> (group % kGroups * kGroup) & (kPatterns - 1)];
+      words <= kWords ? stream_line(out, total, count) : store_line(out, total, count);
+    }
+  }
+#ifdef DIFFLUT_AVX512
+  _mm_sfence();
+#endif
+}
+
+// A pin passes back to an input this share of its gradient.
+struct Share {
+  int32_t pin, input;
+  float share;
+};
+
+// exp(-kReach) = 2**-46: what so small shares of up to 2**20 inputs add up to is lost in the rounding of their sum.
+constexpr float kReach = 32;
+
+// Bit i tells whether row[i] is above bound[i].
+inline uint32_t above(const float* row, const float* bound, int64_t count) {
+#ifdef DIFFLUT_AVX512
+  const __mmask16 lanes = first_lanes(count);
+  return _mm512_mask_cmp_ps_mask(lanes, _mm512_maskz_loadu_ps(lanes, row), _mm512_maskz_loadu_ps(lanes, bound),
+                                 _CMP_GT_OQ);
+#else
+  uint32_t mask = 0;
+  for (int64_t i = 0; i < std::min(kLine, count); ++i) mask |= uint32_t(row[i] > bound[i]) << i;
+  return mask;
+#endif
+}
+
+// The softmax over all inputs of logits[features][pins] / tau for some pins.
+std::vector<Share> shares_of_inputs(const float* logits, const int64_t* chosen, int64_t features, int64_t pins,
+                                    int64_t first, int64_t count, float tau) {
+  std::vector<float> largest(count), bound(count), total(count);
+  for (int64_t p = 0; p < count; ++p) largest[p] = logits[chosen[first + p] * pins + first + p];
+  for (int64_t p = 0; p < count; ++p) bound[p] = largest[p] - kReach * tau;
+  std::vector<Share> shares;
+  for (int64_t f = 0; f < features; ++f)
+    for (int64_t p = 0; p < count; p += kLine) {
+      const float* row = logits + f * pins + first;
+      for (uint32_t left = above(row + p, &bound[p], count - p); left; left &= left - 1) {
+        const int64_t pin = p + __builtin_ctz(left);
+        const float share = std::exp((row[pin] - largest[pin]) / tau);
+        total[pin] += share;
+        shares.push_back({int32_t(first + pin), int32_t(f), share});
+      }
+    }
+  for (Share& s : shares) s.share /= total[s.pin - first];
+  return shares;
+}
+
+// The softmax over the candidates of some pins.
+std::vector<Share> shares_of_candidates(const float* logits, const int64_t* candidates, int64_t choices, int64_t first,
+                                        int64_t count, float tau) {
+  std::vector<Share> shares;
+  for (int64_t pin = first; pin < first + count; ++pin) {
+    const float* row = logits + pin * choices;
+    const float largest = *std::max_element(row, row + choices);
+    const size_t begin = shares.size();
+    float total = 0;
+    for (int64_t k = 0; k < choices; ++k) {
+      if (!(row[k] > largest - kReach * tau)) continue;
+      const float share = std::exp((row[k] - largest) / tau);
+      total += share;
+      shares.push_back({int32_t(pin), int32_t(candidates[pin * choices + k]), share});
+    }
+    for (size_t i = begin; i < shares.size(); ++i) shares[i].share /= total;
+  }
+  return shares;
+}
+
+// sums[input][kBlock] += share * grad[pin][samples of a word]
+void spread(const std::vector<Share>& shares, const float* grad, int64_t batch, int64_t word, float* sums) {
+  const int64_t samples = std::min(kBlock, batch - word * kBlock);
+  for (const Share& s : shares) {
+    const float* g = grad + s.pin * batch + word * kBlock;
+    float* to = sums + s.input * kBlock;
+    for (int64_t b = 0; b < samples; b += kLine)
+      store_line(to + b, load_line(to + b) + s.share * load_line(g + b, samples - b), kLine);
+  }
+}
+
+extern "C" {
+
+// chosen[pins]: the first of the inputs with the largest logit, from logits[features][pins].
+void difflut_select_inputs(const float* logits, int64_t features, int64_t pins, int64_t* chosen, int64_t threads) {
+#pragma omp parallel for num_threads(threads) if (features * pins > 65536)
+  for (int64_t first = 0; first < pins; first += kPins)
+    best_inputs(logits, features, pins, first, std::min(kPins, pins - first), chosen);
+}
+
+// The same among candidates[pins][choices]; returns 1 where there are inputs among them that there are not.
+int difflut_select_candidates(const float* logits, const int64_t* candidates, int64_t choices, int64_t features,
+                              int64_t pins, int64_t* chosen, int64_t threads) {
+  int64_t outside = 0;
+#pragma omp parallel for num_threads(threads) reduction(| : outside) if (choices * pins > 65536)
+  for (int64_t pin = 0; pin < pins; ++pin) {
+    const int64_t* among = candidates + pin * choices;
+    for (int64_t k = 0; k < choices; ++k) outside |= uint64_t(among[k]) >= uint64_t(features);
+    chosen[pin] = among[best_candidate(logits + pin * choices, choices)];
+  }
+  return outside != 0;
+}
+
+// y[pins][batch] from bits: what each pin has chosen.
+void difflut_select_read(const uint64_t* bits, const int64_t* chosen, int64_t batch, int64_t pins, float* y,
+                         int64_t threads) {
+  const int64_t words = words_of(batch);
+#pragma omp parallel for num_threads(threads) if (batch * pins > 65536)
+  for (int64_t pin = 0; pin < pins; ++pin)
+    for (int64_t w = 0; w < words; ++w) {
+      const uint64_t word = bits[chosen[pin] * words + w];
+      float* out = y + pin * batch + w * kBlock;
+      const int64_t samples = std::min(kBlock, batch - w * kBlock);
+#ifdef DIFFLUT_AVX512
+      for (int64_t b = 0; b < samples; b += 16)
+        _mm512_mask_storeu_ps(out + b, first_lanes(samples - b),
+                              _mm512_maskz_mov_ps(__mmask16(word >> b), _mm512_set1_ps(1.0f)));
+#else
+      for (int64_t b = 0; b < samples; ++b) out[b] = float(word >> b & 1);
+#endif
+    }
+}
+
+// logits_grad[features][pins] from bits and grad[pins][batch].
+void difflut_select_inputs_gradient(const uint64_t* bits, const float* grad, int64_t batch, int64_t features,
+                                    int64_t pins, float* logits_grad, int64_t threads) {
+  if (batch == 0) std::fill_n(logits_grad, features * pins, 0.0f);
+#pragma omp parallel for num_threads(threads) if (features * pins > 16384)
+  for (int64_t first = 0; first < pins; first += kLine)
+    line_gradient(bits, grad, batch, features, pins, first, logits_grad);
+}
+
+// logits_grad[pins][choices], from x as bits or else from x[features][batch].
+void difflut_select_candidates_gradient(const uint64_t* bits, const float* x, const int64_t* candidates,
+                                        int64_t choices, const float* grad, int64_t batch, int64_t pins,
+                                        float* logits_grad, int64_t threads) {
+#pragma omp parallel for num_threads(threads) if (batch * pins > 16384)
+  for (int64_t pin = 0; pin < pins; ++pin) {
+    const int64_t* among = candidates + pin * choices;
+    const float* g = grad + pin * batch;
+    float* out = logits_grad + pin * choices;
+    bits ? candidate_gradients(bits, among, choices, g, batch, out)
+         : candidate_gradients(x, among, choices, g, batch, out);
+  }
+}
+
+// x_grad[features][batch]: what pins pass back through a softmax over all inputs, or over candidates where there are.
+void difflut_select_x_gradient(const float* logits, const int64_t* candidates, int64_t choices, const int64_t* chosen,
+                               double tau, const float* grad, int64_t batch, int64_t features, int64_t pins,
+                               float* x_grad, int64_t threads) {
+  std::vector<std::vector<Share>> shares((pins + kPins - 1) / kPins);
+#pragma omp parallel num_threads(threads) if (batch * pins > 16384)
+  {
+#pragma omp for
+    for (int64_t block = 0; block < int64_t(shares.size()); ++block) {
+      const int64_t first = block * kPins, count = std::min(kPins, pins - first);
+      shares[block] = candidates
+          ? shares_of_candidates(logits, candidates, choices, first, count, float(tau))
+          : shares_of_inputs(logits, chosen, features, pins, first, count, float(tau));
+    }
+    float* sums = scratch(features * kBlock);
+#pragma omp for
+    for (int64_t word = 0; word < words_of(batch); ++word) {
+      std::fill_n(sums, features * kBlock, 0.0f);
+      for (const auto& some : shares) spread(some, grad, batch, word, sums);
+      copy_rows<kBlock>(sums, kBlock, x_grad + word * kBlock, batch, features, batch - word * kBlock);
+    }
+  }
+}
+
+}  // extern "C"
+
+}  // namespace difflut::select

@@ -1,0 +1,136 @@
+"""Adam with one kernel for all parameters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difflut.kernels import cuda
+from difflut.kernels.backends import backend_for
+from difflut.kernels.learned import accept_factors, taken_factors
+
+MOST_TENSORS = 63
+
+
+class Adam(torch.optim.Adam):
+    """`torch.optim.Adam`, the same to rounding and with the same state, whose step on a GPU is one kernel.
+
+    The number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph. After
+    changing the rate of a captured step, call `refresh`. The logits of a dense learnable wiring may come with their
+    gradient as two factors (`learned_lookup`), which are multiplied where each weight is read and written; such
+    parameters have no `grad`.
+
+    Args:
+        params: As for `torch.optim.Adam`.
+        lr: Learning rate.
+        betas: Decay of the running means of the gradient and of its square.
+        eps: Added to the root of the mean square.
+    """
+
+    def __init__(
+        self, params: Any, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
+        self._on_device: dict[int, _DeviceState] = {}
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients; until the next step, gradients may come as factors."""
+        super().zero_grad(set_to_none)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.is_cuda and p.dim() == 2:
+                    accept_factors(p)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+        """One step; see `torch.optim.Optimizer.step`."""
+        if not all(self._is_fused(group) for group in self.param_groups):
+            self._multiply_out()
+            self._separate()
+            return super().step(closure)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for number, group in enumerate(self.param_groups):
+            self._step_group(number, group)
+        return loss
+
+    def refresh(self) -> None:
+        """Puts the present learning rates on the device."""
+        for number, state in self._on_device.items():
+            state.set_rate(self.param_groups[number]["lr"])
+
+    def _is_fused(self, group: dict[str, Any]) -> bool:
+        def is_fused(p: Tensor) -> bool:
+            factored = getattr(p, "factors", None) is not None
+            return factored == (p.grad is None) and p.is_contiguous() and backend_for(p) is cuda
+
+        return len(group["params"]) <= MOST_TENSORS and all(map(is_fused, group["params"]))
+
+    def _multiply_out(self) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if (factors := taken_factors(p)) is not None:
+                    p.grad = factors.dense() if p.grad is None else p.grad + factors.dense()
+
+    def _separate(self) -> None:
+        """Gives each parameter a count of steps of its own again, as torch's step expects."""
+        for number in self._on_device:
+            for p in self.param_groups[number]["params"]:
+                self.state[p]["step"] = self.state[p]["step"].clone()
+        self._on_device.clear()
+
+    def _step_group(self, number: int, group: dict[str, Any]) -> None:
+        parameters = group["params"]
+        device = self._on_device.get(number)
+        if device is None or any(self.state[p].get("step") is not device.steps for p in parameters):
+            device = self._on_device[number] = self._device_state(group)
+        if not torch.cuda.is_current_stream_capturing():
+            device.set_rate(group["lr"])
+        rows, found = [], []
+        for p in parameters:
+            state, factors, best = self.state[p], taken_factors(p), vars(p).get("best_inputs")
+            if best is not None:
+                best.keys.zero_()
+            if factors is None:
+                rows.append((p, p.grad.contiguous(), state["exp_avg"], state["exp_avg_sq"]))
+                found += [(p, best)] if best is not None else []
+            else:
+                given = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
+                scalars = device.rate, device.powers, *group["betas"], group["eps"]
+                moments = state["exp_avg"], state["exp_avg_sq"]
+                cuda.launch("select_adam", p, *moments, *p.shape, *given, *scalars, best.keys)
+        tensors = torch.tensor([[*(t.data_ptr() for t in row), row[0].numel()] for row in rows], dtype=torch.int64)
+        place = device.rate, device.steps, device.powers, cuda.ticket(device.rate.device)
+        cuda.launch("adam", tensors, len(rows), *place, *group["betas"], group["eps"])
+        for p, best in found:
+            best.find(p)
+
+    def _device_state(self, group: dict[str, Any]) -> "_DeviceState":
+        parameters = group["params"]
+        steps = self.state[parameters[0]].get("step", torch.zeros(()))
+        device = _DeviceState(steps.to(parameters[0].device, torch.float32), group["betas"])
+        for p in parameters:
+            state = self.state[p]
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = state[name].contiguous() if name in state else torch.zeros_like(p)
+            state["step"] = device.steps
+        return device
+
+
+class _DeviceState:
+    """The scalars of a parameter group, on its device."""
+
+    def __init__(self, steps: Tensor, betas: tuple[float, float]) -> None:
+        self.steps = steps
+        next_step = steps.double() + 1
+        self.powers = torch.stack([beta**next_step for beta in betas])
+        self.rate = torch.zeros((), dtype=torch.float64, device=steps.device)
+        self._rate: float | None = None
+
+    def set_rate(self, rate: float) -> None:
+        if rate != self._rate:
+            self._rate = rate
+            self.rate.fill_(rate)

@@ -1,0 +1,42 @@
+"""Activations that are bits, as GPUs keep them: 32 samples in a word."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Bits:
+    """A batch of bits on a GPU, which stands where a tensor (batch, features) of 0 and 1 could.
+
+    Attributes:
+        words: Bit i of word w of a feature is sample 32 w + i. (features, 4 ceil(batch / 128)), int32
+        batch: Samples; the bits past them are 0.
+    """
+
+    words: Tensor
+    batch: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.batch, len(self.words)
+
+    @property
+    def device(self) -> torch.device:
+        return self.words.device
+
+    ndim = 2
+    dtype = torch.float32
+    requires_grad = False
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def __len__(self) -> int:
+        return self.batch
+
+    def float(self) -> Tensor:
+        """The same as float32, (batch, features), stored with the batch as the fast axis."""
+        shifts = torch.arange(32, dtype=torch.int32, device=self.words.device)
+        return (self.words[:, :, None] >> shifts & 1).flatten(1)[:, : self.batch].float().t()

@@ -1,0 +1,77 @@
+"""What surrounds the network in a training step: its samples and its loss."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from difflut.kernels import cuda
+from difflut.kernels.backends import backend_for
+from difflut.kernels.bits import Bits
+
+
+class PackedRows:
+    """Labelled samples as packed bits, from which batches are chosen by an order that lies on the device too.
+
+    Choosing a batch is one kernel that needs nothing from the host, so it can be part of a CUDA graph.
+
+    Args:
+        bits: Stretches of samples, of 0 and 1. Each (rows, features)
+        labels: (rows,), int64, on a GPU
+    """
+
+    def __init__(self, bits: Iterable[Tensor], labels: Tensor) -> None:
+        packed = []
+        for some in bits:
+            self.features = some.shape[1]
+            packed.append(_by_sample(some))
+        self.rows = torch.cat(packed)
+        self.labels = labels.contiguous()
+        self.order = torch.arange(len(labels), device=labels.device)
+        self.position = torch.zeros(1, dtype=torch.int64, device=labels.device)
+
+    def begin(self, order: Tensor) -> None:
+        """Starts over with a new order of the samples, (rows,)."""
+        self.order.copy_(order)
+        self.position.zero_()
+
+    def choose(self, batch: int) -> tuple[Bits, Tensor]:
+        """The next samples and their labels; there must be so many left."""
+        words = torch.empty(
+            self.features, 4 * cuda.padded(batch) // cuda.SAMPLES, dtype=torch.int32, device=self.rows.device
+        )
+        labels = self.labels.new_empty(batch)
+        place = self.order, self.position, cuda.ticket(self.rows.device)
+        cuda.launch("choose", self.rows, self.rows.shape[1], self.labels, *place, batch, self.features, words, labels)
+        return Bits(words, batch), labels
+
+
+def _by_sample(bits: Tensor) -> Tensor:  # (rows, features) to (rows, ceil(features / 32)) int32
+    words = -(-bits.shape[1] // 32)
+    padded = F.pad(bits >= 0.5, (0, 32 * words - bits.shape[1])).view(len(bits), words, 32)
+    weights = torch.tensor([1 << i for i in range(31)] + [-(1 << 31)], dtype=torch.int32, device=bits.device)
+    return (padded * weights).sum(-1, dtype=torch.int32)
+
+
+def cross_entropy_gradient(logits: Tensor, labels: Tensor, totals: Tensor) -> Tensor:
+    """The gradient of the mean cross entropy by the logits; what the loss itself is goes to `totals`.
+
+    Args:
+        logits: (batch, classes)
+        labels: (batch,), int64
+        totals: The summed loss and the number of samples whose largest logit is their label's are added. (2,), float64
+
+    Returns:
+        (batch, classes)
+    """
+    logits, (batch, classes) = logits.detach(), logits.shape
+    if backend_for(logits) is cuda:
+        rows = cuda.feature_major(logits)
+        grad, parts = torch.empty_like(rows), totals.new_empty(batch // 4 + 2)
+        ticket = cuda.ticket(logits.device)
+        cuda.launch("cross_entropy", rows, labels.contiguous(), grad, totals, parts, ticket, batch, classes)
+        return grad.t()
+    totals[0] += F.cross_entropy(logits, labels, reduction="sum")
+    totals[1] += (logits.argmax(1) == labels).sum()
+    return (logits.softmax(1) - F.one_hot(labels, classes)) / batch

@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from difflut import kernels
+from difflut.kernels import HardBank, cuda
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+SHAPES = {  # inputs, then (nodes, n, m) of each bank
+    "one bank": (37, [(12, 6, 1)]),
+    "two banks": (37, [(50, 6, 1), (30, 6, 1)]),
+    "three banks": (37, [(50, 4, 2), (40, 4, 1), (15, 4, 2)]),
+    "different n": (37, [(50, 5, 1), (40, 2, 1), (30, 3, 1)]),
+}
+
+
+def random_stack(features, sizes, batch=300):
+    generator = torch.Generator().manual_seed(0)
+    x, banks = (torch.rand(batch, features, generator=generator) > 0.5).double(), []
+    for nodes, n, m in sizes:
+        banks.append(
+            HardBank(
+                torch.randint(0, features, (nodes, n), generator=generator),
+                torch.rand(nodes, m, 2**n, generator=generator).double(),
+                torch.randn(nodes, m, 2**n, generator=generator).double(),
+            )
+        )
+        features = nodes * m
+    return x, banks
+
+
+def results(stack, x, banks, grad, device="cpu", dtype=torch.float64):
+    """The output of stack(x, banks), and its gradients for x and every table."""
+    x = x.to(device, dtype).requires_grad_()
+    tables = [bank.table.to(device, dtype).requires_grad_() for bank in banks]
+    banks = [
+        HardBank(bank.wiring.to(device), table, bank.slope.to(device, dtype))
+        for bank, table in zip(banks, tables, strict=True)
+    ]
+    y = stack(x, banks)
+    return y.detach(), *torch.autograd.grad(y, [x, *tables], grad.to(device, dtype))
+
+
+def one_after_the_other(x, banks, groups=None, tau=1.0):
+    for bank in banks:
+        x = kernels.lookup(x, *bank)
+    return x if groups is None else x.unflatten(1, (groups, -1)).sum(-1) / tau
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("groups", [None, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_is_one_lookup_after_the_other(shape, groups, device):
+    x, banks = random_stack(*SHAPES[shape])
+    grad = torch.randn(len(x), groups or banks[-1].table.shape[0] * banks[-1].table.shape[1]).double()
+    expected = results(lambda x, banks: one_after_the_other(x, banks, groups, 2.5), x, banks, grad)
+    found = results(lambda x, banks: kernels.lookup_stack(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
+    for single, double in zip(found, expected, strict=True):
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=2e-4)  # sums of up to 300 terms
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_without_slopes_only_the_last_tables_learn(device):
+    x, banks = random_stack(*SHAPES["two banks"])
+    tables = [bank.table.to(device, torch.float32).requires_grad_() for bank in banks]
+    banks = [HardBank(bank.wiring.to(device), table, None) for bank, table in zip(banks, tables, strict=True)]
+    kernels.lookup_stack(x.to(device, torch.float32), banks, 3).sum().backward()
+    assert tables[0].grad is None or not tables[0].grad.any()
+    assert tables[1].grad.sum() == len(x) * 30
+
+
+def test_groups_that_do_not_divide_the_outputs_are_an_error():
+    x, banks = random_stack(*SHAPES["one bank"])
+    with pytest.raises(ValueError, match="12 outputs cannot be divided into groups=5"):
+        kernels.lookup_stack(x, banks, 5)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("batch", [1, 40, 128, 300])
+def test_packed_bits_stand_for_the_tensor(batch):
+    x, banks = random_stack(*SHAPES["two banks"], batch=batch)
+    x = x.float().cuda()
+    banks = [HardBank(*(tensor.cuda() for tensor in bank)) for bank in banks]
+    banks = [HardBank(bank.wiring, bank.table.float(), bank.slope.float()) for bank in banks]
+    bits = kernels.Bits(cuda.pack(x), batch)
+    assert bits.shape == x.shape and torch.equal(bits.float(), x)
+    assert torch.equal(kernels.lookup_stack(bits, banks), kernels.lookup_stack(x, banks))
+    assert torch.equal(kernels.lookup(bits, *banks[0]), kernels.lookup(x, *banks[0]))
+    table = banks[0].table.requires_grad_()
+    results = []
+    for inputs in (bits, x):
+        y = kernels.multilinear(inputs, banks[0].wiring, table)
+        results += [y, *torch.autograd.grad(y.square().sum(), table)]
+    torch.testing.assert_close(results[:2], results[2:])

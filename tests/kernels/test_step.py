@@ -1,0 +1,113 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from difflut import kernels
+from difflut.kernels import PackedRows
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("batch,classes", [(1, 2), (33, 10), (20_000, 7)])
+def test_cross_entropy_gradient_is_that_of_torch(batch, classes, device):
+    logits = (4 * torch.randn(batch, classes)).to(device).requires_grad_()
+    labels = torch.randint(classes, (batch,), device=device)
+    totals = torch.tensor([1.0, 2.0], dtype=torch.float64, device=device)
+    found = kernels.cross_entropy_gradient(logits, labels, totals)
+    loss = F.cross_entropy(logits, labels)
+    torch.testing.assert_close(found, torch.autograd.grad(loss, logits)[0])
+    expected = loss.item() * batch + 1, (logits.argmax(1) == labels).sum().item() + 2
+    assert totals.tolist() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("n", [1, 4, 6, 8])
+def test_binarize_clamps_and_passes_the_gradient_through(n, device):
+    values = (1.5 * torch.randn(11, 2, 2**n)).to(device)
+    values.view(-1)[0] = 0
+    smoothing = torch.randn(2**n, 2**n, device=device)
+    clamped = values.clamp(-1, 1)
+    values.requires_grad_()
+    hard, slope = kernels.binarize(values, smoothing)
+    assert torch.equal(values.detach(), clamped)
+    assert torch.equal(hard, (clamped >= 0).float())
+    torch.testing.assert_close(slope, clamped @ smoothing, rtol=1e-4, atol=1e-4)
+    assert kernels.binarize(values)[1] is None
+    upstream = torch.randn_like(hard)
+    assert torch.equal(torch.autograd.grad(hard, values, upstream)[0], upstream)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("features", [5, 64, 99])
+def test_packed_rows_give_the_samples_in_order(features):
+    x, labels = (torch.rand(300, features) > 0.5).float().cuda(), torch.randint(9, (300,)).cuda()
+    rows = PackedRows([x[:170], x[170:]], labels)
+    order = torch.randperm(300).cuda()
+    rows.begin(order)
+    start = 0
+    for batch in (1, 130, 32, 137):
+        bits, chosen = rows.choose(batch)
+        now = order[start : start + batch]
+        assert torch.equal(bits.float(), x[now]) and torch.equal(chosen, labels[now])
+        start += batch
+
+
+def optimized(make, device, captured=False):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(1000, 1, 64), (3, 5), (8192,)]
+    parameters = [torch.nn.Parameter(torch.randn(s, generator=generator).to(device)) for s in shapes]
+    optimizer = make(parameters)
+    scale = torch.ones((), device=device)
+
+    def step():
+        optimizer.zero_grad()
+        sum((p.sin() * scale).sum() for p in parameters).backward()
+        optimizer.step()
+
+    for number in range(9):
+        if number == 6:
+            optimizer.load_state_dict(optimizer.state_dict())
+        optimizer.param_groups[0]["lr"] = 0.01 / (1 + number)
+        step()
+    return parameters, optimizer
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_adam_is_that_of_torch(device):
+    found, optimizer = optimized(lambda p: kernels.Adam(p, betas=(0.8, 0.99)), device)
+    expected, reference = optimized(lambda p: torch.optim.Adam(p, betas=(0.8, 0.99)), device)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    states = optimizer.state_dict()["state"], reference.state_dict()["state"]
+    for ours, theirs in zip(*(state.values() for state in states), strict=True):
+        assert ours["step"] == theirs["step"] == 9
+        torch.testing.assert_close(ours["exp_avg_sq"], theirs["exp_avg_sq"])
+
+
+@pytest.mark.cuda
+def test_adam_falls_back_where_a_gradient_is_missing():
+    parameters = [torch.nn.Parameter(torch.ones(4, device="cuda")) for _ in range(2)]
+    optimizer = kernels.Adam(parameters, lr=0.1)
+    for _ in range(2):
+        (parameters[0] + parameters[1]).sum().backward()
+        optimizer.step()
+    parameters[1].grad = None
+    optimizer.step()
+    assert [optimizer.state[p]["step"].item() for p in parameters] == [3, 2]
+
+
+@pytest.mark.cuda
+def test_a_captured_adam_step_follows_the_rate():
+    parameter = torch.nn.Parameter(torch.zeros(1000, device="cuda"))
+    optimizer = kernels.Adam([parameter], lr=0.5)
+    parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        optimizer.step()
+    for rate in (0.5, 0.25):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.refresh()
+        graph.replay()
+    # With a constant gradient each step is the rate.
+    torch.testing.assert_close(parameter.detach(), torch.full_like(parameter, -1.25), rtol=1e-4, atol=0)
