@@ -112,7 +112,8 @@ def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
         rows: With `node`, `backend`, `batch`, `threads` and `step_ms`.
     """
     nodes = list(dict.fromkeys(row["node"] for row in rows))
-    variants = list(dict.fromkeys((row["backend"], row["batch"], row["threads"]) for row in rows))
+    variants = list(dict.fromkeys(_variant(row) for row in rows))
+    settings = list(dict.fromkeys(variant[1:] for variant in variants))
     height = 0.8 / len(variants)
     with _figure(path, (8, 1.5 + 0.22 * len(nodes) * len(variants))) as figure:
         axes = figure.subplots()
@@ -123,7 +124,12 @@ def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
             color = FAINT if backend == "reference" else HARD
             label = f"{backend}, batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
             bars = axes.barh(
-                places, list(times.values()), 0.9 * height, color=color, alpha=1 - 0.4 * (number % 2), label=label
+                places,
+                list(times.values()),
+                0.9 * height,
+                color=color,
+                alpha=2 / (2 + settings.index((batch, threads))),
+                label=label,
             )
             axes.bar_label(bars, [f"{time:.3g}" for time in times.values()], padding=3, fontsize=7)
         axes.set(title="Training step, ms", xscale="log", ylim=(len(nodes) - 0.5, -0.5))
