@@ -5,14 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut import kernels
 from difflut.nodes.corners import corners
-from difflut.nodes.node import Node
+from difflut.nodes.sigmoid_series import SigmoidSeries
 from difflut.registry import register_node
 
 
 @register_node("linear_lut")
-class LinearLUT(Node):
+class LinearLUT(SigmoidSeries):
     """A logistic regression in each node: `sigmoid(w . x + b)` (arXiv 2004.03021)."""
 
     def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:
@@ -24,13 +23,6 @@ class LinearLUT(Node):
     def logits(self) -> Tensor:
         """`w . a + b` at the corners: `(L, m, 2**n)`."""
         return self.weight @ corners(self.input_dim, like=self.weight).T + self.bias[..., None]
-
-    def soft_table(self) -> Tensor:
-        return torch.sigmoid(self.logits())
-
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        # An affine function is its own multilinear extension.
-        return torch.sigmoid(kernels.multilinear(x, wiring, self.logits(), use_cuda=self.use_cuda))
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -5,14 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut import kernels
 from difflut.nodes.corners import monomials
-from difflut.nodes.node import Node
+from difflut.nodes.sigmoid_series import SigmoidSeries
 from difflut.registry import register_node
 
 
 @register_node("polylut")
-class PolyLUT(Node):
+class PolyLUT(SigmoidSeries):
     """The sigmoid of a polynomial of the inputs (arXiv 2309.02334).
 
     Inputs are bits, so only products of distinct inputs count; such a polynomial is multilinear.
@@ -33,12 +32,6 @@ class PolyLUT(Node):
     def logits(self) -> Tensor:
         """The polynomial at the corners: `(L, m, 2**n)`."""
         return self.coefficients @ monomials(self.input_dim, self.degree, like=self.coefficients).T
-
-    def soft_table(self) -> Tensor:
-        return torch.sigmoid(self.logits())
-
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        return torch.sigmoid(kernels.multilinear(x, wiring, self.logits(), use_cuda=self.use_cuda))
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -5,14 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut import kernels
 from difflut.nodes.corners import walsh_matrix
-from difflut.nodes.node import Node
+from difflut.nodes.sigmoid_series import SigmoidSeries
 from difflut.registry import register_node
 
 
 @register_node("warp")
-class Warp(Node):
+class Warp(SigmoidSeries):
     """The sigmoid of a Walsh series of the inputs (arXiv 2602.03527).
 
     The series is the multilinear extension of its values at the corners.
@@ -33,12 +32,6 @@ class Warp(Node):
     def logits(self) -> Tensor:
         """The series at the corners over the temperature: `(L, m, 2**n)`."""
         return self.coefficients @ walsh_matrix(self.input_dim, like=self.coefficients) / self.temperature
-
-    def soft_table(self) -> Tensor:
-        return torch.sigmoid(self.logits())
-
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        return torch.sigmoid(kernels.multilinear(x, wiring, self.logits(), use_cuda=self.use_cuda))
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:
