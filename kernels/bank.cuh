@@ -58,6 +58,33 @@ __device__ inline int without_bit(int e, int j) {
   return (e & ~below) << 1 | (e & below);
 }
 
+// Every kernel begins with this: it may be launched before the one it follows has ended (enqueue), and waits here until
+// all of that one's results are in memory. Its own successor may be launched from here on.
+__device__ inline void follow() {
+#if __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+
+// Launches a kernel that begins with follow(). Where the GPU can, its launch overlaps the end of the one before it:
+// in a small step the launches are most of the time.
+template <class... Parameters, class... Arguments>
+int enqueue(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, size_t shared, cudaStream_t stream,
+            Arguments... arguments) {
+  int device = 0, major = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks, config.blockDim = threads, config.dynamicSmemBytes = shared, config.stream = stream;
+  config.attrs = &overlap, config.numAttrs = major >= 9;
+  const int failed = cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
+  return failed ? failed : int(cudaGetLastError());
+}
+
 // A grid in which a warp has one row (row_of_warp) and every gridDim.y-th of `steps` stretches of the batch: several,
 // where there are warps enough to fill a GPU.
 inline dim3 rows_by_batch(int64_t rows, int64_t steps) {
@@ -66,7 +93,7 @@ inline dim3 rows_by_batch(int64_t rows, int64_t steps) {
   return dim3(unsigned(ceil_div(rows, kWarps)), unsigned(ceil_div(steps, each < 8 ? each : 8)));
 }
 
-__device__ inline int row_of_warp() { return int(blockIdx.x) * kWarps + threadIdx.x / kWarp; }
+__device__ inline int row_of_warp() { return (int(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp; }
 
 // True in all threads of the block that is the last of its grid to come here; `ticket` is 0 before and after.
 __device__ inline bool is_last_block(unsigned* ticket) {
@@ -79,6 +106,26 @@ __device__ inline bool is_last_block(unsigned* ticket) {
   }
   __syncthreads();
   return last;
+}
+
+// Sums v[0], ..., v[Count - 1] over the lanes, halving the entries of a lane as long as there are several: lane l then
+// has in v[i] the sum of entry l * max(1, Count / 32) + i (where Count < 32, of entry l * Count / 32).
+template <int Count, int Distance>
+__device__ void sum_lanes(float* v) {
+  if constexpr (Distance > 0) {
+    if constexpr (Count > 1) {
+      const bool upper = lane_index() & Distance;
+#pragma unroll
+      for (int i = 0; i < Count / 2; ++i) {
+        const float sent = upper ? v[i] : v[i + Count / 2], kept = upper ? v[i + Count / 2] : v[i];
+        v[i] = kept + __shfl_xor_sync(kAllLanes, sent, Distance);
+      }
+      sum_lanes<Count / 2, Distance / 2>(v);
+    } else {
+      v[0] += __shfl_xor_sync(kAllLanes, v[0], Distance);
+      sum_lanes<1, Distance / 2>(v);
+    }
+  }
 }
 
 // Calls f with n as a compile-time constant.

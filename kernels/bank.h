@@ -59,16 +59,23 @@ void with_inputs(int64_t n, F f) {
 typedef float Vec __attribute__((vector_size(DIFFLUT_VECTOR_BYTES)));
 constexpr int kLanes = DIFFLUT_VECTOR_BYTES / sizeof(float);
 
+// The floats of a cache line, in as few registers as hold them.
+typedef float Line __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+constexpr int64_t kLine = sizeof(Line) / sizeof(float);
+
 // The first `count` floats at p; the other lanes are zero.
-inline Vec load(const float* p, int64_t count = kLanes) {
-  Vec v = {};
-  if (count >= kLanes) std::memcpy(&v, p, sizeof v);
+template <class V = Vec>
+inline V load(const float* p, int64_t count = sizeof(V) / sizeof(float)) {
+  V v = {};
+  if (count >= int64_t(sizeof(V) / sizeof(float))) std::memcpy(&v, p, sizeof v);
   else std::memcpy(&v, p, count * sizeof(float));
   return v;
 }
 
-inline void store(float* p, Vec v, int64_t count = kLanes) {
-  if (count >= kLanes) std::memcpy(p, &v, sizeof v);
+template <class V>
+inline void store(float* p, V v, int64_t count = sizeof(V) / sizeof(float)) {
+  if (count >= int64_t(sizeof(V) / sizeof(float))) std::memcpy(p, &v, sizeof v);
   else std::memcpy(p, &v, count * sizeof(float));
 }
 
@@ -88,6 +95,23 @@ inline __attribute__((always_inline)) __m512 lane_sums(const __m512 (&v)[16]) {
   return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sums);
 }
 #endif
+
+// out[i] += the sum of the lanes of v[i].
+template <int Count>
+inline __attribute__((always_inline)) void add_lanes(const Vec* v, float* out) {
+#ifdef DIFFLUT_AVX512
+  if constexpr (Count == 16) {
+    __m512 lanes[16];
+    for (int i = 0; i < 16; ++i) lanes[i] = v[i];
+    return _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), lane_sums(lanes)));
+  }
+#endif
+  for (int i = 0; i < Count; ++i) {
+    float sum = 0;
+    for (int lane = 0; lane < kLanes; ++lane) sum += v[i][lane];
+    out[i] += sum;
+  }
+}
 
 // Room for `floats`, kept by each thread: fresh memory would cost more page faults than the work on it takes.
 inline float* scratch(size_t floats) {

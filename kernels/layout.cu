@@ -8,6 +8,7 @@ constexpr int kRows = 8;  // warps of a block
 // A block packs 32 features of 32 samples; the loads run along the axis that is contiguous.
 __global__ void pack(const float* __restrict__ x, int64_t batch_stride, int64_t feature_stride, int64_t batch,
                      int64_t features, uint32_t* __restrict__ bits, int64_t words) {
+  follow();
   __shared__ bool tile[kWarp][kWarp + 1];  // [feature][sample]
   const int64_t word = blockIdx.x % words, first = blockIdx.x / words * kWarp;
   const bool by_sample = batch_stride == 1;
@@ -32,8 +33,8 @@ int difflut_cuda_pack(const float* x, int64_t batch_stride, int64_t feature_stri
                       uint32_t* bits, cudaStream_t stream) {
   const int64_t words = ceil_div(batch, kSamples) * kQuad;
   const auto blocks = unsigned(ceil_div(features, kWarp) * words);
-  pack<<<blocks, dim3(kWarp, kRows), 0, stream>>>(x, batch_stride, feature_stride, batch, features, bits, words);
-  return cudaGetLastError();
+  return enqueue(pack, blocks, dim3(kWarp, kRows), 0, stream, x, batch_stride, feature_stride, batch, features, bits,
+                 words);
 }
 
 }  // extern "C"

@@ -31,6 +31,7 @@ __device__ inline int address(uint32_t code, int word) { return code >> (8 * wor
 template <int N>
 __global__ void forward(Bank bank, const uint4* __restrict__ bits, const float* __restrict__ table,
                         uint32_t* __restrict__ codes, float* __restrict__ y, uint4* __restrict__ y_bits) {
+  follow();
   const int node = row_of_warp();
   if (node >= bank.nodes) return;
   const int64_t quads = bank.quads();
@@ -62,6 +63,7 @@ constexpr int kGroupWarps = 32;
 // sums[rows / group][batch]: the table entries that a group's rows read, over tau. A block has one group and one quad.
 __global__ void group_sum(const uint32_t* __restrict__ codes, const float* __restrict__ table, int64_t batch,
                           int64_t quads, int m, int n, int group, float tau, float* __restrict__ sums) {
+  follow();
   __shared__ float parts[kGroupWarps][kSamples];
   const int warp = threadIdx.x / kWarp, lane = lane_index();
   for (int64_t quad = blockIdx.y; quad < quads; quad += gridDim.y) {
@@ -225,6 +227,7 @@ __device__ inline void store(float* out, int64_t batch, int64_t quad, const floa
 // out[row][batch]: an upstream gradient written down.
 template <class Upstream>
 __global__ void write_gradient(Upstream upstream, int64_t rows, int64_t batch, float* __restrict__ out) {
+  follow();
   const int row = row_of_warp();
   if (row >= rows) return;
   const auto gradient = upstream.row(row);
@@ -245,6 +248,7 @@ __device__ inline uint32_t bfloat16(float value) {
 template <int N, bool Split>
 __global__ void pin_gradient(Bank bank, const uint32_t* __restrict__ codes, const float* __restrict__ slope, Given grad,
                              void* out) {
+  follow();
   const int node = row_of_warp(), m = int(bank.m), lane = lane_index();
   if (node >= bank.nodes) return;
   const int64_t quads = bank.quads();
@@ -295,6 +299,7 @@ int table_warps(int64_t quads) {
 template <int N, class Upstream>
 __global__ void table_gradient(Bank bank, const uint32_t* __restrict__ codes, Upstream upstream,
                                float* __restrict__ table_grad, float* __restrict__ out) {
+  follow();
   extern __shared__ float sums[];  // [warp][address][lane]
   const int64_t row = blockIdx.x, quads = bank.quads();
   const int warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = lane_index();
@@ -312,12 +317,21 @@ __global__ void table_gradient(Bank bank, const uint32_t* __restrict__ codes, Up
     for (int u = 0; u < kQuad; ++u) mine[address(code, u) * kWarp] += g[u];
     if (out) store(out + row * bank.batch, bank.batch, quad, g);
   }
+  // A warp sums its histograms by halving steps, 32 addresses at a time, and leaves the sums where the first one was.
+  constexpr int kTogether = N < 5 ? 1 << N : kWarp, kSpread = kWarp / kTogether;
+#pragma unroll 1
+  for (int first = 0; first < 1 << N; first += kTogether) {
+    float entries[kTogether];
+#pragma unroll
+    for (int a = 0; a < kTogether; ++a) entries[a] = mine[(first + a) * kWarp];
+    sum_lanes<kTogether, kWarp / 2>(entries);
+    mine[first * kWarp] = entries[0];
+  }
   __syncthreads();
   for (int a = threadIdx.x; a < 1 << N; a += blockDim.x) {
+    const float* found = sums + a / kTogether * kTogether * kWarp + a % kTogether * kSpread;
     float total = 0;
-    for (int w = 0; w < warps; ++w)
-#pragma unroll 8
-      for (int i = 0; i < kWarp; ++i) total += sums[(w << (N + 5)) + a * kWarp + (i + lane) % kWarp];
+    for (int w = 0; w < warps; ++w) total += found[w << (N + 5)];
     table_grad[(row << N) + a] = total;
   }
 }
@@ -327,8 +341,8 @@ void launch_table_gradient(const Bank& bank, const uint32_t* codes, const Upstre
                            float* out, cudaStream_t stream) {
   const int warps = table_warps<N>(bank.quads());
   if (bank.rows() == 0) return;
-  table_gradient<N><<<unsigned(bank.rows()), warps * kWarp, sizeof(float) * kWarp * warps << N, stream>>>(
-      bank, codes, upstream, table_grad, out);
+  enqueue(table_gradient<N, Upstream>, unsigned(bank.rows()), warps * kWarp, sizeof(float) * kWarp * warps << N, stream,
+          bank, codes, upstream, table_grad, out);
 }
 
 extern "C" {
@@ -340,7 +354,8 @@ int difflut_cuda_lookup(const uint4* bits, const int32_t* wiring, const float* t
   const Bank bank{wiring, batch, features, nodes, m};
   if (nodes * batch == 0) return 0;
   with_inputs(n, [&](auto inputs) {
-    forward<inputs><<<rows_by_batch(nodes, bank.quads()), kBlock, 0, stream>>>(bank, bits, table, codes, y, y_bits);
+    enqueue(forward<inputs>, rows_by_batch(nodes, bank.quads()), kBlock, 0, stream, bank, bits, table, codes, y,
+            y_bits);
   });
   return cudaGetLastError();
 }
@@ -351,9 +366,16 @@ int difflut_cuda_group_sum(const uint32_t* codes, const float* table, int64_t gr
   const int64_t quads = ceil_div(batch, kSamples);
   if (nodes * batch == 0) return 0;
   const dim3 blocks(unsigned(nodes * m / group), unsigned(quads < 32768 ? quads : 32768));
-  group_sum<<<blocks, kGroupWarps * kWarp, 0, stream>>>(codes, table, batch, quads, int(m), int(n), int(group),
-                                                        float(tau), sums);
-  return cudaGetLastError();
+  return enqueue(group_sum, blocks, kGroupWarps * kWarp, 0, stream, codes, table, batch, quads, int(m), int(n),
+                 int(group), float(tau), sums);
+}
+
+// out[rows][batch] from sums[rows / group][batch].
+int difflut_cuda_spread(const float* sums, int64_t group, float* out, int64_t batch, int64_t rows,
+                        cudaStream_t stream) {
+  const Direct direct{{sums, batch, int(group), 1.0f}};
+  const dim3 blocks = rows_by_batch(rows, ceil_div(batch, kSamples));
+  return enqueue(write_gradient<Direct>, blocks, kBlock, 0, stream, direct, rows, batch, out);
 }
 
 // x_grad[features][batch] from grad[nodes * m / group][batch].
@@ -367,7 +389,7 @@ int difflut_cuda_lookup_input_gradient(const uint32_t* codes, const int32_t* sta
   const dim3 blocks = rows_by_batch(features, bank.quads());
   with_inputs(n, [&](auto inputs) {
     const Gathered<inputs> gathered{bank, codes, slope, {start, pins}, {grad, batch, int(group), float(scale)}};
-    write_gradient<<<blocks, kBlock, 0, stream>>>(gathered, features, batch, x_grad);
+    enqueue(write_gradient<Gathered<inputs>>, blocks, kBlock, 0, stream, gathered, features, batch, x_grad);
   });
   return cudaGetLastError();
 }
@@ -381,8 +403,8 @@ int difflut_cuda_lookup_pin_gradient(const uint32_t* codes, const float* slope, 
   const dim3 blocks = rows_by_batch(nodes, bank.quads());
   const Given given{grad, batch, int(group), float(scale)};
   with_inputs(n, [&](auto inputs) {
-    if (split) pin_gradient<inputs, true><<<blocks, kBlock, 0, stream>>>(bank, codes, slope, given, out);
-    else pin_gradient<inputs, false><<<blocks, kBlock, 0, stream>>>(bank, codes, slope, given, out);
+    if (split) enqueue(pin_gradient<inputs, true>, blocks, kBlock, 0, stream, bank, codes, slope, given, out);
+    else enqueue(pin_gradient<inputs, false>, blocks, kBlock, 0, stream, bank, codes, slope, given, out);
   });
   return cudaGetLastError();
 }

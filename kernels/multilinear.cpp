@@ -86,23 +86,6 @@ void forward(const Bank& bank, const float* x, const float* table, float* y, int
   }
 }
 
-// out[i] += the sum of the lanes of v[i].
-template <int Count>
-inline __attribute__((always_inline)) void add_lanes(const Vec* v, float* out) {
-#ifdef DIFFLUT_AVX512
-  if constexpr (Count == 16) {
-    __m512 lanes[16];
-    for (int i = 0; i < 16; ++i) lanes[i] = v[i];
-    return _mm512_storeu_ps(out, _mm512_add_ps(_mm512_loadu_ps(out), lane_sums(lanes)));
-  }
-#endif
-  for (int i = 0; i < Count; ++i) {
-    float sum = 0;
-    for (int lane = 0; lane < kLanes; ++lane) sum += v[i][lane];
-    out[i] += sum;
-  }
-}
-
 template <int N>
 void table_gradient(const Bank& bank, const float* x, const float* grad, float* table_grad, int64_t node) {
   constexpr int kLow = low_bits(N), kHigh = N - kLow;

@@ -1,26 +1,9 @@
 // Learnable selection: each pin reads the input with the largest logit.
-#include "bank.h"
+#include "bit_sums.h"
 
 #include <cmath>
 
 namespace difflut::select {
-
-// The floats of a cache line, in as few registers as hold them.
-typedef float Line __attribute__((vector_size(64)));
-typedef int32_t Ints __attribute__((vector_size(64)));
-constexpr int64_t kLine = sizeof(Line) / sizeof(float);
-
-inline Line load_line(const float* p, int64_t count = kLine) {
-  Line line = {};
-  if (count >= kLine) std::memcpy(&line, p, sizeof line);
-  else std::memcpy(&line, p, count * sizeof(float));
-  return line;
-}
-
-inline void store_line(float* p, Line line, int64_t count) {
-  if (count >= kLine) std::memcpy(p, &line, sizeof line);
-  else std::memcpy(p, &line, count * sizeof(float));
-}
 
 constexpr int64_t kPins = 2048;  // searched together
 
@@ -31,7 +14,7 @@ void compare_rows(const float* logits, int64_t first_row, int64_t pins, int64_t 
     Line largest = *best;
     Ints where = *input;
     for (int r = 0; r < Rows; ++r) {
-      const Line row = load_line(logits + (first_row + r) * pins + p, count - p);
+      const Line row = load<Line>(logits + (first_row + r) * pins + p, count - p);
       const Ints better = row > largest;
       largest = better ? row : largest;
       where = better ? Ints{} + int32_t(first_row + r) : where;
@@ -102,7 +85,7 @@ void candidate_gradients(const float* x, const int64_t* candidates, int64_t coun
     const float* row = x + candidates[k] * batch;
     Line sums = {};
     int64_t b = 0;
-    for (; b + kLine <= batch; b += kLine) sums += (2 * load_line(row + b) - 1) * load_line(g + b);
+    for (; b + kLine <= batch; b += kLine) sums += (2 * load<Line>(row + b) - 1) * load<Line>(g + b);
     float total = 0;
     for (; b < batch; ++b) total += (2 * row[b] - 1) * g[b];
     for (int64_t i = 0; i < kLine; ++i) total += sums[i];
@@ -110,67 +93,26 @@ void candidate_gradients(const float* x, const int64_t* candidates, int64_t coun
   }
 }
 
-constexpr int kGroup = 4;                       // samples whose 2**4 sums of +-g are made once for all inputs
-constexpr int kPatterns = 1 << kGroup;
-constexpr int kGroups = int(kBlock) / kGroup;   // in a word of bits
-constexpr int64_t kWords = 2;                   // whose tables fit the fastest cache
-
-struct alignas(64) Sums {
-  Line of[kWords * kGroups][kPatterns];
-};
-
-// sums.of[group][pattern]: the sum of g over a group's samples, negative where the pattern has a 0.
-void make_sums(const float* grad, int64_t batch, int64_t pins, int64_t samples, Sums& sums) {
-  for (int64_t group = 0; group * kGroup < samples; ++group) {
-    Line g[kGroup] = {};
-    for (int i = 0; i < kGroup && group * kGroup + i < samples; ++i)
-      for (int64_t p = 0; p < pins; ++p) g[i][p] = grad[p * batch + group * kGroup + i];
-    Line* of = sums.of[group];
-    of[0] = -g[0] - g[1] - g[2] - g[3];
-    for (int i = 0; i < kGroup; ++i)
-      for (int pattern = 0; pattern < 1 << i; ++pattern) of[pattern | 1 << i] = of[pattern] + 2 * g[i];
-  }
-}
-
-// The sum of those that a full word's bits pick.
-inline __attribute__((always_inline)) Line picked(const Line (*of)[kPatterns], uint64_t bits) {
-  constexpr int kShift = 6;  // log2(sizeof(Line)): the bits are moved to where they are an offset in bytes
-  const char* start = reinterpret_cast<const char*>(of);
-  Line total[2] = {};
-  for (int group = 0; group < kGroups; ++group) {
-    const int shift = group * kGroup - kShift;
-    const uint64_t offset = (shift < 0 ? bits << -shift : bits >> shift) & ((kPatterns - 1) << kShift);
-    total[group % 2] += *reinterpret_cast<const Line*>(start + group * sizeof(Line[kPatterns]) + offset);
-  }
-  return total[0] + total[1];
-}
-
 // Stores past the caches what is too large for them, which saves reading it first.
 inline void stream_line(float* p, Line line, int64_t count) {
 #ifdef DIFFLUT_AVX512
   if (count >= kLine && uintptr_t(p) % sizeof line == 0) return _mm512_stream_ps(p, line);
 #endif
-  store_line(p, line, count);
+  store(p, line, count);
 }
 
-// logits_grad[features][pins] for a line of pins. Every four samples cost one addition instead of four.
+// logits_grad[features][pins] for a line of pins.
 void line_gradient(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
                    int64_t first, float* logits_grad) {
   static thread_local Sums sums;
   const int64_t words = words_of(batch), count = std::min(kLine, pins - first);
   for (int64_t w = 0; w < words; w += kWords) {
-    const int64_t samples = std::min(kWords * kBlock, batch - w * kBlock);
-    make_sums(grad + first * batch + w * kBlock, batch, count, samples, sums);
+    sums.make(grad + first * batch + w * kBlock, batch, count, std::min(kWords * kBlock, batch - w * kBlock));
     for (int64_t f = 0; f < features; ++f) {
       float* out = logits_grad + f * pins + first;
-      Line total = {};
-      if (w > 0) std::memcpy(&total, out, count * sizeof(float));
-      int64_t word = 0;
-      for (; (word + 1) * kBlock <= samples; ++word)
-        total += picked(sums.of + word * kGroups, bits[f * words + w + word]);
-      for (int64_t group = word * kGroups; group * kGroup < samples; ++group)
-        total += sums.of[group][bits[f * words + w + word] >> (group % kGroups * kGroup) & (kPatterns - 1)];
-      words <= kWords ? stream_line(out, total, count) : store_line(out, total, count);
+      const Line total = sums.signed_by(bits + f * words + w);
+      if (words <= kWords) stream_line(out, total, count);
+      else store(out, w == 0 ? total : load<Line>(out, count) + total, count);
     }
   }
 #ifdef DIFFLUT_AVX512
@@ -248,7 +190,7 @@ void spread(const std::vector<Share>& shares, const float* grad, int64_t batch, 
     const float* g = grad + s.pin * batch + word * kBlock;
     float* to = sums + s.input * kBlock;
     for (int64_t b = 0; b < samples; b += kLine)
-      store_line(to + b, load_line(to + b) + s.share * load_line(g + b, samples - b), kLine);
+      store(to + b, load<Line>(to + b) + s.share * load<Line>(g + b, samples - b), kLine);
   }
 }
 

@@ -8,6 +8,7 @@ namespace difflut::step {
 __global__ void choose(const uint32_t* __restrict__ rows, int64_t row_words, const int64_t* __restrict__ labels,
                        const int64_t* __restrict__ order, int64_t* position, unsigned* ticket, int64_t batch,
                        int64_t features, uint32_t* __restrict__ bits, int64_t* __restrict__ chosen_labels) {
+  follow();
   const int64_t words = ceil_div(batch, kSamples) * kQuad;
   const int64_t item = int64_t(blockIdx.x) * kWarps + threadIdx.x / kWarp, word = item / row_words;
   const int column = int(item - word * row_words), lane = lane_index();
@@ -31,6 +32,7 @@ __global__ void choose(const uint32_t* __restrict__ rows, int64_t row_words, con
 // Clamps values[rows][entries] to [-1, 1]; hard = 1 where values >= 0, slope = values @ smoothing where there is one.
 __global__ void binarize(float* __restrict__ values, const float* __restrict__ smoothing, int64_t count, int entries,
                          float* __restrict__ hard, float* __restrict__ slope) {
+  follow();
   __shared__ float clamped[kBlock];
   const int64_t index = int64_t(blockIdx.x) * kBlock + threadIdx.x;
   float value = 0;
@@ -66,6 +68,7 @@ __device__ T sum_of_warp(T value) {
 // largest logit is their label's to totals[2]. A warp has one sample; parts holds two sums a block.
 __global__ void cross_entropy(const float* __restrict__ logits, const int64_t* __restrict__ labels, int64_t batch,
                               int classes, float* __restrict__ grad, double* totals, double* parts, unsigned* ticket) {
+  follow();
   __shared__ float losses[kWarps], hits[kWarps];
   const int warp = threadIdx.x / kWarp, lane = lane_index();
   const int64_t sample = int64_t(blockIdx.x) * kWarps + warp;
@@ -136,6 +139,7 @@ struct Rule {
 __global__ void __launch_bounds__(kBlock) adam(const __grid_constant__ Parameters parameters, const double* rate,
                                                float* steps, double* powers, unsigned* ticket, double beta1,
                                                double beta2, float eps) {
+  follow();
   const Rule rule{float(1 - beta1), float(beta2), float(1 - beta2), float(__ldcg(rate) / (1 - __ldcg(powers))),
                   float(1 / sqrt(1 - __ldcg(powers + 1))), eps};
   int tensor = 0;
@@ -169,26 +173,23 @@ int difflut_cuda_choose(const uint32_t* rows, int64_t row_words, const int64_t* 
                         int64_t* position, unsigned* ticket, int64_t batch, int64_t features, uint32_t* bits,
                         int64_t* chosen_labels, cudaStream_t stream) {
   const int64_t warps = ceil_div(batch, kSamples) * kQuad * row_words;
-  choose<<<unsigned(ceil_div(warps, kWarps)), kBlock, 0, stream>>>(rows, row_words, labels, order, position, ticket,
-                                                                  batch, features, bits, chosen_labels);
-  return cudaGetLastError();
+  return enqueue(choose, unsigned(ceil_div(warps, kWarps)), kBlock, 0, stream, rows, row_words, labels, order, position,
+                 ticket, batch, features, bits, chosen_labels);
 }
 
 int difflut_cuda_binarize(float* values, const float* smoothing, float* hard, float* slope, int64_t count,
                           int64_t entries, cudaStream_t stream) {
   if (count == 0) return 0;
-  binarize<<<unsigned(ceil_div(count, kBlock)), kBlock, 0, stream>>>(values, smoothing, count, int(entries), hard,
-                                                                    slope);
-  return cudaGetLastError();
+  return enqueue(binarize, unsigned(ceil_div(count, kBlock)), kBlock, 0, stream, values, smoothing, count, int(entries),
+                 hard, slope);
 }
 
 // parts needs two numbers for each 8 samples.
 int difflut_cuda_cross_entropy(const float* logits, const int64_t* labels, float* grad, double* totals, double* parts,
                                unsigned* ticket, int64_t batch, int64_t classes, cudaStream_t stream) {
   if (batch == 0) return 0;
-  cross_entropy<<<unsigned(ceil_div(batch, kWarps)), kBlock, 0, stream>>>(logits, labels, batch, int(classes), grad,
-                                                                           totals, parts, ticket);
-  return cudaGetLastError();
+  return enqueue(cross_entropy, unsigned(ceil_div(batch, kWarps)), kBlock, 0, stream, logits, labels, batch,
+                 int(classes), grad, totals, parts, ticket);
 }
 
 // tensors[count][5], on the host: the addresses of weight, grad, mean and square, and the number of entries.
@@ -206,9 +207,8 @@ int difflut_cuda_adam(const int64_t* tensors, int64_t count, const double* rate,
     parameters.first_block[i + 1] = parameters.first_block[i] + int(ceil_div(row[4], kChunk));
   }
   const int blocks = parameters.first_block[count];  // without any the step is counted all the same
-  adam<<<blocks > 0 ? blocks : 1, kBlock, 0, stream>>>(parameters, rate, steps, powers, ticket, beta1, beta2,
-                                                       float(eps));
-  return cudaGetLastError();
+  return enqueue(adam, blocks > 0 ? blocks : 1, kBlock, 0, stream, parameters, rate, steps, powers, ticket, beta1,
+                 beta2, float(eps));
 }
 
 }  // extern "C"

@@ -24,11 +24,19 @@ def strided(x):
 
 LAYOUTS = {"rows": torch.Tensor.contiguous, "features first": lambda x: x.t().contiguous().t(), "strided": strided}
 
+
+def waves(table):
+    """Coefficients of cosines and of sines, both from the table and so small that their sums are about 1."""
+    return table / 16, table.flip(2) / 8 - 1 / 16
+
+
 OPERATIONS = {
     "lookup": lambda bank, dtype: lambda x, table: kernels.lookup(x, bank.wiring, table, bank.slope.to(dtype)),
     "multilinear": lambda bank, dtype: lambda x, table: kernels.multilinear(x, bank.wiring, table),
     "hybrid": lambda bank, dtype: lambda x, table: kernels.multilinear(x, bank.wiring, table, hard=True),
+    "fourier": lambda bank, dtype: lambda x, table: kernels.fourier(x, bank.wiring, *waves(table)),
 }
+SMOOTH = {"multilinear", "fourier"}
 
 
 def assert_as_in_double(bank, gradients, operation, layout="rows"):
@@ -39,7 +47,7 @@ def assert_as_in_double(bank, gradients, operation, layout="rows"):
     for single, double in zip(found, expected, strict=True):
         # Sums of up to a few hundred terms around 1 in single precision.
         torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=3e-5)
-    if operation != "multilinear":
+    if operation not in SMOOTH:
         assert torch.equal(found[0].double(), expected[0])
 
 
@@ -76,9 +84,10 @@ def test_results_do_not_depend_on_the_number_of_threads(make_bank, gradients, op
         assert all(map(torch.equal, results[0], other))
 
 
-def test_outputs_and_gradients_are_stored_batch_last(make_bank, gradients):
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_outputs_and_gradients_are_stored_batch_last(make_bank, gradients, operation):
     bank = make_bank(6, 2, batch=20)
-    y, x_grad, _ = gradients(OPERATIONS["multilinear"](bank, torch.float32), bank.x, bank.table, bank.grad)
+    y, x_grad, _ = gradients(OPERATIONS[operation](bank, torch.float32), bank.x, bank.table, bank.grad)
     assert y.t().is_contiguous() and x_grad.t().is_contiguous()
 
 
@@ -105,6 +114,20 @@ def test_lookup_keeps_only_bits_of_its_inputs(make_bank):
     bank = make_bank(6, 1, batch=128)
     _, bits = cpp.lookup(bank.x, bank.wiring, bank.table)
     assert bits.numel() * bits.element_size() * 32 == bank.x.numel() * bank.x.element_size()
+
+
+def test_fourier_takes_inputs_of_several_periods(make_bank, gradients):
+    bank = make_bank(6, 1, batch=60)
+    bank.x = 9 * bank.x - 5
+    assert_as_in_double(bank, gradients, "fourier")
+
+
+def test_bits_are_known_as_such():
+    x = torch.rand(70, 9).round()
+    assert all(kernels.are_bits(arrange(x)) for name, arrange in LAYOUTS.items())
+    x[69, 4] = 0.5
+    assert not kernels.are_bits(x) and not kernels.are_bits(x.t())
+    assert not kernels.are_bits(x.double().round())  # the reference does not look
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 2), (5, 3, 32), (700, 2, 64)])
@@ -211,3 +234,75 @@ def test_unknown_candidates_are_an_error(bad):
     candidates[7, 2] = bad
     with pytest.raises(ValueError, match=f"{bad}.*150 features: its entries must be 0 to 149"):
         kernels.select(x, logits, candidates)
+
+
+def trained(make, start, x, upstream, dtype, steps=4):
+    """Logits, a parameter beside them and the optimizer after some steps with changing rates."""
+    logits, beside = (torch.nn.Parameter(tensor.to(dtype, copy=True)) for tensor in start)
+    optimizer = make([logits, beside], lr=0.001, betas=(0.8, 0.99))
+    for number in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.01 / (1 + number)
+        optimizer.zero_grad()
+        y = kernels.select(x.to(dtype), logits)
+        ((y * upstream.to(dtype)).sum() + beside.sin().sum()).backward()
+        optimizer.step()
+    return logits, beside, optimizer
+
+
+@pytest.mark.parametrize("batch", [1, 33, 128, 131])
+def test_adam_with_factors_agrees_with_torch_in_double_precision(batch, threads):
+    pins = 300
+    generator = torch.Generator().manual_seed(batch)
+    x = torch.rand(batch, 150, generator=generator).round()
+    start = torch.rand(150, pins, generator=generator), torch.randn(70_001, generator=generator)
+    # Far from 0: where gradients nearly cancel, a step is as large with either sign of what is left.
+    upstream = torch.rand(batch, pins, generator=generator) + 0.01 + torch.arange(batch)[:, None] % 7
+    logits, beside, optimizer = trained(kernels.Adam, start, x, upstream, torch.float32)
+    assert (logits.grad is None) == (batch <= cpp.FACTORED_BATCH)
+    expected, beside_expected, reference = trained(torch.optim.Adam, start, x, upstream, torch.float64)
+    torch.testing.assert_close(beside.double(), beside_expected, rtol=1e-6, atol=1e-6)
+    found, expected_state = optimizer.state[logits], reference.state[expected]
+    for name in ("exp_avg", "exp_avg_sq"):
+        # Sums of up to 131 terms of up to 8, in single precision.
+        torch.testing.assert_close(found[name].double(), expected_state[name], rtol=1e-4, atol=3e-4)
+    close = (logits.double() - expected).abs() < 1e-5
+    assert close.double().mean() > 0.99
+    assert torch.equal(kernels.select(x, logits), x.t()[logits.argmax(0)].t())
+
+
+def test_the_best_inputs_are_searched_again_when_the_logits_change():
+    x = torch.rand(6, 40).round()
+    logits, *_ = trained(kernels.Adam, (torch.rand(40, 9), torch.rand(3)), x, torch.rand(6, 9), torch.float32)
+    with torch.no_grad():
+        logits[7] = 5
+    assert torch.equal(kernels.select(x, logits), x[:, 7:8].expand(6, 9))
+    logits, *_ = trained(kernels.Adam, (torch.rand(40, 9), torch.rand(3)), x, torch.rand(6, 9), torch.float32)
+    logits.data = logits.data.roll(1, 0)
+    assert torch.equal(kernels.select(x, logits), x.t()[logits.argmax(0)].t())
+
+
+def test_adam_multiplies_factors_where_another_gradient_is_missing():
+    x, upstream, start = torch.rand(6, 40).round(), torch.rand(6, 9), torch.rand(40, 9)
+    results = []
+    for make in (kernels.Adam, torch.optim.Adam):
+        logits, idle = torch.nn.Parameter(start.clone()), torch.nn.Parameter(torch.ones(2))
+        optimizer = make([logits, idle], lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (kernels.select(x, logits) * upstream).sum().backward()
+            optimizer.step()
+        assert torch.equal(idle, torch.ones(2))
+        results.append(logits)
+    torch.testing.assert_close(*results)
+
+
+def test_adam_continues_from_a_state_with_one_count_of_steps():
+    parameters = [torch.nn.Parameter(torch.ones(5)) for _ in range(2)]
+    optimizer = kernels.Adam(parameters, lr=0.1)
+    steps = torch.tensor(4.0)
+    for p in parameters:
+        optimizer.state[p] = {"step": steps, "exp_avg": torch.ones(5), "exp_avg_sq": torch.ones(5)}
+        p.grad = torch.ones(5)
+    optimizer.step()
+    assert [optimizer.state[p]["step"].item() for p in parameters] == [5, 5]
+    assert torch.equal(*parameters)

@@ -13,11 +13,19 @@ LAYOUTS = {
     "features first": lambda x: x.t().contiguous().t(),
     "strided": lambda x: torch.stack((x, x.neg()), 2).flatten(1)[:, ::2],
 }
+
+
+def waves(table):
+    return table / 16, table.flip(2) / 8 - 1 / 16  # so small that the sums of 2**n are about 1
+
+
 OPERATIONS = {
     "lookup": lambda wiring, slope: lambda x, table: kernels.lookup(x, wiring, table, slope.to(table.dtype)),
     "multilinear": lambda wiring, slope: lambda x, table: kernels.multilinear(x, wiring, table),
     "hybrid": lambda wiring, slope: lambda x, table: kernels.multilinear(x, wiring, table, hard=True),
+    "fourier": lambda wiring, slope: lambda x, table: kernels.fourier(x, wiring, *waves(table)),
 }
+SMOOTH = {"multilinear", "fourier"}
 
 
 def on_gpu(bank, gradients, operation, arrange=torch.Tensor.contiguous):
@@ -33,7 +41,7 @@ def assert_as_in_double(bank, gradients, operation, arrange=torch.Tensor.contigu
     for single, double in zip(found, expected, strict=True):
         # Sums of up to a few hundred terms around 1 in single precision.
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=3e-5)
-    if operation != "multilinear":
+    if operation not in SMOOTH:
         assert torch.equal(found[0].cpu().double(), expected[0])
 
 
@@ -56,8 +64,10 @@ def test_agrees_with_the_reference_in_double_precision(make_bank, gradients, ope
 @pytest.mark.cuda
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_takes_any_strides(make_bank, gradients, operation, layout):
-    assert_as_in_double(make_bank(6, 2, batch=1031, nodes=211, features=97), gradients, operation, LAYOUTS[layout])
+@pytest.mark.parametrize("n,batch", [(2, 1032), (3, 1031), (6, 1031)])
+def test_takes_any_strides(make_bank, gradients, operation, n, batch, layout):
+    bank = make_bank(n, 2, batch=batch, nodes=211, features=97)
+    assert_as_in_double(bank, gradients, operation, LAYOUTS[layout])
 
 
 @pytest.mark.cuda
@@ -73,8 +83,9 @@ def test_binary_inputs_give_the_entries_of_the_table_exactly(make_bank, gradient
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_run_gives_the_same_bits(make_bank, gradients, operation):
-    bank = make_bank(6, 1, batch=5000, nodes=300, features=150)
+@pytest.mark.parametrize("n", [2, 6])
+def test_every_run_gives_the_same_bits(make_bank, gradients, operation, n):
+    bank = make_bank(n, 1, batch=5000, nodes=300, features=150)
     first, again = (on_gpu(bank, gradients, operation) for _ in range(2))
     assert all(map(torch.equal, first, again))
 

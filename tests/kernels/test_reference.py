@@ -61,6 +61,24 @@ def test_lookup_reads_the_address_lsb_first_and_differs_across_each_bit(make_ban
     torch.testing.assert_close(found, (y.flatten(1), x_grad, table_grad))
 
 
+@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize("n", range(1, 9))
+def test_fourier_is_the_sum_over_waves(make_bank, n, m):
+    bank = make_bank(n, m, batch=17)
+    x, cosines, sines = (tensor.double() for tensor in (3 * bank.x - 1, bank.table, bank.slope))
+    subsets = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).double()
+    angles = torch.pi * x[:, bank.wiring] @ subsets.T  # (batch, L, 2**n)
+    waves = torch.einsum("bls,los->blo", angles.cos(), cosines) + torch.einsum("bls,los->blo", angles.sin(), sines)
+    torch.testing.assert_close(kernels.fourier(x, bank.wiring, cosines, sines), waves.flatten(1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_fourier_passes_gradcheck(make_bank, n):
+    bank = make_bank(n, 2, batch=3, nodes=4)
+    inputs = [tensor.double().requires_grad_() for tensor in (bank.x, bank.table, bank.slope)]
+    assert torch.autograd.gradcheck(lambda x, *tables: kernels.fourier(x, bank.wiring, *tables), inputs)
+
+
 @pytest.mark.parametrize("n", [1, 3, 6])
 def test_multilinear_passes_gradcheck(make_bank, n):
     bank = make_bank(n, 2, batch=3, nodes=4)

@@ -14,6 +14,10 @@ def table(*shape):
     return torch.zeros(shape, dtype=torch.float64)
 
 
+def fourier(x, wiring, table):
+    return kernels.fourier(x, wiring, table, table)
+
+
 @pytest.mark.parametrize(
     "x,wiring,table,message",
     [
@@ -28,7 +32,7 @@ def table(*shape):
         (X.to("meta"), wiring(3, 2), table(3, 1, 4), "one device"),
     ],
 )
-@pytest.mark.parametrize("operation", [kernels.lookup, kernels.multilinear])
+@pytest.mark.parametrize("operation", [kernels.lookup, kernels.multilinear, fourier])
 def test_arguments_that_do_not_fit_are_an_error(operation, x, wiring, table, message):
     with pytest.raises(ValueError, match=message):
         operation(x, wiring, table)
@@ -37,6 +41,11 @@ def test_arguments_that_do_not_fit_are_an_error(operation, x, wiring, table, mes
 def test_slope_must_have_the_shape_of_the_table():
     with pytest.raises(ValueError, match=r"\(3, 1, 4\) of torch.float64, got \(3, 2, 4\)"):
         kernels.lookup(X, wiring(3, 2), table(3, 1, 4), table(3, 2, 4))
+
+
+def test_sines_must_have_the_shape_of_the_cosines():
+    with pytest.raises(ValueError, match=r"\(3, 1, 4\) of torch.float64, got \(3, 2, 4\)"):
+        kernels.fourier(X, wiring(3, 2), table(3, 1, 4), table(3, 2, 4))
 
 
 def test_an_unknown_backend_is_an_error():

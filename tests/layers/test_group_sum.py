@@ -32,7 +32,37 @@ def test_a_width_that_cannot_be_divided_is_an_error():
         GroupSum(k=3)(torch.rand(2, 11))
 
 
-@pytest.mark.parametrize("arguments", [{"k": 0}, {"k": 2, "tau": 0.0}])
+def test_a_learned_tau_starts_as_given_and_has_a_gradient():
+    x = torch.rand(9, 12)
+    module = GroupSum(k=3, tau=2.5, learn_tau=True)
+    y = module(x)
+    torch.testing.assert_close(y, GroupSum(k=3, tau=2.5)(x))
+    y.square().sum().backward()
+    # y = s / tau, so d(sum y^2) / d(log tau) = -2 sum y^2.
+    torch.testing.assert_close(module.log_tau.grad, -2 * y.detach().square().sum())
+    assert module.present_tau == pytest.approx(2.5)
+
+
+def test_a_scheduled_tau_moves_in_training_only():
+    x, module = torch.rand(9, 12), GroupSum(k=3, tau=8.0, tau_end=2.0, tau_steps=4)
+    sums, seen = GroupSum(k=3)(x), []
+    for _ in range(6):
+        seen.append((sums / module(x)).mean().item())
+    assert seen == pytest.approx([2**2.5, 4, 2**1.5, 2, 2, 2], rel=1e-5)
+    module.eval()(x)
+    assert module.steps == 6 and module.present_tau == pytest.approx(2)
+    other = GroupSum(k=3, tau=8.0, tau_end=2.0, tau_steps=4)
+    other.load_state_dict(module.state_dict())
+    assert other.present_tau == module.present_tau
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"k": 0}, {"k": 2, "tau": 0.0}, {"k": 2, "tau_end": 0.0}, {"k": 2, "tau_end": 1.0, "tau_steps": 0}),
+        {"k": 2, "tau_end": 1.0, "learn_tau": True},
+    ],
+)
 def test_bad_arguments_are_errors(arguments):
     with pytest.raises(ValueError, match="must be"):
         GroupSum(**arguments)

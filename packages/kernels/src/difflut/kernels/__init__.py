@@ -13,7 +13,11 @@ from difflut.kernels.backends import backend_for as backend_for
 from difflut.kernels.backends import use_backend as use_backend
 from difflut.kernels.binarize import binarize as binarize
 from difflut.kernels.bits import Bits as Bits
+from difflut.kernels.fourier import fourier as fourier
+from difflut.kernels.gates import gate_table as gate_table
+from difflut.kernels.group_sum import group_sum as group_sum
 from difflut.kernels.learned import learned_lookup as learned_lookup
+from difflut.kernels.lookup import are_bits as are_bits
 from difflut.kernels.lookup import lookup as lookup
 from difflut.kernels.multilinear import multilinear as multilinear
 from difflut.kernels.select import select as select

@@ -1,25 +1,27 @@
 """Adam with one kernel for all parameters."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from difflut.kernels import cuda
+from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import backend_for
-from difflut.kernels.learned import accept_factors, taken_factors
+from difflut.kernels.factors import accept_factors, taken_factors
 
 MOST_TENSORS = 63
+OPTIONS = ("weight_decay", "amsgrad", "maximize")  # of torch's Adam that the kernels do not know
 
 
 class Adam(torch.optim.Adam):
-    """`torch.optim.Adam`, the same to rounding and with the same state, whose step on a GPU is one kernel.
+    """`torch.optim.Adam`, the same to rounding and with the same state, whose step is one kernel.
 
-    The number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph. After
-    changing the rate of a captured step, call `refresh`. The logits of a dense learnable wiring may come with their
-    gradient as two factors (`learned_lookup`), which are multiplied where each weight is read and written; such
-    parameters have no `grad`.
+    On a GPU the number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph.
+    After changing the rate of a captured step, call `refresh`. The logits of a dense selection may come with their
+    gradient as two factors (`select`, `learned_lookup`), which are multiplied where each weight is read and written;
+    such parameters have no `grad`.
 
     Args:
         params: As for `torch.optim.Adam`.
@@ -39,35 +41,33 @@ class Adam(torch.optim.Adam):
         super().zero_grad(set_to_none)
         for group in self.param_groups:
             for p in group["params"]:
-                if p.is_cuda and p.dim() == 2:
+                if p.dim() == 2 and backend_for(p) in (cpp, cuda):
                     accept_factors(p)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """One step; see `torch.optim.Optimizer.step`."""
-        if not all(self._is_fused(group) for group in self.param_groups):
-            self._multiply_out()
-            self._separate()
-            return super().step(closure)
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for number, group in enumerate(self.param_groups):
-            self._step_group(number, group)
+        backends = [_backend_of(group) for group in self.param_groups]
+        if None in backends:
+            self._multiply_out()
+            self._separate()
+            super().step()
+            return loss
+        for number, (group, backend) in enumerate(zip(self.param_groups, backends, strict=True)):
+            if backend is cuda:
+                self._step_group(number, group)
+            else:
+                self._step_on_cpu(group)
         return loss
 
     def refresh(self) -> None:
         """Puts the present learning rates on the device."""
         for number, state in self._on_device.items():
             state.set_rate(self.param_groups[number]["lr"])
-
-    def _is_fused(self, group: dict[str, Any]) -> bool:
-        def is_fused(p: Tensor) -> bool:
-            factored = getattr(p, "factors", None) is not None
-            return factored == (p.grad is None) and p.is_contiguous() and backend_for(p) is cuda
-
-        return len(group["params"]) <= MOST_TENSORS and all(map(is_fused, group["params"]))
 
     def _multiply_out(self) -> None:
         for group in self.param_groups:
@@ -113,11 +113,45 @@ class Adam(torch.optim.Adam):
         steps = self.state[parameters[0]].get("step", torch.zeros(()))
         device = _DeviceState(steps.to(parameters[0].device, torch.float32), group["betas"])
         for p in parameters:
-            state = self.state[p]
-            for name in ("exp_avg", "exp_avg_sq"):
-                state[name] = state[name].contiguous() if name in state else torch.zeros_like(p)
-            state["step"] = device.steps
+            self._prepare(p)
+            self.state[p]["step"] = device.steps
         return device
+
+    def _prepare(self, p: Tensor) -> None:
+        state = self.state[p]
+        for name in ("exp_avg", "exp_avg_sq"):
+            state[name] = state[name].contiguous() if name in state else torch.zeros_like(p)
+
+    def _step_on_cpu(self, group: dict[str, Any]) -> None:
+        scalars = float(group["lr"]), *group["betas"], group["eps"]
+        rows = []
+        for p in group["params"]:
+            self._prepare(p)
+            state, factors = self.state[p], taken_factors(p)
+            # A new tensor, because a state from a GPU has one for all parameters.
+            state["step"] = state.get("step", torch.zeros(())) + 1
+            moments = state["exp_avg"], state["exp_avg_sq"], state["step"]
+            if factors is None:
+                rows.append((p, p.grad.contiguous(), *moments))
+            else:
+                cpp.select_adam(factors.bits, factors.grad, p, moments, scalars)
+        cpp.adam(rows, scalars)
+
+
+def _backend_of(group: dict[str, Any]) -> ModuleType | None:
+    """The back end that can do the step of a group, if one can."""
+    parameters = group["params"]
+    if any(group[option] for option in OPTIONS) or not all(map(_has_gradient, parameters)):
+        return None
+    backends = {backend_for(p) for p in parameters}
+    if backends == {cpp} or (backends == {cuda} and len(parameters) <= MOST_TENSORS):
+        return backends.pop()
+    return None
+
+
+def _has_gradient(p: Tensor) -> bool:
+    factored = getattr(p, "factors", None) is not None
+    return factored == (p.grad is None) and p.is_contiguous()
 
 
 class _DeviceState:

@@ -6,18 +6,22 @@ Tensors are handed to the kernels feature-major, as (features, batch), so that t
 import ctypes
 import weakref
 from collections import defaultdict, deque
+from collections.abc import MutableMapping, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from difflut.kernels import jit
 from difflut.kernels.validation import unknown_input
 
 name = "cpp"
 
-FILES = ("layout.cpp", "lookup.cpp", "multilinear.cpp", "select.cpp")
+FILES = ("layout.cpp", "lookup.cpp", "multilinear.cpp", "fourier.cpp", "select.cpp", "adam.cpp")
 FLAGS = ("-O3", "-march=native", "-fopenmp")
+FACTORED_BATCH = 128  # up to here the gradient of dense selection can be formed where it is used
 
 
 def _arguments(kinds: str) -> list[type]:
@@ -37,6 +41,12 @@ _FUNCTIONS = {
     "difflut_multilinear": _BANK,
     "difflut_multilinear_input_gradient": _BANK,
     "difflut_multilinear_table_gradient": _BANK,
+    "difflut_fourier_waves": _arguments("pipi"),
+    "difflut_fourier_fold": _arguments("ppiipi"),
+    "difflut_fourier_unfold": _arguments("piippi"),
+    "difflut_fourier": _BANK,
+    "difflut_fourier_input_gradient": _BANK,
+    "difflut_fourier_coefficient_gradient": _BANK,
     "difflut_binarize": _arguments("ppii"),
     "difflut_select_inputs": _arguments("piipi"),
     "difflut_select_candidates": _arguments("ppiiipi"),
@@ -44,6 +54,8 @@ _FUNCTIONS = {
     "difflut_select_inputs_gradient": _arguments("ppiiipi"),
     "difflut_select_candidates_gradient": _arguments("pppipiipi"),
     "difflut_select_x_gradient": _arguments("ppipdpiiipi"),
+    "difflut_adam": _arguments("piddddi"),
+    "difflut_select_adam": _arguments("ppiiipppppddddi"),
 }
 
 
@@ -71,7 +83,7 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
 def lookup_input_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor, features: int) -> Tensor:
     """The gradient of x, (batch, features): differences of `slope` (L, m, 2**n) across each address bit."""
     x_grad = grad.new_empty(features, grad.shape[0])
-    _call("difflut_lookup_input_gradient", bits, wiring, slope, _feature_major(grad), x_grad, features, slope.shape[1])
+    _call("difflut_lookup_input_gradient", bits, wiring, slope, feature_major(grad), x_grad, features, slope.shape[1])
     return x_grad.t()
 
 
@@ -79,7 +91,7 @@ def lookup_table_gradient(bits: Tensor, wiring: Tensor, grad: Tensor, outputs: i
     """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
     nodes, n = wiring.shape
     table_grad = grad.new_empty(nodes, outputs, 2**n)
-    _call("difflut_lookup_table_gradient", bits, wiring, None, _feature_major(grad), table_grad, len(bits), outputs)
+    _call("difflut_lookup_table_gradient", bits, wiring, None, feature_major(grad), table_grad, len(bits), outputs)
     return table_grad
 
 
@@ -90,17 +102,22 @@ def binarize(values: Tensor) -> Tensor:
     return bits
 
 
+def is_binary(x: Tensor) -> bool:
+    """Whether all of x (batch, features) is exactly 0 or 1."""
+    return bool(library().difflut_is_binary(x.data_ptr(), *x.stride(), *x.shape))
+
+
 def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool) -> tuple[Tensor, Tensor]:
     """The multilinear extension, or the look-up where `hard`, (batch, L * m), and x stored feature-major.
 
     Where all of x is 0 or 1, as behind an encoder, the extension and its gradients are those of the look-up: then its
     faster kernels do the work, and the bits are all that is kept of x.
     """
-    if library().difflut_is_binary(x.data_ptr(), *x.stride(), *x.shape):
+    if is_binary(x):
         return lookup(x, wiring, table)
     if hard:
-        return lookup(x, wiring, table)[0], _feature_major(x)
-    inputs = _feature_major(x)
+        return lookup(x, wiring, table)[0], feature_major(x)
+    inputs = feature_major(x)
     return _forward("difflut_multilinear", inputs, x, wiring, table), inputs
 
 
@@ -109,7 +126,7 @@ def multilinear_gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of x (batch, features) and table (L, m, 2**n), each where it is needed."""
     x_grad = table_grad = None
-    grad = _feature_major(grad)
+    grad = feature_major(grad)
     outputs = table.shape[1]
     if inputs.dtype == torch.int64:
         x_grad = lookup_input_gradient(inputs, wiring, table, grad.t(), features) if needs_x else None
@@ -125,22 +142,83 @@ def multilinear_gradients(
     return x_grad, table_grad
 
 
+def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+    """The Fourier series, (batch, L * m), and the waves of x, (2, features, batch)."""
+    rows = feature_major(x)
+    waves = rows.new_empty(2, *rows.shape)
+    _run("fourier_waves", rows, rows.numel(), waves)
+    return _forward("difflut_fourier", waves, x, wiring, _folded(cosines, sines)), waves
+
+
+def fourier_gradients(
+    waves: Tensor,
+    wiring: Tensor,
+    cosines: Tensor,
+    sines: Tensor,
+    grad: Tensor,
+    features: int,
+    needs_x: bool,
+    needs_coefficients: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of x (batch, features), cosines and sines (L, m, 2**n), where they are needed."""
+    x_grad = cosines_grad = sines_grad = None
+    grad, outputs = feature_major(grad), cosines.shape[1]
+    if needs_x:
+        x_grad, folded = torch.empty_like(waves[0]), _folded(cosines, sines)
+        _call("difflut_fourier_input_gradient", waves, wiring, folded, grad, x_grad, features, outputs)
+        x_grad = x_grad.t()
+    if needs_coefficients:
+        folded = grad.new_empty(*cosines.shape[:2], 2 * cosines.shape[2])
+        _call("difflut_fourier_coefficient_gradient", waves, wiring, None, grad, folded, features, outputs)
+        cosines_grad, sines_grad = grad.new_empty(cosines.shape), grad.new_empty(cosines.shape)
+        _run("fourier_unfold", folded, folded[..., 0].numel(), wiring.shape[1], cosines_grad, sines_grad)
+    return x_grad, cosines_grad, sines_grad
+
+
+def _folded(cosines: Tensor, sines: Tensor) -> Tensor:
+    """The matrices of the series, (L, m, 2 * 2**n); see `fourier.cpp`."""
+    folded = cosines.new_empty(*cosines.shape[:2], 2 * cosines.shape[2])
+    sizes = cosines[..., 0].numel(), cosines.shape[2].bit_length() - 1
+    _run("fourier_fold", cosines.contiguous(), sines.contiguous(), *sizes, folded)
+    return folded
+
+
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """What every pin reads, (batch, P); x as bits or feature-major; and the inputs read, (P,)."""
     batch, features = x.shape
-    logits = logits.contiguous()
-    pins = logits.shape[1 if candidates is None else 0]
-    chosen = torch.empty(pins, dtype=torch.int64)
-    if candidates is None:
-        _run("select_inputs", logits, features, pins, chosen)
-    elif _run("select_candidates", logits, candidates.contiguous(), candidates.shape[1], features, pins, chosen):
-        raise unknown_input(candidates, features)
-    if not library().difflut_is_binary(x.data_ptr(), *x.stride(), *x.shape):
-        rows = _feature_major(x)
+    chosen = _best_inputs(logits) if candidates is None else _best_candidates(logits, candidates, features)
+    if not is_binary(x):
+        rows = feature_major(x)
         return rows[chosen].t(), rows, chosen
-    bits, y = _packed(x), x.new_empty(pins, batch)
-    _run("select_read", bits, chosen, batch, pins, y)
+    bits, y = _packed(x), x.new_empty(len(chosen), batch)
+    _run("select_read", bits, chosen, batch, len(chosen), y)
     return y.t(), bits, chosen
+
+
+_known_best: MutableMapping[Tensor, tuple[int, weakref.ref, Tensor]] = WeakTensorKeyDictionary()
+
+
+def remember_best_inputs(logits: Tensor, chosen: Tensor) -> None:
+    """Spares `select` a search, for as long as the logits stay in their memory as they are."""
+    _known_best[logits] = logits._version, weakref.ref(logits.untyped_storage()), chosen
+
+
+def _best_inputs(logits: Tensor) -> Tensor:
+    version, storage, chosen = _known_best.get(logits, (None, None, None))
+    if version is not None and version == logits._version and storage() is logits.untyped_storage():
+        return chosen
+    features, pins = logits.shape
+    chosen = torch.empty(pins, dtype=torch.int64)
+    _run("select_inputs", logits.contiguous(), features, pins, chosen)
+    return chosen
+
+
+def _best_candidates(logits: Tensor, candidates: Tensor, features: int) -> Tensor:
+    pins, choices = candidates.shape
+    chosen = torch.empty(pins, dtype=torch.int64)
+    if _run("select_candidates", logits.contiguous(), candidates.contiguous(), choices, features, pins, chosen):
+        raise unknown_input(candidates, features)
+    return chosen
 
 
 def select_logits_gradient(inputs: Tensor, candidates: Tensor | None, grad: Tensor) -> Tensor:
@@ -150,12 +228,12 @@ def select_logits_gradient(inputs: Tensor, candidates: Tensor | None, grad: Tens
     if candidates is not None:
         logits_grad = grad.new_empty(candidates.shape)
         both = (inputs, None) if is_bits else (None, inputs)
-        place = candidates.contiguous(), candidates.shape[1], _feature_major(grad), batch, pins, logits_grad
+        place = candidates.contiguous(), candidates.shape[1], feature_major(grad), batch, pins, logits_grad
         _run("select_candidates_gradient", *both, *place)
         return logits_grad
     logits_grad = _recycled(len(inputs), pins)
     if is_bits:
-        _run("select_inputs_gradient", inputs, _feature_major(grad), batch, len(inputs), pins, logits_grad)
+        _run("select_inputs_gradient", inputs, feature_major(grad), batch, len(inputs), pins, logits_grad)
         return logits_grad
     return torch.mm(2 * inputs - 1, grad, out=logits_grad)
 
@@ -167,9 +245,31 @@ def select_x_gradient(
     batch, pins = grad.shape
     x_grad = grad.new_empty(features, batch)
     among = (None, 0) if candidates is None else (candidates.contiguous(), candidates.shape[1])
-    place = chosen, tau, _feature_major(grad), batch, features, pins, x_grad
+    place = chosen, tau, feature_major(grad), batch, features, pins, x_grad
     _run("select_x_gradient", logits.contiguous(), *among, *place)
     return x_grad.t()
+
+
+def adam(rows: Sequence[tuple[Tensor, ...]], scalars: tuple[float, ...]) -> None:
+    """A step of Adam in place for (parameter, gradient, two moments, number of the step) in each row.
+
+    The scalars are the rate, the two decays and epsilon.
+    """
+    tensors = [[*(tensor.data_ptr() for tensor in row), row[0].numel()] for row in rows]
+    _run("adam", torch.tensor(tensors, dtype=torch.int64), len(rows), *scalars)
+    for parameter, *_ in rows:
+        increment_version(parameter)
+
+
+def select_adam(
+    bits: Tensor, grad: Tensor, logits: Tensor, moments: tuple[Tensor, ...], scalars: tuple[float, ...]
+) -> None:
+    """A step of Adam as in `adam`, with the gradient as `Factors`; `select` then knows the best inputs."""
+    features, pins = logits.shape
+    chosen = torch.empty(pins, dtype=torch.int64)
+    _run("select_adam", bits, grad, grad.shape[1], features, pins, logits, *moments, chosen, *scalars)
+    increment_version(logits)
+    remember_best_inputs(logits, chosen)
 
 
 def _run(function: str, *arguments: Tensor | float | None) -> int:
@@ -225,7 +325,8 @@ def _packed(x: Tensor) -> Tensor:
     return bits
 
 
-def _feature_major(x: Tensor) -> Tensor:
+def feature_major(x: Tensor) -> Tensor:
+    """x (batch, features) as contiguous (features, batch)."""
     if x.t().is_contiguous():
         return x.t()
     batch, features = x.shape

@@ -4,126 +4,23 @@ Tensors are handed to the kernels feature-major, as (features, batch). Nothing h
 summed in an order that depends on it: results are the same in every run.
 """
 
-import ctypes
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from difflut.kernels import jit
 from difflut.kernels.bits import Bits
+from difflut.kernels.launching import FILES as FILES
+from difflut.kernels.launching import available as available
+from difflut.kernels.launching import launch as launch
+from difflut.kernels.launching import library as library
+from difflut.kernels.launching import ticket as ticket
+from difflut.kernels.wires import Wires, version_of, wires_of
 
 name = "cuda"
 
-FILES = ("layout.cu", "lookup.cu", "multilinear.cu", "select.cu", "step.cu")
-FLAGS = ("-O3",)
+FUSED_INPUTS = 3  # of nodes whose gradients are found by one kernel
 SAMPLES = 128  # rows of packed bits and of addresses are padded to so many
-
-_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
-_FUNCTIONS = {
-    "pack": "piiiip",
-    "lookup": "ppppppiiiii",
-    "group_sum": "ppidpiiii",
-    "lookup_input_gradient": "pppppidpiiiii",
-    "lookup_pin_gradient": "pppidipiiii",
-    "lookup_table_gradient": "ppidpiiii",
-    "lookup_chained_gradient": "pppiiiipppppidii",
-    "multilinear": "ppppiiiii",
-    "multilinear_input_gradient": "pppppppiiiii",
-    "multilinear_table_gradient": "ppppiiiii",
-    "argmax": "piip",
-    "read_keys": "pip",
-    "signs": "piip",
-    "select_adam": "pppiipipiippdddp",
-    "choose": "pippppiipp",
-    "binarize": "ppppii",
-    "cross_entropy": "ppppppii",
-    "adam": "pippppddd",
-}
-
-
-class Wires:
-    """A wiring as the kernels read it.
-
-    Args:
-        wiring: (L, n) int32, its entries below `features`
-        features: That there are to read.
-    """
-
-    def __init__(self, wiring: Tensor, features: int) -> None:
-        self.wiring, self.features = wiring, features
-        self._readers: tuple[Tensor, Tensor] | None = None
-
-    def readers(self) -> tuple[Tensor, Tensor]:
-        """For each feature the pins that read it, in order: (features + 1,) where they begin, and (L * n,) pins."""
-        if self._readers is None:
-            by_feature, pins = self.wiring.flatten().sort(stable=True)
-            bounds = torch.arange(self.features + 1, dtype=torch.int32, device=pins.device)
-            self._readers = torch.searchsorted(by_feature, bounds, out_int32=True), pins.to(torch.int32)
-        return self._readers
-
-
-_wires = WeakTensorKeyDictionary()
-
-
-def wires_of(wiring: Tensor, features: int) -> Wires:
-    """The wiring prepared for the kernels, once for as long as its entries stay."""
-    version, wires = _wires.get(wiring, (None, None))
-    if wires is None or wires.features != features or version != _version(wiring):
-        fits = ((wiring >= 0) & (wiring < features)).all()
-        torch._assert_async(fits, f"wiring must read inputs 0 to {features - 1}")
-        wires = Wires(wiring.to(torch.int32).contiguous(), features)
-        # What is made while a graph is captured has its values only when the graph runs.
-        if not torch.cuda.is_current_stream_capturing():
-            wires.readers()
-            _wires[wiring] = _version(wiring), wires
-    return wires
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
-
-
-def available() -> bool:
-    """Whether the kernels are there; the first call compiles them."""
-    return library() is not None
-
-
-@cache
-def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be compiled."""
-    loaded = jit.load(name, FILES, FLAGS)
-    if loaded is not None:
-        for function, arguments in _FUNCTIONS.items():
-            types = [_TYPES[kind] for kind in arguments]
-            getattr(loaded, f"difflut_cuda_{function}").argtypes = [*types, ctypes.c_void_p]
-    return loaded
-
-
-def launch(function: str, *arguments: Tensor | float | None) -> None:
-    """Calls a kernel on the current stream of the device on which its tensors are.
-
-    Raises:
-        RuntimeError: It could not be launched.
-    """
-    device = next(argument.device for argument in arguments if isinstance(argument, Tensor) and argument.is_cuda)
-    values = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
-    with torch.cuda.device(device):
-        code = getattr(library(), f"difflut_cuda_{function}")(*values, torch.cuda.current_stream().cuda_stream)
-    if code:
-        raise RuntimeError(f"the CUDA kernel {function} could not be launched: CUDA error {code}")
-
-
-@cache
-def _ticket(device: torch.device, stream: int) -> Tensor:
-    return torch.zeros(1, dtype=torch.int32, device=device)
-
-
-def ticket(device: torch.device) -> Tensor:
-    """The zero with which the blocks of a kernel agree which of them ends last; kernels of one stream share it."""
-    return _ticket(device, torch.cuda.current_stream(device).cuda_stream)
 
 
 def pack(x: Tensor | Bits) -> Tensor:
@@ -174,6 +71,15 @@ def group_sum(codes: Tensor, table: Tensor, tau: float, sums: Tensor) -> None:
         entries.bit_length() - 1,
         m,
     )
+
+
+def spread(sums: Tensor, features: int) -> Tensor:
+    """Copies each of `sums` (batch, groups) to all features of its group: (batch, features)."""
+    batch, groups = sums.shape
+    out = sums.new_empty(features, batch)
+    if out.numel():
+        launch("spread", feature_major(sums), features // groups, out, batch, features)
+    return out.t()
 
 
 class Upstream(NamedTuple):
@@ -237,8 +143,9 @@ def signs(bits: Tensor) -> Tensor:
 def best_inputs(logits: Tensor) -> Tensor:
     """The first of the largest logits of each column, (pins,) int32."""
     known = vars(logits).get("best_inputs")
-    if known is None or known.version != _version(logits):
-        known = logits.best_inputs = BestInputs(_version(logits), logits.new_zeros(logits.shape[1], dtype=torch.int64))
+    if known is None or known.version != version_of(logits):
+        keys = logits.new_zeros(logits.shape[1], dtype=torch.int64)
+        known = logits.best_inputs = BestInputs(version_of(logits), keys)
         known.find(logits)
     best = torch.empty(logits.shape[1], dtype=torch.int32, device=logits.device)
     launch("read_keys", known.keys, len(best), best)
@@ -308,7 +215,8 @@ def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool) -> tuple[T
         return lookup(x, wiring, table)[0], inputs
     y = table.new_empty(table.shape[0] * table.shape[1], batch)
     wires = wires_of(wiring, features)
-    launch("multilinear", inputs, wires.wiring, _aligned(table), y, batch, features, *_sizes(wiring, table))
+    given = inputs, wires.wiring, wires.orders()[0], _aligned(table)
+    launch("multilinear", *given, y, _parts(len(y), batch), batch, features, *_sizes(wiring, table))
     return y.t(), inputs
 
 
@@ -316,18 +224,67 @@ def multilinear_gradients(
     inputs: Tensor, wiring: Tensor, table: Tensor, grad: Tensor, features: int, needs_x: bool, needs_table: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of x (batch, features) and table (L, m, 2**n), each where it is needed."""
-    x_grad = table_grad = None
-    wires, grad = wires_of(wiring, features), feature_major(grad)
+    x_grad = torch.empty_like(inputs) if needs_x else None
+    table_grad = torch.empty_like(table, memory_format=torch.contiguous_format) if needs_table else None
+    wires, grad, table = wires_of(wiring, features), feature_major(grad), _aligned(table)
     sizes = grad.shape[1], features, *_sizes(wiring, table)
+    given = inputs, wires.wiring
+    if needs_x and needs_table and wiring.shape[1] <= FUSED_INPUTS:
+        parts = _parts(max(features, len(grad)), grad.shape[1])
+        scratch = None if parts == 1 else table.new_empty(parts, *table.shape)
+        found = x_grad, table_grad, scratch, parts
+        launch("multilinear_gradients", *given, *wires.orders(), *wires.readers(), table, grad, *found, *sizes)
+    else:
+        if needs_x:
+            order = wires.orders()[1]
+            launch("multilinear_input_gradient", *given, order, *wires.readers(), table, grad, x_grad, *sizes)
+        if needs_table:
+            launch("multilinear_table_gradient", *given, grad, table_grad, *sizes)
+    return None if x_grad is None else x_grad.t(), table_grad
+
+
+def _parts(rows: int, batch: int) -> int:
+    """Into how many equal parts the batch is divided, so that a warp for each and row fills a GPU."""
+    quads, rows = max(1, padded(batch) // SAMPLES), max(1, rows)
+    most = max(8192 // rows, min(quads // 8, 32768 // rows), 1)
+    length = -(-quads // min(most, 32))
+    return -(-quads // length)
+
+
+def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+    """The Fourier series, (batch, L * m), and the waves of x, (2, features, batch)."""
+    rows, (batch, features) = feature_major(x), x.shape
+    waves = rows.new_empty(2, features, batch)
+    launch("fourier_waves", rows, waves, rows.numel())
+    y = cosines.new_empty(cosines.shape[0] * cosines.shape[1], batch)
+    given = waves, wires_of(wiring, features).wiring, _aligned(cosines), _aligned(sines)
+    launch("fourier", *given, y, batch, features, *_sizes(wiring, cosines))
+    return y.t(), waves
+
+
+def fourier_gradients(
+    waves: Tensor,
+    wiring: Tensor,
+    cosines: Tensor,
+    sines: Tensor,
+    grad: Tensor,
+    features: int,
+    needs_x: bool,
+    needs_coefficients: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of x (batch, features), cosines and sines (L, m, 2**n), where they are needed."""
+    x_grad = cosines_grad = sines_grad = None
+    wires, grad = wires_of(wiring, features), feature_major(grad)
+    sizes = grad.shape[1], features, *_sizes(wiring, cosines)
     if needs_x:
-        x_grad = torch.empty_like(inputs)
-        readers = wires.readers()
-        launch("multilinear_input_gradient", inputs, wires.wiring, *readers, _aligned(table), grad, x_grad, *sizes)
+        x_grad = torch.empty_like(waves[0])
+        coefficients = _aligned(cosines), _aligned(sines)
+        launch("fourier_input_gradient", waves, wires.wiring, *wires.readers(), *coefficients, grad, x_grad, *sizes)
         x_grad = x_grad.t()
-    if needs_table:
-        table_grad = torch.empty_like(table, memory_format=torch.contiguous_format)
-        launch("multilinear_table_gradient", inputs, wires.wiring, grad, table_grad, *sizes)
-    return x_grad, table_grad
+    if needs_coefficients:
+        cosines_grad, sines_grad = grad.new_empty(cosines.shape), grad.new_empty(cosines.shape)
+        launch("fourier_coefficient_gradient", waves, wires.wiring, grad, cosines_grad, sines_grad, *sizes)
+    return x_grad, cosines_grad, sines_grad
 
 
 def feature_major(x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The hard look-up behind a learnable wiring, as one operation."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,23 +9,11 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cuda
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
+from difflut.kernels.factors import Factors, accepts_factors
 from difflut.kernels.lookup import lookup
 from difflut.kernels.select import select
 
 FACTORED_BATCH = 64  # up to here it is quicker to form the gradient of the logits where it is used
-
-
-class Factors(NamedTuple):
-    """A gradient `(2x - 1)^T grad` of dense selection, not multiplied out."""
-
-    bits: Tensor  # packed x, (features, words)
-    grad: Tensor  # (pins, padded batch)
-    batch: int
-
-    def dense(self) -> Tensor:
-        """The gradient itself, (features, pins)."""
-        signs = 2 * Bits(self.bits, self.batch).float() - 1
-        return signs.t() @ self.grad[:, : self.batch].t()
 
 
 def learned_lookup(
@@ -62,16 +50,6 @@ def learned_lookup(
     return _LearnedLookup.apply(accepted(x, backend), logits, table, slope)
 
 
-def accept_factors(logits: Tensor) -> None:
-    """Lets `learned_lookup` put the gradient of these logits into `logits.factors` instead of `logits.grad`."""
-    logits.factors = None
-
-
-def taken_factors(logits: Tensor) -> Factors | None:
-    """The factors that were put there, if any; more are not accepted."""
-    return vars(logits).pop("factors", None)
-
-
 class _LearnedLookup(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor | Bits, logits: Tensor, table: Tensor, slope: Tensor) -> Tensor:
@@ -92,7 +70,7 @@ class _LearnedLookup(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             table_grad = cuda.table_gradient(codes, ctx.shape[2].bit_length() - 1, upstream)
         if ctx.needs_input_grad[1]:
-            if batch <= FACTORED_BATCH and getattr(ctx.logits, "factors", ()) is None:
+            if batch <= FACTORED_BATCH and accepts_factors(ctx.logits):
                 ctx.logits.factors = Factors(bits, cuda.pin_gradient(codes, slope, upstream), batch)
             else:
                 halves = cuda.pin_gradient(codes, slope, upstream, split=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from difflut.kernels import cpp
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.validation import check_bank
@@ -40,6 +41,14 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None
         )
     backend = backend_for(table, use_cuda)
     return _Lookup.apply(accepted(x, backend), wiring, table, slope, backend)
+
+
+def are_bits(x: Tensor | Bits) -> bool:
+    """Whether x (batch, features) is known to be 0 and 1 only: packed bits, or what C++ kernels can look through.
+
+    There the relaxed form of a node is its table's entry, with the same gradients but for that of x.
+    """
+    return isinstance(x, Bits) or (backend_for(x) is cpp and cpp.is_binary(x))
 
 
 class _Lookup(torch.autograd.Function):

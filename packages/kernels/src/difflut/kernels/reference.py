@@ -53,6 +53,32 @@ def multilinear_gradients(
     return next(gradients) if needs_x else None, next(gradients) if needs_table else None
 
 
+def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
+    """The Fourier series, (batch, L * m), and x itself."""
+    _check_range(wiring, x.shape[1])
+    return _series(x, wiring, cosines, sines), x
+
+
+def fourier_gradients(
+    x: Tensor,
+    wiring: Tensor,
+    cosines: Tensor,
+    sines: Tensor,
+    grad: Tensor,
+    features: int,
+    needs_x: bool,
+    needs_coefficients: bool,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """The gradients of x (batch, features), cosines and sines (L, m, 2**n), where they are needed."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(needs_x)
+        cosines, sines = (tensor.detach().requires_grad_(needs_coefficients) for tensor in (cosines, sines))
+        y = _series(x, wiring, cosines, sines)
+    needed = [tensor for tensor in (x, cosines, sines) if tensor.requires_grad]
+    gradients = iter(torch.autograd.grad(y, needed, grad))
+    return tuple(next(gradients) if tensor.requires_grad else None for tensor in (x, cosines, sines))
+
+
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """What every pin reads, (batch, P); x itself; and the inputs read, (P,)."""
     if candidates is None:
@@ -94,6 +120,24 @@ def _extension(x: Tensor, wiring: Tensor, table: Tensor) -> Tensor:
         low, high = values.chunk(2, 2)
         values = torch.lerp(low, high, inputs[wiring[:, j], None, None])
     return _by_batch(values.squeeze(2).expand(-1, -1, x.shape[0]))
+
+
+def _series(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Products of exp(i pi x): of the lower half of the inputs, and of the upper half for their sums."""
+    units = torch.polar(torch.ones_like(x), torch.pi * x).t()[wiring]  # (L, n, batch)
+    half = wiring.shape[1] // 2
+    low, high = _waves(units[:, :half]), _waves(units[:, half:])
+    coefficients = torch.complex(cosines, -sines).unflatten(-1, (high.shape[1], low.shape[1]))
+    inner = (coefficients.flatten(1, 2) @ low).unflatten(1, (cosines.shape[1], -1))
+    return _by_batch((inner * high[:, None]).sum(2).real)
+
+
+def _waves(units: Tensor) -> Tensor:
+    """The product over every subset of the inputs: (L, inputs, batch) to (L, 2**inputs, batch)."""
+    waves = units.new_ones(len(units), 1, units.shape[2])
+    for unit in units.unbind(1):
+        waves = torch.cat([waves, waves * unit[:, None]], dim=1)
+    return waves
 
 
 def _addresses(x: Tensor, wiring: Tensor) -> Tensor:

@@ -7,14 +7,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from difflut.kernels import cpp
 from difflut.kernels.backends import backend_for
+from difflut.kernels.factors import Factors, accepts_factors
 
 
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001) -> Tensor:
     """Lets every pin read its best input, with the straight-through gradients of DWN.
 
     `y[b, p] = x[b, argmax_i logits[i, p]]`; `dlogits = (2x - 1)^T g`; `dx = g softmax(logits / tau)^T`
-    (https://arxiv.org/abs/2410.11112, section 3.2).
+    (https://arxiv.org/abs/2410.11112, section 3.2). On a CPU and for bits, `Adam` may take the gradient of logits
+    without candidates as two factors.
 
     Args:
         x: (batch, features)
@@ -60,7 +63,7 @@ class _Select(torch.autograd.Function):
         ctx: Any, x: Tensor, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
     ) -> Tensor:
         y, inputs, chosen = backend.select(x, logits, candidates)
-        ctx.backend, ctx.tau, ctx.features = backend, tau, x.shape[1]
+        ctx.backend, ctx.tau, ctx.features, ctx.logits = backend, tau, x.shape[1], logits
         ctx.save_for_backward(inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen)
         return y
 
@@ -71,9 +74,16 @@ class _Select(torch.autograd.Function):
         x_grad = logits_grad = None
         if ctx.needs_input_grad[0]:
             x_grad = ctx.backend.select_x_gradient(logits, candidates, chosen, ctx.tau, grad, ctx.features)
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1] and _can_factor(ctx, inputs, grad):
+            ctx.logits.factors = Factors(inputs, cpp.feature_major(grad), len(grad))
+        elif ctx.needs_input_grad[1]:
             logits_grad = ctx.backend.select_logits_gradient(inputs, candidates, grad)
         return x_grad, logits_grad, None, None, None
+
+
+def _can_factor(ctx: Any, inputs: Tensor, grad: Tensor) -> bool:
+    is_bits = ctx.backend is cpp and inputs.dtype == torch.int64
+    return is_bits and len(grad) <= cpp.FACTORED_BATCH and accepts_factors(ctx.logits)
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits
+from difflut.kernels.group_sum import group_sum
 from difflut.kernels.lookup import lookup
 from difflut.kernels.validation import check_bank
 
@@ -53,7 +54,7 @@ def lookup_stack(
         return _Stack.apply(x, wirings, slopes, groups, tau, *tables)
     for bank in banks:
         x = lookup(x, *bank, use_cuda=use_cuda)
-    return x if groups is None else x.t().unflatten(0, (groups, -1)).sum(1).t() / tau
+    return x if groups is None else group_sum(x, groups) / tau
 
 
 def _check_chain(x: Tensor | Bits, banks: Sequence[HardBank]) -> None:

@@ -31,6 +31,10 @@ class PackedRows:
         self.order = torch.arange(len(labels), device=labels.device)
         self.position = torch.zeros(1, dtype=torch.int64, device=labels.device)
 
+    def replace(self, bits: Iterable[Tensor]) -> None:
+        """Puts other samples in the place of those given, for the same labels; graphs that read them stay valid."""
+        torch.cat([_by_sample(some) for some in bits], out=self.rows)
+
     def begin(self, order: Tensor) -> None:
         """Starts over with a new order of the samples, (rows,)."""
         self.order.copy_(order)

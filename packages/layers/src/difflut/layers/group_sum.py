@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from difflut import kernels
 from difflut.registry import Configured
 
 
@@ -13,23 +14,67 @@ class GroupSum(Configured, nn.Module):
 
     Args:
         k: Classes.
-        tau: Temperature that divides the sums.
+        tau: Temperature that divides the sums; where it is learned or scheduled, the first one.
         use_randperm: Whether features are permuted first; the permutation follows from the seed and the number of
             features, so it is the same at each call.
         seed: Of the permutation.
+        learn_tau: Whether the temperature is a parameter, through its logarithm.
+        tau_end: A temperature towards which it goes geometrically over the first `tau_steps` training steps.
+        tau_steps: See `tau_end`.
 
     Raises:
-        ValueError: `k` or `tau` is not positive.
+        ValueError: `k`, a temperature or a number of steps is not positive, or `tau` is both learned and scheduled.
     """
 
-    def __init__(self, k: int, tau: float = 1.0, use_randperm: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        k: int,
+        tau: float = 1.0,
+        use_randperm: bool = False,
+        seed: int = 0,
+        learn_tau: bool = False,
+        tau_end: float | None = None,
+        tau_steps: int = 2000,
+    ) -> None:
         super().__init__()
         if k < 1:
             raise ValueError(f"k={k} must be at least 1")
         if tau <= 0:
             raise ValueError(f"tau={tau} must be positive")
+        if learn_tau and tau_end is not None:
+            raise ValueError(f"tau_end={tau_end} must be None with learn_tau: tau is either learned or scheduled")
+        if (tau_end is not None and tau_end <= 0) or tau_steps < 1:
+            raise ValueError(f"tau_end={tau_end} and tau_steps={tau_steps} must be positive")
         self.k, self.tau, self.use_randperm, self.seed = k, tau, use_randperm, seed
+        self.learn_tau, self.tau_end, self.tau_steps = learn_tau, tau_end, tau_steps
         self.register_buffer("permutation", torch.empty(0, dtype=torch.long))
+        if learn_tau:
+            self.log_tau = nn.Parameter(torch.tensor(float(tau)).log())
+        elif tau_end is not None:
+            self.register_buffer("steps", torch.zeros(()))
+
+    @property
+    def tau_is_fixed(self) -> bool:
+        return not self.learn_tau and self.tau_end is None
+
+    @property
+    def present_tau(self) -> float:
+        """The temperature that divides the sums at present."""
+        with torch.no_grad():
+            return float(self._temperature())
+
+    def _temperature(self) -> float | Tensor:
+        if self.learn_tau:
+            return self.log_tau.exp()
+        if self.tau_end is not None:
+            return self.tau * (self.tau_end / self.tau) ** (self.steps / self.tau_steps).clamp(max=1)
+        return self.tau
+
+    def scale(self, sums: Tensor) -> Tensor:
+        """Sums `(batch, k)` to logits; in training a scheduled temperature takes a step."""
+        if self.training and self.tau_end is not None:
+            self.steps += 1
+        return sums / self._temperature()
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, features)` to logits `(batch, k)`.
@@ -40,7 +85,7 @@ class GroupSum(Configured, nn.Module):
         self._check(x.shape[1])
         if self.use_randperm:
             x = x[:, self._permutation(x.shape[1])]
-        return x.t().unflatten(0, (self.k, -1)).sum(1).t() / self.tau  # layers store the batch as the fast axis
+        return self.scale(kernels.group_sum(x, self.k))
 
     def groups(self, features: int) -> Tensor:
         """The class to which each feature counts: `(features,)`.

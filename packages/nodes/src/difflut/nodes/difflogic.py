@@ -23,6 +23,7 @@ class DiffLogic(Node):
 
     Args:
         noise: Whether to add Gumbel noise to the gate logits in training (arXiv 2506.07500).
+        temperature: Of the noisy softmax; towards 0 its samples become single gates.
         straight_through: Whether training uses the likeliest gate alone, with the relaxed gradient.
     """
 
@@ -32,6 +33,7 @@ class DiffLogic(Node):
         output_dim: int = 1,
         noise: bool = False,
         straight_through: bool = False,
+        temperature: float = 1.0,
         **options: Any,
     ) -> None:
         super().__init__(input_dim, output_dim, **options)
@@ -40,25 +42,28 @@ class DiffLogic(Node):
                 f"DiffLogic: input_dim={input_dim}, but it holds all 2**(2**n) functions, so n must be 2; "
                 "'light' and 'warp' learn any function of more inputs"
             )
-        self.noise, self.straight_through = noise, straight_through
+        if temperature <= 0:
+            raise ValueError(f"DiffLogic: temperature={temperature} must be positive")
+        self.noise, self.straight_through, self.temperature = noise, straight_through, temperature
         self.gate_logits = nn.Parameter(torch.randn(self.num_nodes, output_dim, NUM_GATES))
         self.reset_parameters()
 
-    def _mixture(self, gate_weights: Tensor) -> Tensor:
-        return gate_weights @ corners(4, like=gate_weights)
-
     def soft_table(self) -> Tensor:
-        return self._mixture(self.gate_logits.softmax(-1))
+        return kernels.gate_table(self.gate_logits, use_cuda=self.use_cuda)
 
     def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        if self.noise and self.training:
-            gate_weights = F.gumbel_softmax(self.gate_logits, hard=self.straight_through)
+        noisy = self.noise and self.training
+        table = self._sampled_table(noisy) if noisy or self.straight_through else self.soft_table()
+        return kernels.multilinear(x, wiring, table, use_cuda=self.use_cuda)
+
+    def _sampled_table(self, noisy: bool) -> Tensor:
+        if noisy:
+            gate_weights = F.gumbel_softmax(self.gate_logits, self.temperature, self.straight_through)
         else:
-            gate_weights = self.gate_logits.softmax(-1)
-            if self.straight_through:
-                likeliest = F.one_hot(gate_weights.argmax(-1), NUM_GATES).to(gate_weights.dtype)
-                gate_weights = kernels.straight_through(likeliest, gate_weights)
-        return kernels.multilinear(x, wiring, self._mixture(gate_weights), use_cuda=self.use_cuda)
+            soft = self.gate_logits.softmax(-1)
+            likeliest = F.one_hot(soft.argmax(-1), NUM_GATES).to(soft.dtype)
+            gate_weights = kernels.straight_through(likeliest, soft)
+        return gate_weights @ corners(4, like=gate_weights)
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from difflut import kernels
 from difflut.nodes.corners import walsh_matrix
-from difflut.nodes.node import Node, as_features, gather
+from difflut.nodes.node import Node
 from difflut.registry import register_node
 
 
@@ -33,35 +34,22 @@ class Fourier(Node):
         self.bias = nn.Parameter(torch.full(shape[:2], 0.5))
         self.reset_parameters()
 
-    def _cosines_and_sines(self) -> tuple[Tensor, Tensor]:
-        amplitudes = self.max_amplitude * self.amplitude_logits.softmax(-1)
-        return amplitudes * self.phase.cos(), amplitudes * self.phase.sin()
+    def _logit_series(self) -> tuple[Tensor, Tensor]:
+        """The coefficients of `4 v - 2`: those of cosines, where frequency 0 is the constant, and of sines."""
+        amplitudes = 4 * self.max_amplitude * self.amplitude_logits.softmax(-1)
+        cosines = amplitudes * self.phase.cos()
+        cosines[..., 0] += 4 * self.bias - 2
+        return cosines, -amplitudes * self.phase.sin()
 
     def soft_table(self) -> Tensor:
         # At the corners <2 pi k, x> is a multiple of pi: cosines are Walsh functions and sines vanish.
-        cosines, _ = self._cosines_and_sines()
-        series = cosines @ walsh_matrix(self.input_dim, like=cosines) + self.bias[..., None]
-        return torch.sigmoid(4 * series - 2)
+        cosines, _ = self._logit_series()
+        return torch.sigmoid(cosines @ walsh_matrix(self.input_dim, like=cosines))
 
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        # exp(i <2 pi k, x>) is a product over the inputs, so the sum over all frequencies splits into the lower half
-        # of the inputs and the upper half: 2**(n/2) waves each instead of 2**n together.
-        angles = math.pi * gather(x, wiring)
-        units = torch.complex(angles.cos(), angles.sin())
-        half = self.input_dim // 2
-        low, high = self._waves(units[:, :half]), self._waves(units[:, half:])
-        coefficients = torch.complex(*self._cosines_and_sines()).unflatten(-1, (high.shape[1], low.shape[1]))
-        inner = coefficients.flatten(1, 2) @ low
-        series = (inner.unflatten(1, (self.output_dim, -1)) * high[:, None]).sum(2).real
-        return as_features(torch.sigmoid(4 * (series + self.bias[..., None]) - 2))
-
-    @staticmethod
-    def _waves(units: Tensor) -> Tensor:
-        """The product over every subset of the inputs: `(L, inputs, batch)` to `(L, 2**inputs, batch)`."""
-        waves = units.new_ones(len(units), 1, units.shape[2])
-        for unit in units.unbind(1):
-            waves = torch.cat([waves, waves * unit[:, None]], dim=1)
-        return waves
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+        if not x.requires_grad and kernels.are_bits(x):
+            return kernels.lookup(x, wiring, self.soft_table(), use_cuda=self.use_cuda)
+        return torch.sigmoid(kernels.fourier(x, wiring, *self._logit_series(), use_cuda=self.use_cuda))
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from difflut import kernels
 from difflut.nodes.corners import corners
 from difflut.nodes.node import Node, as_features, gather
 from difflut.nodes.relaxation import relaxed_bernoulli
@@ -58,25 +59,29 @@ class NeuralLUT(Node):
         self.reset_parameters()
 
     def soft_table(self) -> Tensor:
-        points = corners(self.input_dim, like=self.layers[0].bias).T.expand(self.num_nodes, -1, -1)
-        return torch.sigmoid(self._network(points) / self.temperature)
+        return torch.sigmoid(self._corner_logits() / self.temperature)
 
-    def relaxed(self, x: Tensor, wiring: Tensor) -> Tensor:
-        logits = self._network(gather(x, wiring))
-        noisy = self.noise and self.training
-        return as_features(relaxed_bernoulli(logits, self.temperature, noisy, self.straight_through))
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+        if len(x) >= 2**self.input_dim and not x.requires_grad and kernels.are_bits(x):
+            logits = kernels.lookup(x, wiring, self._corner_logits(), use_cuda=self.use_cuda)
+        else:
+            logits = as_features(self._network(gather(x, wiring)))
+        return relaxed_bernoulli(logits, self.temperature, self.noise and self.training, self.straight_through)
+
+    def _corner_logits(self) -> Tensor:
+        return self._network(corners(self.input_dim, like=self.layers[0].bias).T)
 
     def _network(self, x: Tensor) -> Tensor:
-        """`(L, n, batch)` to logits `(L, m, batch)`."""
+        """`(L, n, batch)`, or `(n, batch)` where all nodes read the same, to logits `(L, m, batch)`."""
         skipped = {}
         for i, layer in enumerate(self.layers):
             if str(i) in self.skips:
                 skipped[i + self.skip_interval] = self.skips[str(i)](x)
             x = layer(x)
             if i + 1 in skipped:
-                x = x + skipped.pop(i + 1)
+                x += skipped.pop(i + 1)
             if i + 1 < len(self.layers):
-                x = torch.relu(x)
+                x.relu_()
         return x
 
     @torch.no_grad()
@@ -90,7 +95,7 @@ class NeuralLUT(Node):
         for skip in self.skips.values():
             skip.weight.zero_()
             skip.bias.zero_()
-        hidden = corners(self.input_dim, like=table).T.expand(self.num_nodes, -1, -1)
+        hidden = corners(self.input_dim, like=table).T
         for layer in self.layers[:-1]:
             hidden = torch.relu(layer(hidden))
         basis = torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
@@ -111,4 +116,4 @@ class _AffineBank(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_nodes, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[..., None], self.weight, x)
+        return (self.weight @ x).add_(self.bias[..., None])
