@@ -2,33 +2,30 @@
 
 import csv
 import importlib.util
-import resource
-import statistics
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from difflut import kernels
 from difflut.config import job
-from difflut.layers import GroupSum
-from difflut.models import LUTNetwork
-from difflut.registry import LAYERS, NODES
-from difflut.training import OPTIMIZERS, Trainer
-from experiments import plots
+from experiments import plots, timing
 from experiments.peers import PEERS
 from experiments.runs import RunFolder
 
-CLASSES = 10
 COLUMNS = (
-    "node", "first_layer", "batch", "threads", "backend",
-    "step_ms", "samples_per_second", "memory_mb", "floor_ms", "speedup",
+    "node", "first_layer", "batch", "threads", "backend", "step_ms", "samples_per_second", "memory_mb", "floor_ms",
+    "of_floor", "speedup", "note",
 )  # fmt: skip
+HEADER = """# Training steps on {device}
+
+A whole step: forward, loss, backward, Adam; medians; `torch` {torch}; {input_size} bits to {widths} nodes of n = {n}
+(difflogic: 2). On a GPU a step of `auto` is the replay of a CUDA graph and includes the choice of its samples.
+`floor_ms` is the time to move what a step must move (`floor_bytes` in `experiments/timing.py`) at the bandwidth of a
+large copy, {bandwidth:,.0f} GB/s, `of_floor` its share of the step; `memory_mb` is what the step needs besides data and
+parameters; `speedup` is over the torch reference.
+
+"""
 
 
 @job
@@ -47,11 +44,10 @@ def benchmark(
 ) -> list[dict[str, Any]]:
     """Times a training step (forward, loss, backward, Adam) of networks on random bits; writes tables and a plot.
 
-    Each figure comes from a process of its own, so that its peak memory is its own too, and is the median over what
-    fits into `seconds` after warming up. On a GPU the compiled step is replayed as a CUDA graph and includes the
-    choice of its samples. `floor_ms` is the time to move, once, the bytes that any such step must move: parameters and
-    their two moments read and written, and between layers activations and their gradients written and read; at the
-    bandwidth of a large copy measured beside it. `speedup` is over the torch reference of the same case.
+    Each figure is the median over what fits into `seconds` after warming up. On a GPU the compiled step is replayed as
+    a CUDA graph and includes the choice of its samples. `floor_ms` is the time to move what any such step must move
+    (`timing.floor_bytes`) at the bandwidth of a large copy. `speedup` is over the torch reference of the same case,
+    which is skipped where it would not fit into memory.
 
     Args:
         node_types: Names of node types; difflogic is measured with n = 2.
@@ -72,20 +68,20 @@ def benchmark(
     """
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     folder = RunFolder.create(runs, "benchmark")
+    header = _header(device, input_size, widths, n)
     rows: list[dict[str, Any]] = []
     print(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
     for case in _cases(node_types, first_layers, batch_sizes, threads if device == "cpu" else threads[:1], backends):
         inputs = 2 if case["node"] == "difflogic" else n
-        row = case | _in_a_new_process(case, input_size, tuple(widths), inputs, seconds, device)
-        reference = _reference_of(row, rows)
-        rows.append(row | {"speedup": reference / row["step_ms"] if reference else None})
+        found = timing.measure(
+            timing.Case(**case, input_size=input_size, widths=tuple(widths), n=inputs, seconds=seconds, device=device)
+        )
+        row = dict.fromkeys(COLUMNS) | case | found
+        rows.append(row | {"speedup": _speedup(row, rows)})
         print(_line(rows[-1]), flush=True)
-    with (folder.path / "steps.csv").open("w") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    (folder.path / "steps.md").write_text(_markdown(rows))
-    plots.step_times(rows, folder.plots / "steps.png")
+        _write(folder, header, rows)
+    draw = plots.step_times_by_batch if len(batch_sizes) > 1 else plots.step_times
+    draw([row for row in rows if row["step_ms"]], folder.plots / "steps.png")
     print(f"tables and plot: {folder.path}")
     return rows
 
@@ -100,19 +96,11 @@ def _cases(
     for backend in backends:
         if backend in PEERS and importlib.util.find_spec(backend) is None:
             print(f"{backend}: not installed, left out")
-    for node in nodes:
-        for first_layer in first_layers:
-            for batch in batches:
-                for count in threads:
-                    for backend in backends:
-                        if backend not in PEERS or _can(backend, node, first_layer):
-                            yield {
-                                "node": node,
-                                "first_layer": first_layer,
-                                "batch": batch,
-                                "threads": count,
-                                "backend": backend,
-                            }
+    names = "node", "first_layer", "batch", "threads", "backend"
+    for values in product(nodes, first_layers, batches, threads, backends):
+        case = dict(zip(names, values, strict=True))
+        if case["backend"] not in PEERS or _can(case["backend"], case["node"], case["first_layer"]):
+            yield case
 
 
 def _can(peer: str, node: str, first_layer: str) -> bool:
@@ -120,100 +108,32 @@ def _can(peer: str, node: str, first_layer: str) -> bool:
     return importlib.util.find_spec(peer) is not None and node in nodes and first_layer in first_layers
 
 
-def _reference_of(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None:
+def _speedup(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None:
     same = ("node", "first_layer", "batch", "threads")
     found = (r for r in [*rows, row] if r["backend"] == "reference" and all(r[key] == row[key] for key in same))
-    return next((r["step_ms"] for r in found), None)
+    reference = next((r["step_ms"] for r in found), None)
+    return reference / row["step_ms"] if reference and row["step_ms"] else None
 
 
-def _in_a_new_process(case: dict[str, Any], *arguments: Any) -> dict[str, float]:
-    with torch.multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (case, *arguments))
+def _header(device: str, input_size: int, widths: Sequence[int], n: int) -> str:
+    return HEADER.format(
+        device=torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU cores",
+        torch=torch.__version__,
+        input_size=input_size,
+        widths=", ".join(map(str, widths)),
+        n=n,
+        bandwidth=timing.copy_bandwidth(device) / 1e9,
+    )
 
 
-def _measure(
-    case: dict[str, Any], input_size: int, widths: tuple[int, ...], n: int, seconds: float, device: str
-) -> dict[str, float]:
-    torch.set_num_threads(case["threads"])
-    torch.manual_seed(0)
-    batch = case["batch"]
-    graph = device != "cpu" and case["backend"] == "auto"
-    steps = max(4, min(100, 2**18 // batch)) if graph else 1
-    x = torch.rand(steps * batch, input_size, device=device).round_()
-    y = torch.randint(CLASSES, (steps * batch,), device=device)
-    network = _network(case, input_size, widths, n).to(device).train()
-    before = _peak_memory_mb(device)
-    if case["backend"] in PEERS:
-        optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
-        run = partial(_peer_step, network, optimizer, x, y)
-    else:
-        adam = partial(OPTIMIZERS[0], lr=0.01)
-        trainer = Trainer(network, x, y, batch_size=batch, optimizer=adam, graph=graph)
-        run = trainer.run_epoch if graph else partial(trainer.step, x, y)
-    with kernels.use_backend("reference" if case["backend"] == "reference" else "auto"):
-        step = _median_seconds(run, seconds, device) / steps
-    return {
-        "step_ms": 1e3 * step,
-        "samples_per_second": batch / step,
-        "memory_mb": _peak_memory_mb(device) - before,
-        "floor_ms": 1e3 * _bytes_of_a_step(network, batch, input_size, widths) / _copy_bandwidth(device),
-    }
-
-
-def _network(case: dict[str, Any], input_size: int, widths: tuple[int, ...], n: int) -> nn.Module:
-    if case["backend"] in PEERS:
-        make_peer = PEERS[case["backend"]][0]
-        return make_peer(case["node"], case["first_layer"], input_size, widths, n, CLASSES)
-    layers = []
-    for number, (inputs, outputs) in enumerate(zip((input_size, *widths), widths, strict=False)):
-        layer_type = LAYERS[case["first_layer"] if number == 0 else "random"]
-        layers.append(layer_type(inputs, outputs, NODES[case["node"]], n=n, seed=number))
-    return LUTNetwork(None, layers, GroupSum(CLASSES, tau=10.0))
-
-
-def _peer_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> None:
-    loss = F.cross_entropy(network(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def _median_seconds(run: Any, seconds: float, device: str) -> float:
-    for _ in range(3):
-        run()
-    times: list[float] = []
-    while len(times) < 10 or sum(times) < seconds:
-        _synchronize(device)
-        start = time.perf_counter()
-        run()
-        _synchronize(device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def _bytes_of_a_step(network: nn.Module, batch: int, input_size: int, widths: Sequence[int]) -> float:
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    between = sum(widths[:-1])
-    # Weights and two moments, read and written; input bits; activations at a bit at least, their gradients as floats.
-    return 6 * 4 * parameters + batch * (input_size + 2 * between) / 8 + 2 * 4 * batch * between
-
-
-def _copy_bandwidth(device: str) -> float:
-    source = torch.rand(2**26, device=device)
-    target = torch.empty_like(source)
-    return 2 * source.nbytes / _median_seconds(partial(target.copy_, source), 0.2, device)
-
-
-def _synchronize(device: str) -> None:
-    if device != "cpu":
-        torch.cuda.synchronize()
-
-
-def _peak_memory_mb(device: str) -> float:
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated() / 2**20
-    # Linux counts kilobytes, macOS bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+def _write(folder: RunFolder, header: str, rows: Sequence[dict[str, Any]]) -> None:
+    with (folder.path / "steps.csv").open("w") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(_text(row[column]) for column in COLUMNS) + " |" for row in rows]
+    (folder.path / "steps.md").write_text(header + "\n".join(lines) + "\n")
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -224,9 +144,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
     return "-" if value is None else str(value)
-
-
-def _markdown(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_text(row[column]) for column in COLUMNS) + " |" for row in rows]
-    return "\n".join(lines) + "\n"

@@ -2,8 +2,10 @@ import csv
 
 import pytest
 
-import experiments  # noqa: F401
 from difflut import config
+from difflut.models import LUTNetwork
+from difflut.registry import LAYERS, NODES
+from experiments import plots, timing
 
 
 def test_a_benchmark_times_every_case_beside_its_reference(tmp_path):
@@ -31,8 +33,36 @@ benchmark.runs = "{tmp_path}/runs"
     for reference, compiled in zip(rows[::2], rows[1::2], strict=True):
         assert reference["speedup"] == 1
         assert compiled["speedup"] == pytest.approx(reference["step_ms"] / compiled["step_ms"])
+        assert compiled["of_floor"] == pytest.approx(compiled["floor_ms"] / compiled["step_ms"])
         assert compiled["floor_ms"] > 0 and compiled["samples_per_second"] == pytest.approx(17e3 / compiled["step_ms"])
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(list(csv.DictReader((folder / "steps.csv").open()))) >= 4
     assert (folder / "steps.md").read_text().count("\n") >= 6
     assert (folder / "plots" / "steps.png").stat().st_size > 1000
+
+
+def test_a_reference_that_would_not_fit_is_skipped(monkeypatch):
+    monkeypatch.setattr(timing, "_free_memory", lambda device: 2**20)
+    case = timing.Case("warp", "random", 4096, 1, "reference", 40, (30, 20), 6, 0.01, "cpu")
+    assert timing.measure(case) == {"note": "skipped: it may need 0.117 GB"}
+
+
+def test_the_floor_counts_parameters_bits_and_floats():
+    def bytes_per_sample(node):
+        layers = [LAYERS["random"](40, 30, NODES[node], n=2), LAYERS["random"](30, 20, NODES[node], n=2)]
+        network = LUTNetwork(None, layers)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return timing.floor_bytes(network, 8) / 8 - 24 * parameters / 8
+
+    assert bytes_per_sample("dwn") == pytest.approx(40 / 8 + 30 * (3 / 8 + 8))
+    assert bytes_per_sample("probabilistic") == pytest.approx(40 / 8 + 30 * (12 + 8))
+
+
+def test_steps_are_drawn_over_the_batch_size(tmp_path):
+    rows = [
+        {"node": node, "first_layer": "random", "backend": backend, "threads": 1, "batch": batch, "step_ms": batch / 9}
+        for node in ("dwn", "warp")
+        for backend in ("auto", "reference")
+        for batch in (32, 128)
+    ]
+    assert plots.step_times_by_batch(rows, tmp_path / "steps.png").stat().st_size > 1000

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from difflut.layers import random_wiring
+from difflut.registry import LAYERS, NODES
 
 
 @pytest.mark.parametrize(("inputs", "nodes", "n"), [(100, 50, 6), (7, 40, 6), (6, 30, 6), (2352, 500, 6), (10, 3, 2)])
@@ -23,3 +24,37 @@ def test_fewer_inputs_than_pins_are_still_used_evenly():
 def test_the_seed_decides():
     first, again, other = (random_wiring(50, 20, 6, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+IMAGE = {"image_shape": (6, 9), "window": 3}
+
+
+@pytest.mark.parametrize(("layer_type", "options"), [("random", {}), ("learnable", {"top_k": 5})])
+def test_windows_hold_all_that_a_node_may_read(layer_type, options):
+    layer = LAYERS[layer_type](6 * 9 * 4, 400, NODES["dwn"], n=5, seed=3, **IMAGE, **options)
+    read = layer.mapping if layer_type == "random" else layer.candidates
+    pixels = read // 4
+    lines, columns = pixels // 9, pixels % 9
+    for place in (lines, columns):
+        assert (place.amax(1) - place.amin(1)).max() <= 2
+    assert all(len(set(node)) == 5 for node in read.tolist())
+    assert len(set(pixels.flatten().tolist())) == 6 * 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 3}, "needs both image_shape and window"),
+        ({"image_shape": (5, 9), "window": 3}, "input_size=216 is not a multiple of image_shape"),
+        ({"image_shape": (6, 9), "window": 7}, "window=7 must lie between 1 and 6"),
+        ({"image_shape": (6, 9), "window": 1}, "hold n=5 inputs, 4 to a pixel"),
+    ],
+)
+def test_windows_that_do_not_fit_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        LAYERS["random"](6 * 9 * 4, 400, NODES["dwn"], n=5, **options)
+
+
+def test_windows_of_a_learnable_wiring_need_candidates():
+    with pytest.raises(ValueError, match="window=3 needs top_k"):
+        LAYERS["learnable"](6 * 9 * 4, 40, NODES["dwn"], n=5, **IMAGE)

@@ -107,9 +107,9 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 def test_data_that_do_not_fit_are_named():
     good = trainer()
     with pytest.raises(ValueError, match="got 200 inputs and 199 labels"):
-        Trainer(good.model, good.x, good.y[1:], optimizer=ADAM)
+        Trainer(good.model, good.samples.x, good.samples.y[1:], optimizer=ADAM)
     with pytest.raises(ValueError, match="batch_size=0"):
-        Trainer(good.model, good.x, good.y, optimizer=ADAM, batch_size=0)
+        Trainer(good.model, good.samples.x, good.samples.y, optimizer=ADAM, batch_size=0)
 
 
 def test_progress_is_told_after_each_step():
@@ -163,7 +163,7 @@ def test_schedules_change_the_rate_as_published():
 def test_replayed_steps_are_the_same_steps(node):
     def run(graph, epochs=2):
         trained = trainer(node, flip=0.0)
-        model, x, y = trained.model.cuda(), trained.x.cuda(), trained.y.cuda()
+        model, x, y = trained.model.cuda(), trained.samples.x.cuda(), trained.samples.y.cuda()
         schedule = partial(SCHEDULES[0], epochs=epochs, every=1)
         options = {"optimizer": partial(ADAM, lr=0.001), "schedule": schedule, "graph": graph}
         trained = Trainer(model, x, y, batch_size=32, **options)
@@ -182,8 +182,8 @@ def test_a_graph_takes_any_optimizer_and_loss(optimizer):
     trained = trainer(flip=0.1)
     trained = Trainer(
         trained.model.cuda(),
-        trained.x.cuda(),
-        trained.y.cuda(),
+        trained.samples.x.cuda(),
+        trained.samples.y.cuda(),
         batch_size=32,
         optimizer=optimizer,
         schedule=partial(COSINE, epochs=3),

@@ -1,6 +1,6 @@
 """Learned wiring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.layers.layer import Layer
-from difflut.layers.wiring import random_wiring
+from difflut.layers.wiring import draw_wiring
 from difflut.nodes import HardLookup, Node
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
@@ -34,6 +34,8 @@ class Learnable(Layer):
         tau_end: Last temperature of soft selection.
         tau_steps: Training steps over which soft selection's temperature falls, geometrically.
         gumbel: Whether soft selection adds Gumbel noise to its weights in training.
+        image_shape: Height and width of the image that the layer reads, where candidates are drawn from windows of it.
+        window: Side of these windows, one for each pin (see `local_wiring`).
 
     Raises:
         ValueError: An option is out of range.
@@ -53,6 +55,8 @@ class Learnable(Layer):
         tau_end: float = 0.05,
         tau_steps: int = 2000,
         gumbel: bool = False,
+        image_shape: Sequence[int] | None = None,
+        window: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(input_size, output_size, node_type, n, **options)
@@ -67,8 +71,11 @@ class Learnable(Layer):
         if top_k is not None and not 1 <= top_k <= input_size:
             raise ValueError(f"top_k={top_k} must lie between 1 and input_size={input_size}")
         self.tau, self.tau_start, self.tau_end, self.tau_steps = tau, tau_start, tau_end, tau_steps
+        if window and not top_k:
+            raise ValueError(f"window={window} needs top_k, the number of candidates that it holds for each pin")
+        self.image_shape, self.window = image_shape and list(image_shape), window
         pins, generator = self.node.num_nodes * self.n, self.generator()
-        candidates = random_wiring(input_size, pins, top_k, generator) if top_k else None
+        candidates = draw_wiring(input_size, pins, top_k, generator, image_shape, window) if top_k else None
         self.register_buffer("candidates", candidates)
         shape = (pins, top_k) if top_k else (input_size, pins)
         self.logits = nn.Parameter(torch.rand(shape, generator=generator))

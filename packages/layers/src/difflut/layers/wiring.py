@@ -1,7 +1,29 @@
 """Random wiring: which inputs each node reads."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+
+def draw_wiring(
+    input_size: int,
+    num_nodes: int,
+    n: int,
+    generator: torch.Generator,
+    image_shape: Sequence[int] | None = None,
+    window: int | None = None,
+) -> Tensor:
+    """Draws the inputs of every node, `(L, n)`: from windows of an image (`local_wiring`) or all (`random_wiring`).
+
+    Raises:
+        ValueError: Only one of `image_shape` and `window` is given, or they do not fit.
+    """
+    if (image_shape is None) != (window is None):
+        raise ValueError(f"a wiring by windows needs both image_shape and window, got {image_shape} and {window}")
+    if window is None:
+        return random_wiring(input_size, num_nodes, n, generator)
+    return local_wiring(input_size, image_shape, window, num_nodes, n, generator)
 
 
 def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Generator) -> Tensor:
@@ -28,3 +50,39 @@ def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Gene
         keys[begun] += 1
         rounds.append(keys.argsort())
     return torch.cat(rounds)[:pins].view(num_nodes, n)
+
+
+def local_wiring(
+    input_size: int, image_shape: Sequence[int], window: int, num_nodes: int, n: int, generator: torch.Generator
+) -> Tensor:
+    """Draws the inputs of every node from one square window of an image.
+
+    The windows lie evenly over the image, inside it; no node reads an input twice.
+
+    Args:
+        input_size: Inputs: those of a pixel (its channels, and the bits of each) follow each other, pixels row by row.
+        image_shape: Height and width in pixels.
+        window: Side of the windows in pixels.
+        num_nodes: Nodes of the layer, L.
+        n: Inputs of each node.
+        generator: The source of randomness.
+
+    Returns:
+        Input indices `(L, n)`.
+
+    Raises:
+        ValueError: The image has not that many inputs, or a window has less than n or does not fit the image.
+    """
+    height, width = image_shape
+    depth = input_size // (height * width)
+    if depth * height * width != input_size:
+        raise ValueError(f"input_size={input_size} is not a multiple of image_shape={tuple(image_shape)}")
+    if not 1 <= window <= min(height, width) or window**2 * depth < n:
+        raise ValueError(
+            f"window={window} must lie between 1 and {min(height, width)} and hold n={n} inputs, {depth} to a pixel"
+        )
+    places = random_wiring((height - window + 1) * (width - window + 1), num_nodes, 1, generator)
+    top, left = places // (width - window + 1), places % (width - window + 1)
+    inside = torch.rand(num_nodes, window**2 * depth, generator=generator).topk(n).indices
+    pixel, bit = inside // depth, inside % depth
+    return ((top + pixel // window) * width + left + pixel % window) * depth + bit

@@ -70,6 +70,8 @@ class LUTNetwork(nn.Module):
         if head is None or head.use_randperm or layers[-1].output_size % head.k:
             y = kernels.lookup_stack(x, banks, use_cuda=use_cuda)
             return y if head is None else head(y)
+        if not head.tau_is_fixed:
+            return head.scale(kernels.lookup_stack(x, banks, head.k, use_cuda=use_cuda))
         return kernels.lookup_stack(x, banks, head.k, head.tau, use_cuda=use_cuda)
 
     def regularization(self) -> Tensor:
@@ -94,6 +96,9 @@ def network(
     tau: float = 1.0,
     use_randperm: bool = False,
     seed: int = 0,
+    learn_tau: bool = False,
+    tau_end: float | None = None,
+    tau_steps: int = 2000,
 ) -> LUTNetwork:
     """Builds a network for a data set: each layer is given the width before it, and a seed of its own.
 
@@ -105,6 +110,9 @@ def network(
         tau: Temperature of the group sum.
         use_randperm: Whether the group sum permutes its input.
         seed: From which the layers' seeds follow.
+        learn_tau: Whether the temperature is learned.
+        tau_end: The last temperature, where it is scheduled (see `GroupSum`).
+        tau_steps: Training steps of that schedule.
     """
     seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
     width, built = prod(input_shape) * encoder.num_bits, []
@@ -113,4 +121,5 @@ def network(
         width = built[-1].output_size
     if width % num_classes:
         raise ValueError(f"the last layer's output_size={width} is not a multiple of the {num_classes} classes")
-    return LUTNetwork(encoder, built, GroupSum(num_classes, tau, use_randperm, seeds[-1]))
+    head = GroupSum(num_classes, tau, use_randperm, seeds[-1], learn_tau, tau_end, tau_steps)
+    return LUTNetwork(encoder, built, head)

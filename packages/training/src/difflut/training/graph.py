@@ -10,39 +10,42 @@ from torch.optim import Optimizer
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.training.samples import AT_ONCE, Samples
 
-ENCODED_AT_ONCE = 4096
 WARM_UP = 2
 
 
 class GraphedSteps:
     """Steps that need nothing from the host: choosing samples, forward, loss, backward and optimiser in one graph.
 
-    The data set is encoded once and stays on the device as packed bits. The first steps with a batch size are done one
-    kernel after the other, as the capture of a graph demands; all count.
+    The data set stays on the device as packed bits; where the samples change between epochs it is encoded again, in the
+    same place, so the graphs stay valid. The first steps with a batch size are done one kernel after the other, as the
+    capture of a graph demands; all count.
 
     Args:
         model: On a GPU, its encoder fitted.
-        x: Training inputs `(rows, *features)`.
-        y: Class indices `(rows,)`.
+        samples: Begun.
         optimizer: Of the model's parameters.
-        loss: Of logits and class indices.
+        loss: Of logits and class indices and, where samples are taught, the teacher's logits.
     """
 
     def __init__(
         self,
         model: LUTNetwork,
-        x: Tensor,
-        y: Tensor,
+        samples: Samples,
         optimizer: Optimizer,
-        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+        loss: Callable[..., Tensor] = F.cross_entropy,
     ) -> None:
-        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.model, self.samples, self.optimizer, self.loss = model, samples, optimizer, loss
         device = next(model.parameters()).device
-        encoded = (model.encode(some.to(device)) for some in x.split(ENCODED_AT_ONCE))
-        self.rows = kernels.PackedRows(encoded, y.to(device))
+        self.y = samples.y.to(device)
+        self.taught = None if samples.taught is None else samples.taught.to(device)
+        # With a teacher a batch's rows are needed, not only their labels.
+        labels = self.y if self.taught is None else torch.arange(len(self.y), device=device)
+        self.rows, self._version = kernels.PackedRows(self._encoded(), labels), samples.version
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
         self.stream = torch.cuda.Stream(device)
+        self._orders: dict[int, Tensor] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -51,18 +54,36 @@ class GraphedSteps:
         self._done: dict[int, int] = {}
         self._rates: list[float] = []
 
-    def epoch(self, order: Tensor, batch_size: int) -> Iterator[int]:
-        """Trains on all samples in the given order; yields the number of samples after each step.
+    def epoch(self, number: int, batch_size: int) -> Iterator[int]:
+        """Trains on all samples in the order of an epoch; yields the number of samples after each step.
 
         `totals` then holds the summed loss and the number of correct samples.
         """
+        self._follow_samples()
         self._follow_rates()
         self.totals.zero_()
-        self.rows.begin(order)
-        for start in range(0, len(order), batch_size):
-            size = min(batch_size, len(order) - start)
+        order = self._orders.pop(number, None)
+        self.rows.begin(self._order(number) if order is None else order)
+        for start in range(0, len(self.y), batch_size):
+            size = min(batch_size, len(self.y) - start)
             self._step(size)
             yield size
+        self._orders = {number + 1: self._order(number + 1)}  # drawn while the device is still at work
+
+    def _order(self, number: int) -> Tensor:
+        return self.samples.order(number).pin_memory().to(self.y.device, non_blocking=True)
+
+    def _encoded(self) -> Iterator[Tensor]:
+        device = next(self.model.parameters()).device
+        return (self.model.encode(some.to(device)) for some in self.samples.x.split(AT_ONCE))
+
+    def _follow_samples(self) -> None:
+        if self._version == self.samples.version:
+            return
+        self.rows.replace(self._encoded())
+        if self.taught is not None:
+            self.taught.copy_(self.samples.taught)
+        self._version = self.samples.version
 
     def _follow_rates(self) -> None:
         if isinstance(self.optimizer, kernels.Adam):
@@ -97,12 +118,15 @@ class GraphedSteps:
 
     def _train(self, size: int) -> None:
         bits, y = self.rows.choose(size)
+        taught = ()
+        if self.taught is not None:
+            y, taught = self.y[y], (self.taught[y],)
         logits = self.model.classify(bits)
         self.optimizer.zero_grad(set_to_none=True)
         if self.loss is F.cross_entropy:
             outputs, gradients = [logits], [kernels.cross_entropy_gradient(logits, y, self.totals)]
         else:
-            loss = self.loss(logits, y)
+            loss = self.loss(logits, y, *taught)
             self.totals += torch.stack((loss.detach() * size, (logits.argmax(1) == y).sum()))
             outputs, gradients = [loss], [None]
         if any(layer.node.regularizers for layer in self.model.layers):

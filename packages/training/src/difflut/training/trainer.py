@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from difflut.models import LUTNetwork
 from difflut.training.graph import GraphedSteps
+from difflut.training.samples import Augmentation, Samples
 
 Progress = Callable[[int, Callable[[], dict[str, float]]], None]
 
@@ -33,10 +34,12 @@ class Trainer:
         batch_size: Samples in a step; the last step of an epoch takes what is left.
         optimizer: Makes the optimizer of the parameters.
         schedule: Makes the learning rate schedule of the optimizer; it advances once an epoch. None keeps the rate.
-        loss: Of logits and class indices.
-        seed: Of the order of the samples.
+        loss: Of logits and class indices; with a teacher, of its logits too.
+        seed: Of the order of the samples, and of the augmentation.
         graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, and quicker where batches are
             small. Nothing changes on a CPU.
+        augmentation: Changes the inputs at the start of each epoch (see `Samples`); None leaves them as they are.
+        teacher: Gives the logits of inputs, which the loss takes as its third argument.
 
     Raises:
         ValueError: The data do not fit together.
@@ -51,41 +54,38 @@ class Trainer:
         batch_size: int = 128,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
-        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+        loss: Callable[..., Tensor] = F.cross_entropy,
         seed: int = 0,
         graph: bool = False,
+        augmentation: Augmentation | None = None,
+        teacher: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        if len(x) != len(y) or not len(x):
-            raise ValueError(f"got {len(x)} inputs and {len(y)} labels; their numbers must be equal and not 0")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1")
-        self.model, self.x, self.y = model, x, y
-        self.batch_size, self.loss, self.seed = batch_size, loss, seed
+        self.device = next(model.parameters()).device
+        self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
+        self.model, self.batch_size, self.loss = model, batch_size, loss
         self.optimizer = optimizer(model.parameters())
         self.schedule = schedule(self.optimizer) if schedule else None
-        self.device = next(model.parameters()).device
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
         self.graph = graph and self.device.type == "cuda"
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self.x) // self.batch_size)
+        return -(-len(self.samples) // self.batch_size)
 
-    def order(self) -> Tensor:
-        """The order in which the present epoch visits the rows."""
-        generator = torch.Generator().manual_seed((1_000_003 * self.seed + self.epoch) % 2**32)
-        return torch.randperm(len(self.x), generator=generator)
+    def batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """The batches of the present epoch: inputs and labels and, with a teacher, its logits."""
+        samples = self.samples
+        samples.begin(self.epoch)
+        for chosen in samples.order(self.epoch).to(samples.x.device).split(self.batch_size):
+            yield tuple(some.to(self.device) for some in (samples.x[chosen], *samples.targets(chosen)))
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of the present epoch."""
-        for chosen in self.order().to(self.x.device).split(self.batch_size):
-            yield self.x[chosen].to(self.device), self.y[chosen].to(self.device)
-
-    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, y: Tensor, *taught: Tensor) -> tuple[Tensor, Tensor]:
         """One optimiser step; returns the summed loss and the number of correct samples, still on the device."""
         logits = self.model(x)
-        loss = self.loss(logits, y)
+        loss = self.loss(logits, y, *taught)
         self.optimizer.zero_grad(set_to_none=True)
         (loss + self.model.regularization()).backward()
         self.optimizer.step()
@@ -97,16 +97,17 @@ class Trainer:
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
 
         def steps() -> Iterator[int]:
-            for x, y in self.batches():
-                totals.add_(torch.stack(self.step(x, y)))
-                yield len(y)
+            for batch in self.batches():
+                totals.add_(torch.stack(self.step(*batch)))
+                yield len(batch[0])
 
         return totals, steps()
 
     def _graphed_steps(self) -> tuple[Tensor, Iterator[int]]:
+        self.samples.begin(self.epoch)
         if self._graphed is None:
-            self._graphed = GraphedSteps(self.model, self.x, self.y, self.optimizer, self.loss)
-        return self._graphed.totals, self._graphed.epoch(self.order(), self.batch_size)
+            self._graphed = GraphedSteps(self.model, self.samples, self.optimizer, self.loss)
+        return self._graphed.totals, self._graphed.epoch(self.epoch, self.batch_size)
 
     def run_epoch(
         self, progress: Callable[[int, Callable[[], dict[str, float]]], None] | None = None

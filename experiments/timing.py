@@ -1,0 +1,176 @@
+"""The time and memory of a training step of one network, and the least time that it could take."""
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from difflut import kernels
+from difflut.layers import GroupSum
+from difflut.models import LUTNetwork
+from difflut.nodes import HardLookup
+from difflut.registry import LAYERS, NODES
+from difflut.training import OPTIMIZERS, Trainer
+from experiments.peers import PEERS
+
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed, with which back end and for how many seconds."""
+
+    node: str
+    first_layer: str
+    batch: int
+    threads: int
+    backend: str
+    input_size: int
+    widths: Sequence[int]
+    n: int
+    seconds: float
+    device: str
+
+
+def measure(case: Case) -> dict[str, float | str | None]:
+    """Times a case, on a CPU in a new process, so that its peak memory is its own; a GPU's memory torch counts."""
+    missing = _missing_memory(case)
+    if missing:
+        return {"note": missing}
+    if case.device == "cpu":
+        with torch.multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(_measure, (case,))
+    try:
+        return _measure(case)
+    except torch.OutOfMemoryError:
+        return {"note": "out of memory"}
+    finally:
+        torch.cuda.empty_cache()
+
+
+def floor_bytes(network: LUTNetwork, batch: int) -> float:
+    """What any implementation of a step must move through memory.
+
+    Each parameter and its two moments are read and written. The input is read as bits. Between layers, an activation is
+    written, read by the next layer and read again to find its gradients, as a bit where nodes give bits and as a float
+    otherwise; its gradient is written and read, as a float. Wirings, tables made of the parameters, and what follows
+    the last layer are not counted.
+    """
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    between = sum(layer.output_size * (3 / 8 if _gives_bits(layer.node) else 12) for layer in network.layers[:-1])
+    gradients = sum(8 * layer.output_size for layer in network.layers[:-1])
+    return 24 * parameters + batch * (network.layers[0].input_size / 8 + between + gradients)
+
+
+@cache
+def copy_bandwidth(device: str) -> float:
+    """Bytes read and written in a second by a large copy."""
+    source = torch.rand(2**28 if device == "cuda" else 2**26, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _median_seconds(partial(target.copy_, source), 0.2, device)
+
+
+def _gives_bits(node: nn.Module) -> bool:
+    return isinstance(node, HardLookup | NODES["hybrid"])
+
+
+def _missing_memory(case: Case) -> str | None:
+    # The reference halves all tables for every sample, and keeps each step for the way back.
+    needed = 16 * case.batch * max(case.widths) * 2**case.n
+    if case.backend != "reference" or issubclass(NODES[case.node], HardLookup) or needed < _free_memory(case.device):
+        return None
+    return f"skipped: it may need {needed / 2**30:.3g} GB"
+
+
+def _free_memory(device: str) -> float:
+    if device != "cpu":
+        return torch.cuda.mem_get_info()[0]
+    names = ("/proc/meminfo", "MemAvailable:")
+    try:
+        with open(names[0]) as file:
+            return 1024 * next(int(line.split()[1]) for line in file if line.startswith(names[1]))
+    except OSError:
+        return float("inf")
+
+
+def _measure(case: Case) -> dict[str, float | str | None]:
+    torch.set_num_threads(case.threads)
+    torch.manual_seed(0)
+    graph = case.device != "cpu" and case.backend == "auto"
+    steps = max(8, min(100, 2**18 // case.batch)) if graph else 1
+    x = torch.rand(steps * case.batch, case.input_size, device=case.device).round_()
+    y = torch.randint(CLASSES, (len(x),), device=case.device)
+    network = _network(case).to(case.device).train()
+    before = _peak_memory(case.device, start=True)
+    with kernels.use_backend("reference" if case.backend == "reference" else "auto"):
+        seconds = _median_seconds(_step(case, network, x, y, graph), case.seconds, case.device) / steps
+    result = {
+        "step_ms": 1e3 * seconds,
+        "samples_per_second": case.batch / seconds,
+        "memory_mb": (_peak_memory(case.device) - before) / 2**20,
+        "note": None,
+    }
+    if isinstance(network, LUTNetwork):
+        result["floor_ms"] = 1e3 * floor_bytes(network, case.batch) / copy_bandwidth(case.device)
+        result["of_floor"] = result["floor_ms"] / result["step_ms"]
+    return result
+
+
+def _step(case: Case, network: nn.Module, x: torch.Tensor, y: torch.Tensor, graph: bool) -> Callable[[], object]:
+    if case.backend in PEERS:
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
+        return partial(_peer_step, network, optimizer, x, y)
+    adam = partial(OPTIMIZERS[0], lr=0.01)
+    trainer = Trainer(network, x, y, batch_size=case.batch, optimizer=adam, graph=graph)
+    return trainer.run_epoch if graph else partial(trainer.step, x, y)
+
+
+def _network(case: Case) -> nn.Module:
+    if case.backend in PEERS:
+        return PEERS[case.backend][0](case.node, case.first_layer, case.input_size, case.widths, case.n, CLASSES)
+    layers = []
+    for number, (inputs, outputs) in enumerate(zip((case.input_size, *case.widths), case.widths, strict=False)):
+        layer_type = LAYERS[case.first_layer if number == 0 else "random"]
+        layers.append(layer_type(inputs, outputs, NODES[case.node], n=case.n, seed=number))
+    return LUTNetwork(None, layers, GroupSum(CLASSES, tau=10.0))
+
+
+def _peer_step(network: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> None:
+    loss = F.cross_entropy(network(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def _median_seconds(run: Callable[[], object], seconds: float, device: str) -> float:
+    for _ in range(3):
+        run()
+    times: list[float] = []
+    while len(times) < 5 or sum(times) < seconds:
+        _synchronize(device)
+        start = time.perf_counter()
+        run()
+        _synchronize(device)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _synchronize(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def _peak_memory(device: str, start: bool = False) -> float:
+    if device != "cpu":
+        if start:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated()
+    # Linux counts kilobytes, macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,96 @@
+"""Random changes of images, as functions that Gin can bind: a whole batch at once, on the device where it lies.
+
+The random numbers come from a generator on the CPU, so that they are the same whatever device the images lie on.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = False) -> Tensor:
+    """Moves each image by whole pixels, and mirrors every second one if wanted; what comes in from outside is 0.
+
+    Args:
+        x: Images. (rows, height, width) or (rows, height, width, channels)
+        generator: On the CPU.
+        pixels: The farthest that an image moves along each axis.
+        flip: Whether an image is mirrored, left to right, with probability 1/2.
+
+    Raises:
+        ValueError: `x` holds no images.
+    """
+    images = _with_channels(x)
+    rows, height, width, _ = images.shape
+    down, right = torch.randint(-pixels, pixels + 1, (2, rows, 1), generator=generator).to(x.device).unbind()
+    mirrored = (torch.rand(rows, 1, generator=generator) < (0.5 if flip else 0)).to(x.device)
+    columns = torch.arange(width, device=x.device) - right
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    lines = torch.arange(height, device=x.device) - down
+    inside = _inside(lines, height)[:, :, None] & _inside(columns, width)[:, None, :]
+    lines, columns = lines.clamp(0, height - 1), columns.clamp(0, width - 1)
+    row = torch.arange(rows, device=x.device)[:, None, None]
+    moved = images[row, lines[:, :, None], columns[:, None, :]]
+    return (moved * inside[..., None]).view_as(x)
+
+
+def affine(
+    x: Tensor,
+    generator: torch.Generator,
+    shift: float = 2.0,
+    rotation: float = 10.0,
+    zoom: float = 0.1,
+    shear: float = 0.0,
+    flip: bool = False,
+) -> Tensor:
+    """Moves, turns, zooms and shears each image about its centre by amounts drawn evenly, with bilinear interpolation.
+
+    What comes in from outside is 0; whole-number pixels are rounded.
+
+    Args:
+        x: Images. (rows, height, width) or (rows, height, width, channels)
+        generator: On the CPU.
+        shift: The farthest that an image moves along each axis, in pixels.
+        rotation: The largest angle, in degrees.
+        zoom: Each axis is scaled by `1 - zoom` to `1 + zoom`.
+        shear: The largest sideways move of a line, as a share of its distance from the centre.
+        flip: Whether an image is mirrored, left to right, with probability 1/2.
+
+    Raises:
+        ValueError: `x` holds no images.
+    """
+    images = _with_channels(x)
+    rows, height, width, _ = images.shape
+    down, right, angle, tall, wide, slant = 2 * torch.rand(6, rows, generator=generator) - 1
+    mirror = 1.0 - 2 * (torch.rand(rows, generator=generator) < (0.5 if flip else 0))
+    angle = angle * math.radians(rotation)
+    cos, sin = angle.cos(), angle.sin()
+    # From where in the input a pixel of the output comes, in coordinates that go from -1 to 1 along both axes.
+    across, along = (1 + zoom * wide) * mirror, 1 + zoom * tall
+    slant = shear * slant
+    matrix = torch.stack(
+        (
+            *(across * cos, across * (slant * cos - sin) * height / width, 2 * shift * right / width),
+            *(along * sin * width / height, along * (slant * sin + cos), 2 * shift * down / height),
+        ),
+        dim=1,
+    ).view(rows, 2, 3)
+    grid = F.affine_grid(matrix.to(x.device), (rows, 1, height, width), align_corners=False)
+    moved = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False).permute(0, 2, 3, 1)
+    return (moved if x.is_floating_point() else moved.round()).to(x.dtype).reshape(x.shape)
+
+
+def _with_channels(x: Tensor) -> Tensor:
+    if x.dim() not in (3, 4):
+        raise ValueError(f"augmentation needs images (rows, height, width[, channels]), got the shape {tuple(x.shape)}")
+    return x if x.dim() == 4 else x.unsqueeze(3)
+
+
+def _inside(index: Tensor, size: int) -> Tensor:
+    return (index >= 0) & (index < size)
+
+
+AUGMENTATIONS: tuple[Callable[..., Tensor], ...] = (shift, affine)

@@ -1,0 +1,75 @@
+"""Training rows as each epoch sees them."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+AT_ONCE = 4096  # rows, which bounds the working memory
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Samples:
+    """Training rows, which an augmentation changes at the start of each epoch, and what a teacher says of just these.
+
+    What an epoch sees follows from the seed and its number alone.
+
+    Args:
+        x: Inputs `(rows, *features)`.
+        y: Class indices `(rows,)`.
+        augmentation: Changes inputs `(rows, *features)` with random numbers of a generator on the CPU.
+        teacher: Gives the logits `(rows, classes)` of inputs.
+        seed: Of order and augmentation.
+        device: Augments and teaches.
+
+    Attributes:
+        x: As the present epoch sees it.
+        taught: The teacher's logits of the present inputs; None without a teacher.
+        version: Grows whenever `x` has changed.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        augmentation: Augmentation | None = None,
+        teacher: Callable[[Tensor], Tensor] | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if len(x) != len(y) or not len(x):
+            raise ValueError(f"got {len(x)} inputs and {len(y)} labels; their numbers must be equal and not 0")
+        self.x, self.y, self._original = x, y, x
+        self.augmentation, self.teacher, self.seed, self.device = augmentation, teacher, seed, device
+        self.taught: Tensor | None = None
+        self.version = 0
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def order(self, epoch: int) -> Tensor:
+        """The order in which an epoch visits the rows."""
+        return torch.randperm(len(self), generator=self._generator(epoch))
+
+    def begin(self, epoch: int) -> None:
+        """Makes the inputs of an epoch."""
+        if self.augmentation:
+            # Far from the epochs' orders, which the same seed decides.
+            generator = self._generator(epoch + 500_000)
+            changed = (self.augmentation(some, generator).to(self.x.device) for some in self._stretches(self._original))
+            self.x = torch.cat(list(changed))
+            self.version += 1
+        if self.teacher and (self.augmentation or self.taught is None):
+            with torch.no_grad():
+                self.taught = torch.cat([self.teacher(some) for some in self._stretches(self.x)]).to(self.y.device)
+
+    def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """What the loss takes besides logits: class indices and, with a teacher, its logits."""
+        return (self.y[rows],) if self.taught is None else (self.y[rows], self.taught[rows])
+
+    def _stretches(self, x: Tensor) -> Iterator[Tensor]:
+        return (some.to(self.device) for some in x.split(AT_ONCE))
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        return torch.Generator().manual_seed((1_000_003 * self.seed + epoch) % 2**32)

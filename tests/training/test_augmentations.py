@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from difflut.training import AUGMENTATIONS
+
+SHIFT, AFFINE = AUGMENTATIONS
+
+
+def images(rows=64, channels=(3,)):
+    return torch.randint(1, 256, (rows, 9, 8, *channels), dtype=torch.uint8)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_images_keep_their_form_and_the_seed_decides(augmentation, channels):
+    x = images(channels=channels)
+    first, again, other = (augmentation(x, seeded(seed)) for seed in (0, 0, 1))
+    assert first.shape == x.shape and first.dtype == x.dtype
+    assert torch.equal(first, again) and not torch.equal(first, other) and not torch.equal(first, x)
+
+
+def test_shifts_are_those_of_each_image_alone():
+    x = images(rows=200)
+    moved = SHIFT(x, seeded(), pixels=1, flip=True)
+    forms = set()
+    for image, result in zip(x, moved, strict=True):
+        padded = torch.zeros(11, 10, 3, dtype=torch.uint8)
+        for mirrored in (False, True):
+            padded[1:10, 1:9] = image.flip(1) if mirrored else image
+            for down in range(3):
+                for right in range(3):
+                    if torch.equal(result, padded[down : down + 9, right : right + 8]):
+                        forms.add((down, right, mirrored))
+                        break
+    assert len(forms) == 18
+
+
+def test_affine_by_nothing_changes_nothing():
+    x = images()
+    assert torch.equal(AFFINE(x, seeded(), shift=0, rotation=0, zoom=0), x)
+
+
+def test_affine_moves_by_at_most_the_shift():
+    x = torch.zeros(500, 21, 21, dtype=torch.float32)
+    x[:, 10, 10] = 1
+    moved = AFFINE(x, seeded(), shift=2.0, rotation=0, zoom=0)
+    assert moved.sum((1, 2)) == pytest.approx(1, abs=1e-4)
+    place = torch.arange(21.0) - 10
+    for weights in (moved.sum(1), moved.sum(2)):
+        centre = weights @ place
+        assert 1.9 < centre.max() <= 2 + 1e-4 and -2 - 1e-4 <= centre.min() < -1.9
+        assert abs(centre.mean()) < 0.2
+
+
+def test_affine_turns_about_the_centre_without_distortion():
+    x = torch.zeros(400, 41, 31, dtype=torch.float32)
+    x[:, 20, 15 + 10 : 15 + 13] = 1
+    moved = AFFINE(x, seeded(), shift=0, rotation=90, zoom=0)
+    mass = moved.sum((1, 2))
+    down, right = (moved.sum(2) @ (torch.arange(41.0) - 20)) / mass, (moved.sum(1) @ (torch.arange(31.0) - 15)) / mass
+    assert (down**2 + right**2).sqrt() == pytest.approx(11, abs=0.2)
+    angle = torch.atan2(down, right).rad2deg()
+    assert angle.max() > 85 and angle.min() < -85
+
+
+def test_affine_flips_half_of_the_images():
+    x = images(rows=400)
+    moved = AFFINE(x, seeded(), shift=0, rotation=0, zoom=0, flip=True)
+    mirrored = (moved == x.flip(2)).flatten(1).all(1)
+    assert 150 < mirrored.sum() < 250 and torch.equal(moved[~mirrored], x[~mirrored])
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_tables_cannot_be_augmented(augmentation):
+    with pytest.raises(ValueError, match=r"needs images .* got the shape \(4, 7\)"):
+        augmentation(torch.rand(4, 7), seeded())

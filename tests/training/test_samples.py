@@ -1,0 +1,86 @@
+from functools import partial
+
+import pytest
+import torch
+
+from difflut.models import network
+from difflut.registry import ENCODERS, LAYERS, NODES
+from difflut.training import AUGMENTATIONS, LOSSES, OPTIMIZERS, Trainer
+
+SHIFT = AUGMENTATIONS[0]
+DISTILLATION = LOSSES[1]
+
+
+def teacher(x):
+    means = x.float().flatten(1).mean(1)
+    return torch.stack((means, 100 - means, means * 0), 1) / 50
+
+
+def trainer(device="cpu", seed=0, **options):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randint(256, (150, 6, 6), dtype=torch.uint8, generator=generator), torch.arange(150) % 3
+    encoder = ENCODERS["thermometer"](num_bits=2).fit(x)
+    layers = [partial(LAYERS["random"], output_size=size, node_type=NODES["dwn"], n=3) for size in (60, 30)]
+    model = network((6, 6), 3, encoder, layers, tau=2.0, seed=seed).to(device)
+    options = {"augmentation": SHIFT, "teacher": teacher, "loss": DISTILLATION} | options
+    adam = partial(OPTIMIZERS[0], lr=0.01)
+    return Trainer(model, x.to(device), y.to(device), batch_size=32, optimizer=adam, seed=seed, **options)
+
+
+def weights(trained):
+    return torch.cat([parameter.detach().flatten().cpu() for parameter in trained.model.parameters()])
+
+
+def test_each_epoch_sees_other_inputs_and_what_the_teacher_says_of_them():
+    samples = trainer().samples
+    original, seen = samples.x, []
+    for epoch in (0, 1, 0):
+        samples.begin(epoch)
+        seen.append(samples.x)
+        assert torch.equal(samples.taught, teacher(samples.x))
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], original)
+
+
+def test_without_augmentation_the_teacher_is_asked_once():
+    asked = []
+    samples = trainer(augmentation=None, teacher=lambda x: asked.append(len(x)) or teacher(x)).samples
+    for epoch in range(3):
+        samples.begin(epoch)
+    assert asked == [150] and samples.version == 0
+
+
+def test_a_batch_has_the_labels_and_the_lessons_of_its_rows():
+    trained = trainer(augmentation=None)
+    rows = {tuple(x.flatten().tolist()): y.item() for x, y in zip(trained.samples.x, trained.samples.y, strict=True)}
+    for x, y, taught in trained.batches():
+        assert [rows[tuple(image.flatten().tolist())] for image in x] == y.tolist()
+        assert torch.equal(taught, teacher(x))
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_a_continued_run_sees_what_the_uninterrupted_one_does(augmentation):
+    whole = trainer(augmentation=augmentation)
+    expected = [whole.run_epoch()["train_loss"] for _ in range(3)]
+    first = trainer(augmentation=augmentation)
+    first.run_epoch()
+    second = trainer(augmentation=augmentation)
+    second.model.load_state_dict(first.model.state_dict())
+    second.load_state_dict(first.state_dict())
+    assert [second.run_epoch()["train_loss"] for _ in range(2)] == expected[1:]
+    assert torch.equal(weights(whole), weights(second))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "options", [{}, {"augmentation": None}, {"teacher": None, "loss": partial(LOSSES[0], label_smoothing=0.1)}]
+)
+def test_graph_and_plain_path_see_the_same(options):
+    results = []
+    for graph in (False, True):
+        trained = trainer("cuda", graph=graph, **options)
+        losses = [trained.run_epoch()["train_loss"] for _ in range(3)]
+        results.append((losses, weights(trained)))
+    (losses, plain), (same, replayed) = results
+    assert losses == pytest.approx(same, rel=2e-3)
+    torch.testing.assert_close(plain, replayed, rtol=0, atol=2e-2)  # 15 steps of Adam in two roundings

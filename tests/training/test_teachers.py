@@ -1,0 +1,53 @@
+from functools import partial
+
+import pytest
+import torch
+
+from difflut.training import AUGMENTATIONS, TEACHERS
+
+TRAINED, CONVOLUTIONAL, DENSE = TEACHERS
+QUICK = {"epochs": 6, "batch_size": 32, "lr": 0.01}
+
+
+def bars(rows=256):
+    """Images with a bright line, horizontal or vertical; a label says which."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(2, (rows,), generator=generator)
+    x = torch.randint(0, 60, (rows, 8, 8), dtype=torch.uint8, generator=generator)
+    where = torch.randint(8, (rows,), generator=generator)
+    for image, label, place in zip(x, y, where, strict=True):
+        (image if label else image.t())[place] = 200
+    return x, y
+
+
+@pytest.mark.parametrize("network", [partial(CONVOLUTIONAL, width=4), partial(DENSE, width=64)])
+def test_a_teacher_learns_and_its_seed_decides_all(network):
+    x, y = bars()
+    before = torch.get_rng_state()
+    first, again = (TRAINED(network, x, y, 2, **QUICK) for _ in range(2))
+    other = TRAINED(network, x, y, 2, **QUICK | {"seed": 1})
+    assert torch.equal(before, torch.get_rng_state()) and not first.training
+    with torch.no_grad():
+        logits = first(x)
+        assert torch.equal(logits, again(x)) and logits.shape == (256, 2)
+        assert not torch.equal(logits, other(x))
+        assert (logits.argmax(1) == y).double().mean() > 0.9
+
+
+def test_weights_alone_bring_a_teacher_back():
+    x, y = bars()
+    network = partial(CONVOLUTIONAL, width=4)
+    teacher = TRAINED(network, x, y, 2, **QUICK | {"epochs": 1}, augmentation=AUGMENTATIONS[0])
+    made = TRAINED(network, x[:10], y[:10], 2, epochs=0)
+    made.load_state_dict(teacher.state_dict())
+    with torch.no_grad():
+        assert torch.equal(made(x), teacher(x))
+
+
+def test_tables_have_a_dense_teacher():
+    x = torch.randn(200, 5)
+    teacher = TRAINED(partial(DENSE, width=32), x, (x[:, 0] > 0).long(), 2, **QUICK)
+    with torch.no_grad():
+        assert ((teacher(x).argmax(1) == 1) == (x[:, 0] > 0)).double().mean() > 0.9
+    with pytest.raises(ValueError, match=r"needs images, got rows of shape \(5,\); take teachers.dense"):
+        CONVOLUTIONAL((5,), 2)
