@@ -113,3 +113,20 @@ def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
     expected = trained(lambda p: torch.optim.Adam(p, lr=0.001))
     assert found[2] == (batch <= most) and not expected[2]
     torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=1e-5)
+
+
+def test_adam_trains_the_logits_of_candidates_as_that_of_torch():
+    x, labels = (torch.rand(13, 40) > 0.5).float(), torch.randn(13, 60)
+    candidates, start = torch.stack([torch.randperm(40)[:4] for _ in range(60)]), torch.rand(60, 4)
+
+    def trained(make):
+        logits = torch.nn.Parameter(start.clone())
+        optimizer = make([logits])
+        for _ in range(3):
+            optimizer.zero_grad()
+            (kernels.select(x, logits, candidates) * labels).sum().backward()
+            optimizer.step()
+        return logits
+
+    found, expected = (trained(lambda p, kind=kind: kind(p, lr=0.001)) for kind in (kernels.Adam, torch.optim.Adam))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

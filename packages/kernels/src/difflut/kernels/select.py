@@ -74,7 +74,7 @@ class _Select(torch.autograd.Function):
         x_grad = logits_grad = None
         if ctx.needs_input_grad[0]:
             x_grad = ctx.backend.select_x_gradient(logits, candidates, chosen, ctx.tau, grad, ctx.features)
-        if ctx.needs_input_grad[1] and _can_factor(ctx, inputs, grad):
+        if ctx.needs_input_grad[1] and candidates is None and _can_factor(ctx, inputs, grad):
             ctx.logits.factors = Factors(inputs, cpp.feature_major(grad), len(grad))
         elif ctx.needs_input_grad[1]:
             logits_grad = ctx.backend.select_logits_gradient(inputs, candidates, grad)
