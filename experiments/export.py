@@ -3,28 +3,34 @@
 import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from difflut import circuits
 from difflut.circuits import (
     Circuit,
     CompiledCircuit,
     Design,
-    count_luts,
+    InputWords,
+    estimate_cost,
     fixed_point_words,
     pixel_words,
     simplify,
     simulate,
+    synthesize,
     write_c,
     write_testbench,
     write_verilog,
 )
 from difflut.config import job
 from difflut.models import LUTNetwork, load_checkpoint
+from experiments import circuit_plots
 from experiments.data import load_dataset
+from experiments.export_table import write_table
 from experiments.runs import RunFolder
 
 BATCH = 1024
@@ -39,23 +45,28 @@ def export(
     run: str,
     folder: str | None = None,
     lut_size: int = 6,
-    pipeline: bool = True,
+    pipeline: bool | Sequence[str] = True,
     max_width: int = 32,
     simulated_samples: int = 1000,
     simulator: str = "auto",
     yosys: bool = False,
+    prove: bool = False,
+    place: bool = False,
 ) -> dict[str, Any]:
-    """Writes circuit.npz, circuit.c, verilog/ and report.json, and compares each with the network on the test set.
+    """Writes circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares each with the network.
 
     Args:
-        run: A run folder; its best checkpoint is taken, and the data set that its result.json names.
+        run: A run folder; its best checkpoint is taken, and the test set of the data set that its result.json names.
         folder: Where to write; None is the folder `export` in the run's.
         lut_size: Inputs that a LUT may have after simplification.
-        pipeline: Whether the Verilog has registers after each stage.
+        pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
+            "tournament", "argmax"); True is all, False none.
         max_width: The most bits of a feature that is no pixel.
         simulated_samples: Test samples for the simulator.
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
         yosys: Whether Yosys counts the LUTs of core and encoder.
+        prove: Whether ABC proves the netlist equal to the circuit.
+        place: Whether nextpnr places and routes the core for an ECP5, which takes minutes; needs registers.
 
     Returns:
         The content of report.json.
@@ -67,31 +78,59 @@ def export(
     folder = Path(folder) if folder else source.path / "export"
     folder.mkdir(parents=True, exist_ok=True)
     result = json.loads((source.path / "result.json").read_text())
-    x = load_dataset(result["dataset"], seed=result["seed"]).x_test
-    model = load_checkpoint(source.best)
-    logits, x = _logits(model, x), x.numpy()
+    data = load_dataset(result["dataset"], seed=result["seed"])
+    model, x = load_checkpoint(source.best).eval(), data.x_test.numpy()
+    seconds, logits = _timed(lambda: _logits(model, data.x_test))
+    report = {"run": str(source.path), "dataset": result["dataset"], "checks": {}}
+    report["accuracy"] = float((logits.argmax(1) == data.y_test.numpy()).mean())
+    report["model"] = {"samples": len(x), "seconds": seconds}
+    print(f"model.eval(): {report['accuracy']:.2%} of {len(x)} test samples right, {len(x) / seconds:,.0f} samples/s")
 
     original = Circuit.from_model(model)
-    circuit, simplified = simplify(original, lut_size)
+    seconds, (circuit, simplified) = _timed(lambda: simplify(original, lut_size))
     circuit.save(folder / "circuit.npz")
-    print(simplified)
-    report = {"run": str(source.path), "dataset": result["dataset"], "simplification": vars(simplified), "checks": {}}
-    checks = report["checks"]
+    report |= {"simplification": vars(simplified) | {"seconds": seconds}}
+    print(f"{simplified}, {seconds:.2f} s")
+    _draw(circuit, report["simplification"], folder)
 
-    start = time.perf_counter()
-    checks["numpy"] = _agreement("numpy", Circuit.load(folder / "circuit.npz")(x), logits, start)
+    checks = report["checks"]
+    checks["numpy"] = _compare("numpy", Circuit.load(folder / "circuit.npz"), x, logits)
     checks["c"] = _check_c(circuit, folder / "circuit.c", x, logits)
+    for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
+        engine = circuit.engine(device=device)
+        checks[f"engine, {device}"] = _compare(engine.name, lambda x, engine=engine: engine.logits(x), x, logits)
 
     words = pixel_words(circuit) if x.dtype == np.uint8 else fixed_point_words(circuit, max_width)
-    design = write_verilog(circuit, folder / "verilog", words, pipeline)
+    seconds, design = _timed(lambda: write_verilog(circuit, folder / "verilog", words, pipeline))
+    print(f"Verilog written, latency {design.latency} cycles, {seconds:.2f} s")
     report |= {"latency": design.latency, "word_width": words.width, "exact_words": words.exact}
     if simulator != "none" and simulated_samples:
         checks["verilog"] = _simulate(design, x[:simulated_samples], logits[:simulated_samples], circuit.tau, simulator)
+    report["cost"] = {when: _estimate(when, of, words) for when, of in (("before", original), ("after", circuit))}
     if yosys:
-        report["yosys"] = _synthesize(original, design, pipeline)
+        report["yosys"] = _optional("Yosys", lambda: _synthesize(original, circuit, words))
+    if prove:
+        report["proof"] = _optional("proof", lambda: _prove(circuit, words))
+    if place:
+        report["placement"] = _optional("placement", lambda: _place(design))
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_table(report, folder / "export.md")
     print(f"written: {folder}")
     return report
+
+
+def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def _optional(name: str, function: Callable[[], Any]) -> Any:
+    """What needs a tool: where it is missing, a line says so and how to get it."""
+    try:
+        return function()
+    except FileNotFoundError as error:
+        return print(f"{name}: not done: {error}")
 
 
 @torch.no_grad()
@@ -99,57 +138,84 @@ def _logits(model: LUTNetwork, x: torch.Tensor) -> np.ndarray:
     return torch.cat([model(part) for part in x.split(BATCH)]).numpy()
 
 
+def _draw(circuit: Circuit, simplified: dict[str, Any], folder: Path) -> None:
+    circuit_plots.luts_by_layer(simplified["layers_before"], simplified["layers_after"], folder / "luts.png")
+    if circuit.num_luts <= circuit_plots.LARGEST:
+        circuit_plots.drawing(circuit, folder / "circuit.png")
+
+
 def _check_c(circuit: Circuit, path: Path, x: np.ndarray, logits: np.ndarray) -> dict[str, Any] | None:
-    """Compiles and compares; without a compiler it says so."""
+    """Compiles and compares; the class is one more column, so that it is compared too."""
     write_c(circuit, path)
-    try:
-        compiled = CompiledCircuit(path, circuit.num_features, circuit.num_classes)
-    except FileNotFoundError as error:
-        return print(f"C: not compared: {error}")
-    start = time.perf_counter()
-    counts, classes = compiled.counts_and_classes(x)
-    found = counts.astype(np.float32) / np.float32(circuit.tau)
-    # The class is one more column, so that it is compared too.
-    expected = np.column_stack([logits, logits.argmax(1)])
-    return _agreement("C", np.column_stack([found, classes]), expected, start)
+
+    def check() -> dict[str, Any]:
+        seconds, compiled = _timed(lambda: CompiledCircuit(path, circuit.num_features, circuit.num_classes))
+        print(f"C compiled, {seconds:.1f} s")
+
+        def predict(x: np.ndarray) -> np.ndarray:
+            counts, classes = compiled.counts_and_classes(x)
+            return np.column_stack([counts.astype(np.float32) / np.float32(circuit.tau), classes])
+
+        return _compare("C", predict, x, np.column_stack([logits, logits.argmax(1)])) | {"build_seconds": seconds}
+
+    return _optional("C", check)
 
 
 def _simulate(design: Design, x: np.ndarray, logits: np.ndarray, tau: float, simulator: str) -> dict[str, Any] | None:
-    """Writes the testbench and runs it; without a simulator it says so."""
     counts = np.rint(logits.astype(np.float64) * tau).astype(np.int64)
     write_testbench(design, x, counts, logits.argmax(1))
-    start = time.perf_counter()
-    try:
-        found = simulate(design, None if simulator == "auto" else simulator)
-    except FileNotFoundError as error:
-        return print(f"Verilog: not compared: {error}")
-    return _report(f"Verilog ({found.simulator})", found.samples, found.mismatches, found.first, start)
+
+    def check() -> dict[str, Any]:
+        seconds, found = _timed(lambda: simulate(design, None if simulator == "auto" else simulator))
+        return _report(f"Verilog ({found.simulator})", found.samples, found.mismatches, found.first, seconds)
+
+    return _optional("Verilog", check)
 
 
-def _agreement(name: str, found: np.ndarray, expected: np.ndarray, start: float) -> dict[str, Any]:
+def _compare(
+    name: str, predict: Callable[[np.ndarray], np.ndarray], x: np.ndarray, expected: np.ndarray
+) -> dict[str, Any]:
+    seconds, found = _timed(lambda: predict(x))
     differing = np.flatnonzero((found != expected).any(1))
-    return _report(name, len(expected), len(differing), int(differing[0]) if len(differing) else -1, start)
+    return _report(name, len(expected), len(differing), int(differing[0]) if len(differing) else -1, seconds)
 
 
-def _report(name: str, samples: int, mismatches: int, first: int, start: float) -> dict[str, Any]:
-    seconds = time.perf_counter() - start
-    print(f"{name}: {samples} samples compared, {mismatches} mismatches, {seconds:.2f} s", flush=True)
+def _report(name: str, samples: int, mismatches: int, first: int, seconds: float) -> dict[str, Any]:
+    speed = f"{samples / seconds:,.0f} samples/s"
+    print(f"{name}: {samples} samples compared, {mismatches} mismatches, {seconds:.2f} s, {speed}", flush=True)
     if mismatches:
         raise MismatchError(f"{name} differs from the network in {mismatches} of {samples} samples, first in {first}")
-    return {"samples": samples, "mismatches": mismatches, "seconds": seconds}
+    return {"name": name, "samples": samples, "mismatches": mismatches, "seconds": seconds}
 
 
-def _synthesize(original: Circuit, design: Design, pipeline: bool) -> dict[str, dict[str, int]] | None:
-    """LUTs of core and encoder before and after simplification."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = write_verilog(original, folder, design.words, pipeline)
-        try:
-            counts = {
-                when: {part: count_luts(made, part) for part in ("core", "encoder")}
-                for when, made in (("before", before), ("after", design))
-            }
-        except FileNotFoundError as error:
-            return print(f"Yosys: not counted: {error}")
-    for when, parts in counts.items():
-        print(f"Yosys, {when} simplification: core {parts['core']} LUTs, encoder {parts['encoder']} LUTs")
-    return counts
+def _estimate(when: str, circuit: Circuit, words: InputWords) -> dict[str, Any]:
+    cost = estimate_cost(circuit, words)
+    print(f"estimate, {when} simplification: {cost}")
+    return vars(cost) | {"core": cost.core}
+
+
+def _synthesize(original: Circuit, circuit: Circuit, words: InputWords) -> dict[str, dict[str, Any]]:
+    """LUTs and depth of core and encoder, without registers, before and after simplification."""
+    found: dict[str, dict[str, Any]] = {}
+    for when, of in (("before", original), ("after", circuit)):
+        with tempfile.TemporaryDirectory() as folder:
+            design = write_verilog(of, folder, words)
+            seconds, parts = _timed(lambda made=design: [vars(synthesize(made, part)) for part in ("core", "encoder")])
+        found[when] = {"core": parts[0], "encoder": parts[1], "seconds": seconds}
+        print(f"Yosys, {when} simplification: core {parts[0]['luts']} LUTs, depth {parts[0]['depth']}; "
+              f"encoder {parts[1]['luts']} LUTs, depth {parts[1]['depth']}; {seconds:.1f} s")  # fmt: skip
+    return found
+
+
+def _prove(circuit: Circuit, words: InputWords) -> dict[str, Any]:
+    seconds, equivalent = _timed(lambda: circuits.prove(circuit, words))
+    if not equivalent:
+        raise MismatchError("the netlist is not equivalent to the circuit")
+    print(f"netlist and circuit: equivalent, {seconds:.1f} s")
+    return {"equivalent": equivalent, "seconds": seconds}
+
+
+def _place(design: Design) -> dict[str, Any]:
+    seconds, placement = _timed(lambda: circuits.place(design))
+    print(f"placed on ECP5-85: {placement.megahertz:.0f} MHz, latency {placement.nanoseconds:.0f} ns, {seconds:.0f} s")
+    return vars(placement) | {"seconds": seconds}

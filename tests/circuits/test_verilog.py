@@ -14,7 +14,7 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.circuits.compressors import compress
+from difflut.circuits.compressors import columns_of, compress, is_compressed
 from difflut.registry import ENCODERS
 from tests.circuits.networks import inputs, network, random_circuit
 
@@ -31,8 +31,9 @@ def assert_equal(circuit, x, words, folder, pipeline=False, simulator="iverilog"
 
 
 @icarus
-@pytest.mark.parametrize("pipeline", [False, True])
-@pytest.mark.parametrize("n", [1, 2, 4, 7])
+@pytest.mark.parametrize(
+    ("n", "pipeline"), [(1, False), (1, True), (2, False), (4, False), (4, True), (7, True), (8, True), (9, True)]
+)
 def test_random_circuits_before_and_after_simplification(n, pipeline, tmp_path):
     circuit = random_circuit(n, n=n, classes=2 + n)
     x = inputs(circuit, 40)
@@ -40,7 +41,24 @@ def test_random_circuits_before_and_after_simplification(n, pipeline, tmp_path):
     assert words.exact
     assert_equal(circuit, x, words, tmp_path / "before", pipeline)
     design = assert_equal(simplify(circuit)[0], x, words, tmp_path / "after", pipeline)
-    assert design.latency == (len(simplify(circuit)[0].layer_slices()) + 3) * pipeline
+    assert f"latency {design.latency} cycles" in (tmp_path / "after" / "circuit.v").read_text() or not pipeline
+
+
+@icarus
+@pytest.mark.parametrize(
+    ("registers", "latency"),
+    [([], 0), (["layer2"], 1), (["encoder", "layer1", "layer3"], 3), (["group_sum", "argmax"], 2), (["tournament"], 2)],
+)
+def test_registers_follow_the_chosen_stages(registers, latency, tmp_path):
+    circuit = random_circuit(5, classes=5)
+    x = inputs(circuit, 40)
+    assert assert_equal(circuit, x, fixed_point_words(circuit), tmp_path, registers).latency == latency
+
+
+def test_an_unknown_stage_is_named(tmp_path):
+    circuit = random_circuit(0)
+    with pytest.raises(ValueError, match=r"no stage 'layer4' .* encoder, layer1, layer2, layer3, compressors"):
+        write_verilog(circuit, tmp_path, fixed_point_words(circuit), ["layer4"])
 
 
 @icarus
@@ -109,16 +127,22 @@ def test_every_pixel_compares_as_its_float():
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 6, 17, 100])
 def test_compressors_keep_the_sum(size):
-    bits = np.random.default_rng(size).integers(2, size=size)
+    rng = np.random.default_rng(size)
+    bits, often, inverted = (rng.integers(low, high, size).tolist() for low, high in [(0, 2), (1, 6), (0, 2)])
     values = {f"b{i}": int(bit) for i, bit in enumerate(bits)}
-    compressors, columns = compress(list(values), "c")
-    for compressor in compressors:
-        address = sum(values[name] << position for position, name in enumerate(compressor.inputs))
-        values |= {
-            name: table >> address & 1 for name, table in zip(compressor.outputs, compressor.tables, strict=True)
-        }
-    assert sum(values[name] << weight for weight, column in enumerate(columns) for name in column) == bits.sum()
-    assert max(map(len, columns)) <= 2
+    columns = columns_of(("~" * flip + name, times) for name, times, flip in zip(values, often, inverted, strict=True))
+    level = 0
+    while not is_compressed(columns):
+        compressors, columns = compress(columns, f"c{level}_")
+        level += 1
+        for compressor in compressors:
+            address = sum(values[name] << position for position, name in enumerate(compressor.inputs))
+            values |= {
+                name: table >> address & 1 for name, table in zip(compressor.outputs, compressor.tables, strict=True)
+            }
+    values |= {f"~{name}": 1 - value for name, value in values.items()}
+    total = sum(values[name] << weight for weight, column in enumerate(columns) for name in column)
+    assert total == sum((bit ^ flip) * times for bit, flip, times in zip(bits, inverted, often, strict=True))
 
 
 def test_a_missing_simulator_is_named(tmp_path, monkeypatch):

@@ -70,10 +70,15 @@ def test_a_mismatch_is_a_failure_that_names_the_first_sample(run, monkeypatch, t
         export(str(run), str(tmp_path), simulator="none")
 
 
-def test_luts_are_counted_by_yosys(run, tmp_path):
+def test_luts_are_counted_and_the_netlist_is_proven(run, tmp_path, capsys):
     pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
-    counts = export(str(run), str(tmp_path), simulator="none", yosys=True)["yosys"]
-    assert 0 < counts["after"]["core"] <= counts["before"]["core"] and counts["after"]["encoder"] > 0
+    report = export(str(run), str(tmp_path), simulator="none", yosys=True, prove=True, pipeline=["layer1"])
+    counts = report["yosys"]
+    assert 0 < counts["after"]["core"]["luts"] <= counts["before"]["core"]["luts"]
+    assert counts["after"]["encoder"]["luts"] > 0 and report["latency"] == 1
+    assert "netlist and circuit: equivalent" in capsys.readouterr().out
+    assert "0 | " in (tmp_path / "export.md").read_text()
+    assert (tmp_path / "luts.png").exists() and (tmp_path / "circuit.svg").exists()
 
 
 def test_what_is_missing_is_said_and_not_a_failure(run, tmp_path, monkeypatch, capsys):

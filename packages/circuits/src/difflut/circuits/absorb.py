@@ -1,41 +1,45 @@
-"""Small tables into the only table that reads them."""
-
-from dataclasses import replace
+"""Small tables into those that read them."""
 
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.rewrite import assemble
 
 
 def absorb(circuit: Circuit, lut_size: int = 6) -> Circuit:
-    """Composes LUTs with their only reader, where the inputs of both fit into one.
+    """Composes LUTs with their readers, where the inputs of both fit into each of these.
+
+    First LUTs with one reader, then any: what several readers compute for themselves is one LUT less, too.
 
     Args:
         lut_size: The most inputs that a composed LUT may have, unless its reader had more.
     """
-    first = circuit.num_inputs
     pins = [[pin for pin in row if pin >= 0] for row in circuit.wiring.tolist()]
     tables = [circuit.connected_table(lut) for lut in range(circuit.num_luts)]
-    read = circuit.wiring >= 0
-    readers = np.bincount(circuit.wiring[read], minlength=circuit.num_signals)
-    readers += 2 * np.bincount(circuit.outputs, minlength=circuit.num_signals)  # what is counted stays
-    reader = np.zeros(circuit.num_signals, np.intp)
-    reader[circuit.wiring[read]] = np.nonzero(read)[0]
-    kept = np.ones(circuit.num_luts, bool)
-    for lut in range(circuit.num_luts):
-        if readers[first + lut] != 1:
-            continue
-        into = reader[first + lut]
-        others = [pin for pin in pins[into] if pin != first + lut]
-        union = list(dict.fromkeys(others + pins[lut]))
-        if len(union) > max(lut_size, len(pins[into])):
-            continue
-        tables[into] = _compose(tables[into], pins[into], tables[lut], pins[lut], first + lut, union)
-        for pin in pins[lut]:
-            readers[pin] -= pin in others
-            reader[pin] = into
-        pins[into], kept[lut] = union, False
-    return _assemble(circuit, pins, tables, kept)
+    readers: list[set[int]] = [set() for _ in range(circuit.num_signals)]
+    for lut, row in enumerate(pins):
+        for pin in row:
+            readers[pin].add(lut)
+    kept, counted = np.ones(circuit.num_luts, bool), set(circuit.outputs.tolist())
+    for most in (1, circuit.num_luts):
+        for lut in range(circuit.num_luts):
+            signal = circuit.num_inputs + lut
+            if not kept[lut] or signal in counted or not 0 < len(readers[signal]) <= most:
+                continue
+            unions = {into: _union(pins[into], pins[lut], signal) for into in readers[signal]}
+            if any(len(union) > max(lut_size, len(pins[into])) for into, union in unions.items()):
+                continue
+            for into, union in unions.items():
+                tables[into] = _compose(tables[into], pins[into], tables[lut], pins[lut], signal, union)
+                pins[into] = union
+            for pin in pins[lut]:
+                readers[pin] = readers[pin] - {lut} | readers[signal]
+            kept[lut] = False
+    return assemble(circuit, pins, tables, kept)
+
+
+def _union(outer_pins: list[int], inner_pins: list[int], signal: int) -> list[int]:
+    return list(dict.fromkeys([pin for pin in outer_pins if pin != signal] + inner_pins))
 
 
 def _compose(
@@ -47,14 +51,3 @@ def _compose(
     inner_addresses = sum((values[pin] << position for position, pin in enumerate(inner_pins)), 0 * addresses)
     values[signal] = inner[inner_addresses].astype(np.intp)
     return outer[sum(values[pin] << position for position, pin in enumerate(outer_pins))]
-
-
-def _assemble(circuit: Circuit, pins: list[list[int]], tables: list[np.ndarray], kept: np.ndarray) -> Circuit:
-    number = np.concatenate([np.arange(circuit.num_inputs), circuit.num_inputs + np.cumsum(kept) - 1])
-    n = max((len(pins[lut]) for lut in np.flatnonzero(kept)), default=0)
-    wiring, padded = np.full((kept.sum(), n), -1), np.empty((kept.sum(), 2**n), bool)
-    for row, lut in enumerate(np.flatnonzero(kept)):
-        wiring[row, : len(pins[lut])] = number[pins[lut]]
-        padded[row] = np.tile(tables[lut], 2 ** (n - len(pins[lut])))
-    outputs = number[circuit.outputs]
-    return replace(circuit, wiring=wiring, tables=padded, layers=circuit.layers[kept], outputs=outputs)

@@ -4,10 +4,14 @@ import os
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from difflut.models import LUTNetwork
+
+if TYPE_CHECKING:
+    from difflut.circuits.engine import Engine
 
 FORMAT = 2
 BATCH = 1024
@@ -77,7 +81,7 @@ class Circuit:
             inverted=np.zeros(len(outputs), bool),
             groups=groups,
             bias=np.zeros(model.groupsum.k, np.int64),
-            tau=model.groupsum.tau,
+            tau=model.groupsum.present_tau,
         )
 
     @property
@@ -155,6 +159,20 @@ class Circuit:
     def classes(self, x: np.ndarray) -> np.ndarray:
         """The class of each input, ties to the lowest: `(batch,)`."""
         return self.counts(x).argmax(1)
+
+    def engine(self, device: str = "cpu", threads: int | None = None) -> "Engine":
+        """The circuit made ready to classify many samples fast, with the same results: see `Engine`.
+
+        Args:
+            device: "cpu", in numpy where there is no C++ compiler, or "cuda".
+            threads: Of a CPU; None is one for each core.
+
+        Raises:
+            RuntimeError: The device cannot run it.
+        """
+        from difflut.circuits.engine import make_engine
+
+        return make_engine(self, device, threads)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a compressed .npz file, tables packed eight entries a byte."""

@@ -1,9 +1,11 @@
 """Counting ones with tables: each 6:3 compressor takes three bits out of a column for three 6-input LUTs."""
 
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 
 POPCOUNT = [address.bit_count() for address in range(64)]
+Columns = list[list[str]]  # names of bits by weight: those of column k count 2**k; "~" before a name inverts it
 
 
 @dataclass(frozen=True)
@@ -15,29 +17,48 @@ class Compressor:
     tables: list[int]
 
 
-def compress(bits: list[str], prefix: str) -> tuple[list[Compressor], list[list[str]]]:
-    """Compressors until at most two bits of each weight are left.
+def columns_of(bits: Iterable[tuple[str, int]]) -> Columns:
+    """Bits and how often each counts, by weight."""
+    bits = list(bits)
+    width = max([often for _, often in bits], default=1).bit_length()
+    return [[name for name, often in bits if often >> weight & 1] for weight in range(width)]
+
+
+def is_compressed(columns: Columns) -> bool:
+    """Whether one addition is left to do: at most two bits of each weight."""
+    return all(len(column) <= 2 for column in columns)
+
+
+def compress(columns: Columns, prefix: str) -> tuple[list[Compressor], Columns]:
+    """One level of compressors, none of which reads another.
 
     Args:
-        bits: Names of the bits to count.
+        columns: The bits to count.
         prefix: Begins the names of new bits.
 
     Returns:
-        The compressors in the order in which they follow from one another, and the bits that are left by weight.
+        The compressors, and the bits that have the same sum.
     """
-    columns, found, count = {0: bits}, [], 0
-    while max(map(len, columns.values())) > 2:
-        after: dict[int, list[str]] = defaultdict(list)
-        for weight, column in sorted(columns.items()):
-            while len(column) > 2:
-                size = 6 if len(column) >= 6 else 3
-                outputs = [f"{prefix}{count + k}" for k in range(2 if size == 3 else 3)]
-                count += len(outputs)
-                tables = [sum((POPCOUNT[a] >> k & 1) << a for a in range(2**size)) for k in range(len(outputs))]
-                found.append(Compressor(column[:size], outputs, tables))
-                for k, output in enumerate(outputs):
-                    after[weight + k].append(output)
-                column = column[size:]
-            after[weight] += column
-        columns = after
-    return found, [columns.get(weight, []) for weight in range(max(columns) + 1)]
+    after: Columns = [[] for _ in range(len(columns) + 2)]
+    found, names = [], count()
+    for weight, column in enumerate(columns):
+        while len(column) > 2:
+            size = 6 if len(column) >= 6 else 3
+            compressor = _compressor(column[:size], [f"{prefix}{next(names)}" for _ in range(2 if size == 3 else 3)])
+            found.append(compressor)
+            for k, output in enumerate(compressor.outputs):
+                after[weight + k].append(output)
+            column = column[size:]
+        after[weight] += column
+    while len(after) > 1 and not after[-1]:
+        after.pop()
+    return found, after
+
+
+def _compressor(bits: list[str], outputs: list[str]) -> Compressor:
+    inverted = sum(1 << position for position, bit in enumerate(bits) if bit.startswith("~"))
+    tables = [
+        sum((POPCOUNT[address ^ inverted] >> k & 1) << address for address in range(2 ** len(bits)))
+        for k in range(len(outputs))
+    ]
+    return Compressor([bit.removeprefix("~") for bit in bits], outputs, tables)

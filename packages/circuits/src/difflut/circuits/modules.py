@@ -1,11 +1,13 @@
-"""The text of each Verilog module."""
+"""The text of Verilog modules: what all are made of, the encoder and the layers."""
 
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.comparisons import EncoderBits
-from difflut.circuits.compressors import compress
+from difflut.circuits.split import LUT_SIZE
 from difflut.circuits.words import InputWords
+
+CLOCK = "input clk"
 
 
 def module(name: str, ports: list[str], body: list[str]) -> str:
@@ -22,15 +24,49 @@ def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
     """Words to the bits that are read: comparisons, and their exclusive or where the code book asks for it."""
     lines = [vector("wire", len(bits.comparisons), "exceeds") + ";"]
     for index, (feature, threshold) in enumerate(bits.comparisons.tolist()):
-        limit = int(words.limits[feature, threshold])
-        word = f"x[{feature * words.width} +: {words.width}]"
-        value = f"{word} > {words.width}'d{limit}" if limit >= 0 else "1'b1"
-        lines.append(f"assign exceeds[{index}] = {value};")
+        word = [f"x[{feature * words.width + bit}]" for bit in range(words.width)]
+        lines += _comparison(f"exceeds[{index}]", f"c{index}_", word, int(words.limits[feature, threshold]))
     for bit, (terms, inverted) in enumerate(zip(bits.terms, bits.inverted, strict=True)):
         values = [f"exceeds[{term}]" for term in terms] + ["1'b1"] * bool(inverted) or ["1'b0"]
         lines.append(f"assign y[{bit}] = {' ^ '.join(values)};")
     ports = [vector("input", circuit.num_features * words.width, "x"), vector("output", len(bits.signals), "y")]
     return module("encoder", ports, lines)
+
+
+def comparison_tables(width: int, limit: int) -> list[tuple[range, int]]:
+    """Tables that say in turn whether the lower bits of a word exceed those of `limit`; the last one decides.
+
+    Returns:
+        For each the bits of the word that it reads and its content; all but the first read the one before first. None
+            if all words exceed the limit or no word does.
+    """
+    if not 0 <= limit < 2**width - 1:
+        return []
+    start = (~limit & (limit + 1)).bit_length() - 1  # ones at the end of the limit do not matter
+    found: list[tuple[range, int]] = []
+    while start < width:
+        carries = bool(found)
+        bits = range(start, min(start + LUT_SIZE - carries, width))
+        part = limit >> start & (1 << len(bits)) - 1
+        exceeds = [
+            address >> carries > part or (address >> carries == part and carries and address & 1)
+            for address in range(2 ** (len(bits) + carries))
+        ]
+        found.append((bits, sum(1 << address for address, value in enumerate(exceeds) if value)))
+        start = bits.stop
+    return found
+
+
+def _comparison(output: str, prefix: str, word: list[str], limit: int) -> list[str]:
+    """Statements for `output = word > limit`."""
+    tables, lines, carry = comparison_tables(len(word), limit), [], []
+    for number, (bits, init) in enumerate(tables):
+        last = number == len(tables) - 1
+        name = output if last else f"{prefix}{number}"
+        lines += [f"wire {name};"] * (not last)
+        lines.append(instance(f"{prefix}lut{number}", init, carry + [word[bit] for bit in bits], name))
+        carry = [name]
+    return lines or [f"assign {output} = 1'b{int(limit < 0)};"]
 
 
 def layer(circuit: Circuit, name: str, luts: slice, reads: list[int], gives: list[int]) -> str:
@@ -52,54 +88,7 @@ def instance(name: str, init: int, inputs: list[str], output: str) -> str:
     """A table; the first input is the least significant bit of the address."""
     if not inputs:
         return f"assign {output} = 1'b{init};"
+    if len(inputs) == 1 and init in (0b01, 0b10):
+        return f"assign {output} = {'~' * (init == 0b01)}{inputs[0]};"
     address = ", ".join(reversed(inputs))
     return f"lut #(.N({len(inputs)}), .INIT({2 ** len(inputs)}'h{init:x})) {name} (.a({{{address}}}), .y({output}));"
-
-
-def group_sum(circuit: Circuit, reads: list[int], width: int) -> str:
-    """Bits to the counts of all classes, each `width` bits wide: compressors and one addition a class."""
-    position = {signal: index for index, signal in enumerate(reads)}
-    lines = []
-    for number in range(circuit.num_classes):
-        members = np.flatnonzero(circuit.groups == number)
-        bits = [
-            f"{'~' * int(circuit.inverted[member])}s[{position[int(circuit.outputs[member])]}]" for member in members
-        ]
-        compressors, columns = compress(bits, f"c{number}_")
-        lines += [f"wire {name};" for found in compressors for name in found.outputs]
-        lines += [
-            instance(f"sum_{output}", table, found.inputs, output)
-            for found in compressors
-            for output, table in zip(found.outputs, found.tables, strict=True)
-        ]
-        rows = [
-            ", ".join(column[row] if len(column) > row else "1'b0" for column in reversed(columns[:width]))
-            for row in range(2)
-        ]
-        terms = [f"{{{row}}}" for row in rows if row.replace("1'b0", "").strip(", ")]
-        terms += [f"{width}'d{circuit.bias[number]}"] * bool(circuit.bias[number] or not terms)
-        lines.append(f"assign counts[{number * width} +: {width}] = {' + '.join(terms)};")
-    ports = [vector("input", len(reads), "s"), vector("output", circuit.num_classes * width, "counts")]
-    return module("group_sum", ports, lines)
-
-
-def argmax(num_classes: int, width: int) -> str:
-    """Counts to the class of the highest: a tournament in which the lower class wins ties."""
-    label = index_width(num_classes)
-    best = [(f"counts[{number * width} +: {width}]", f"{label}'d{number}") for number in range(num_classes)]
-    lines: list[str] = []
-    while len(best) > 1:
-        pairs, best = best, []
-        for (value, index), (other, other_index) in zip(pairs[::2], pairs[1::2], strict=False):
-            name = len(lines) // 3
-            lines += [f"wire first{name} = {value} >= {other};",
-                      f"wire [{width - 1}:0] value{name} = first{name} ? {value} : {other};",
-                      f"wire [{label - 1}:0] index{name} = first{name} ? {index} : {other_index};"]  # fmt: skip
-            best.append((f"value{name}", f"index{name}"))
-        best += pairs[len(pairs) & ~1 :]
-    lines.append(f"assign winner = {best[0][1]};")
-    return module("argmax", [vector("input", num_classes * width, "counts"), vector("output", label, "winner")], lines)
-
-
-def index_width(num_classes: int) -> int:
-    return max((num_classes - 1).bit_length(), 1)

@@ -13,6 +13,9 @@ from difflut.circuits.verilog import Design
 SIMULATORS = ("verilator", "iverilog")
 TESTBENCH = """\
 // Gives each line of inputs.hex to the circuit and compares {{winner, counts}} with the same line of expected.hex.
+// In this folder: iverilog -g2005 -s testbench -o simulation *.v && vvp -n simulation
+//             or: verilator --binary -Wno-fatal --top-module testbench *.v && obj_dir/Vtestbench
+// It prints RESULT, the samples, how many differ (0), and the first that does (-1 if none).
 module testbench;
     reg clk = 0;
     reg [{inputs}-1:0] x;

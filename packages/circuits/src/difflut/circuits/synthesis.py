@@ -1,17 +1,19 @@
-"""The number of 6-input LUTs of written Verilog, by Yosys."""
+"""Written Verilog, mapped to 6-input LUTs by Yosys."""
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from difflut.circuits.verilog import Design
 
 # Tables are LUTs already; everything else is broken into gates and mapped.
-SCRIPT = """\
+MAP = """\
 read_verilog -icells -DDIFFLUT_YOSYS {files}
 hierarchy -top {top}
 proc
@@ -21,25 +23,54 @@ techmap t:* t:$lut %d
 opt -fast
 abc -lut 6
 opt_clean
-tee -q -o {report} stat -json
+"""
+REPORT = """\
+tee -q -o {folder}/report.json stat -json
+tee -q -o {folder}/path.txt ltp -noff
 """
 
 
-def count_luts(design: Design, part: str) -> int:
-    """LUTs of a part of the design: "core", "encoder" or "circuit".
+@dataclass(frozen=True)
+class Mapped:
+    """What a part came to: 6-input LUTs, and how many of them the longest path between registers goes through."""
+
+    luts: int
+    depth: int
+
+
+def synthesize(design: Design, part: str) -> Mapped:
+    """Maps a part of the design: "core", "encoder" or "circuit".
 
     Raises:
         FileNotFoundError: There is no Yosys.
         RuntimeError: It fails.
     """
     with tempfile.TemporaryDirectory() as folder:
-        script, report = Path(folder, "script.ys"), Path(folder, "report.json")
-        files = " ".join(str((design.folder / name).resolve()) for name in design.files)
-        script.write_text(SCRIPT.format(files=files, top=part, report=report))
-        result = subprocess.run([*_yosys(), str(script)], capture_output=True, text=True)
-        if result.returncode or not report.exists():
-            raise RuntimeError(f"Yosys failed on {part}:\n{(result.stderr or result.stdout)[-4000:]}")
-        return json.loads(report.read_text())["design"]["num_cells_by_type"].get("$lut", 0)
+        run_yosys(mapping(design, part) + REPORT.format(folder=folder))
+        cells = json.loads(Path(folder, "report.json").read_text())["design"]["num_cells_by_type"]
+        path = re.search(r"\(length=(\d+)\)", Path(folder, "path.txt").read_text())
+        return Mapped(cells.get("$lut", 0), int(path.group(1)) if path else 0)
+
+
+def mapping(design: Design, part: str) -> str:
+    """The script that reads the design and maps a part of it."""
+    files = " ".join(str((design.folder / name).resolve()) for name in design.files)
+    return MAP.format(files=files, top=part)
+
+
+def run_yosys(script: str) -> None:
+    """Runs a script in a process of its own.
+
+    Raises:
+        FileNotFoundError: There is no Yosys.
+        RuntimeError: It fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "script.ys")
+        file.write_text(script)
+        result = subprocess.run([*_yosys(), str(file)], capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"Yosys failed:\n{(result.stderr or result.stdout)[-4000:]}")
 
 
 def _yosys() -> list[str]:

@@ -1,6 +1,7 @@
 """A circuit as synthesizable Verilog."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.comparisons import encoder_bits
-from difflut.circuits.modules import argmax, encoder, group_sum, index_width, layer, module, vector
+from difflut.circuits.counting import argmax, group_sum, index_width
+from difflut.circuits.modules import CLOCK, encoder, layer, module, vector
+from difflut.circuits.split import split
 from difflut.circuits.words import InputWords
 
 LUT_MODULE = Path(__file__).with_name("lut.v")
@@ -47,27 +50,84 @@ class Design:
     latency: int
 
 
-def write_verilog(circuit: Circuit, folder: str | os.PathLike, words: InputWords, pipeline: bool = False) -> Design:
+@dataclass(frozen=True)
+class Part:
+    """A module of the design.
+
+    Attributes:
+        name: Of the module.
+        reads: Its input port.
+        gives: Its output port.
+        width: Bits of the output.
+        latency: Clock cycles that it takes, a register behind it included.
+        registered: Whether there is one.
+    """
+
+    name: str
+    reads: str
+    gives: str
+    width: int
+    latency: int
+    registered: bool
+
+    def instance(self, source: str) -> list[str]:
+        """Statements that make `NAME_y` of the signal `source`."""
+        inner = f"{self.name}_next" if self.registered else f"{self.name}_y"
+        clock = ".clk(clk), " if self.latency > self.registered else ""
+        lines = [
+            f"wire [{max(self.width, 1) - 1}:0] {inner};",
+            f"{self.name} {self.name}_ ({clock}.{self.reads}({source}), .{self.gives}({inner}));",
+        ]
+        return lines + register(f"{self.name}_y", inner, self.width) * self.registered
+
+
+def register(name: str, source: str, width: int) -> list[str]:
+    return [f"reg [{max(width, 1) - 1}:0] {name};", f"always @(posedge clk) {name} <= {source};"]
+
+
+def stages(circuit: Circuit) -> list[str]:
+    """What registers can follow: encoder, each layer, each level of compressors, the sums, each round of argmax."""
+    layers = [f"layer{number}" for number in range(1, len(split(circuit).layer_slices()) + 1)]
+    return ["encoder", *layers, "compressors", "group_sum", "tournament", "argmax"]
+
+
+def write_verilog(
+    circuit: Circuit, folder: str | os.PathLike, words: InputWords, pipeline: bool | Collection[str] = False
+) -> Design:
     """Writes a module a file: encoder, each layer, group sum, argmax, `core` of the latter, and `circuit`.
+
+    Tables of more than six inputs are split.
 
     Args:
         words: Of the inputs: `pixel_words(circuit)` or `fixed_point_words(circuit)`.
-        pipeline: Whether registers follow encoder, each layer, group sum and argmax; otherwise there is no clock.
+        pipeline: The `stages` that registers follow; True is all, False none, which needs no clock.
+
+    Raises:
+        ValueError: There is no such stage.
     """
+    registers = _chosen(stages(circuit), pipeline)
+    circuit = split(circuit)
     bits, slices, live = encoder_bits(circuit), circuit.layer_slices(), _live(circuit)
     width = max(int(circuit.max_counts.max()).bit_length(), 1)
-    label = index_width(circuit.num_classes)
-    modules = {"encoder": encoder(circuit, bits, words)}
+    counts, label = circuit.num_classes * width, index_width(circuit.num_classes)
+    parts, modules = [], {"encoder": encoder(circuit, bits, words)}
+
+    def add(name: str, text: str, reads: str, gives: str, size: int, latency: int = 0) -> None:
+        modules[name] = text
+        parts.append(Part(name, reads, gives, size, latency + (name in registers), name in registers))
+
     for number, luts in enumerate(slices, start=1):
-        modules[f"layer{number}"] = layer(circuit, f"layer{number}", luts, live[number - 1], live[number])
-    modules["group_sum"] = group_sum(circuit, live[-1], width)
-    modules["argmax"] = argmax(circuit.num_classes, width)
-    stages = [f"layer{number}" for number in range(1, len(live))]
-    modules["core"] = _core(stages, list(map(len, live)), circuit.num_classes * width, label, pipeline)
-    latency = len(stages) + 3 if pipeline else 0
-    modules["circuit"] = _header(circuit, words, width, latency) + _circuit(
-        circuit.num_features * words.width, len(bits.signals), circuit.num_classes * width, label, pipeline
-    )
+        name, (reads, gives) = f"layer{number}", live[number - 1 : number + 1]
+        add(name, layer(circuit, name, luts, reads, gives), "s", "y", len(gives))
+    summed, latency = group_sum(circuit, live[-1], width, "compressors" in registers)
+    add("group_sum", summed, "s", "counts", counts, latency)
+    chosen, latency = argmax(circuit.num_classes, width, "tournament" in registers)
+    add("argmax", chosen, "counts", "winner", label, latency)
+    modules["core"], latency = _core(parts, len(live[0]))
+    encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
+    top = _circuit(encoded, circuit.num_features * words.width, counts, label, latency)
+    latency += encoded.latency
+    modules["circuit"] = _header(circuit, words, width, latency, registers) + top
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in modules.items():
@@ -75,6 +135,13 @@ def write_verilog(circuit: Circuit, folder: str | os.PathLike, words: InputWords
     (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text())
     files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
     return Design(folder, files, words, width, label, latency)
+
+
+def _chosen(known: list[str], pipeline: bool | Collection[str]) -> list[str]:
+    wanted = known if pipeline is True else list(pipeline or ())
+    if unknown := [name for name in wanted if name not in known]:
+        raise ValueError(f"no stage {unknown[0]!r} to put registers after; there are {', '.join(known)}")
+    return wanted
 
 
 def _live(circuit: Circuit) -> list[list[int]]:
@@ -87,47 +154,34 @@ def _live(circuit: Circuit) -> list[list[int]]:
     return [signals.tolist() for signals in live]
 
 
-def _registered(stage: str, ports: str, width: int, name: str, pipeline: bool) -> list[str]:
-    """The instance of a stage whose output is `name`, behind a register if pipelined."""
-    if not pipeline:
-        return [f"wire [{max(width, 1) - 1}:0] {name};", f"{stage} {stage}_ ({ports}({name}));"]
-    return [
-        f"wire [{max(width, 1) - 1}:0] {name}_next;",
-        f"reg [{max(width, 1) - 1}:0] {name};",
-        f"{stage} {stage}_ ({ports}({name}_next));",
-        f"always @(posedge clk) {name} <= {name}_next;",
-    ]
-
-
-def _core(stages: list[str], widths: list[int], counts: int, label: int, pipeline: bool) -> str:
+def _core(parts: list[Part], inputs: int) -> tuple[str, int]:
+    """One part behind the other; the counts wait for the class."""
     lines, source = [], "s"
-    for stage, width in zip(stages, widths[1:], strict=True):
-        lines += _registered(stage, f".s({source}), .y", width, f"{stage}_y", pipeline)
-        source = f"{stage}_y"
-    lines += _registered("group_sum", f".s({source}), .counts", counts, "sums", pipeline)
-    lines += _registered("argmax", ".counts(sums), .winner", label, "best", pipeline)
-    lines.append("assign winner = best;")
-    if pipeline:
-        lines += [f"reg [{counts - 1}:0] sums_then;", "always @(posedge clk) sums_then <= sums;"]
-    lines.append(f"assign counts = sums{'_then' * pipeline};")
-    return module("core", [*_clock(pipeline), vector("input", widths[0], "s"), *_results(counts, label)], lines)
+    for part in parts:
+        lines += part.instance(source)
+        source = f"{part.name}_y"
+    latency, (sums, best) = sum(part.latency for part in parts), parts[-2:]
+    counts = "group_sum_y"
+    for cycle in range(1, best.latency + 1):
+        lines += register(f"counts{cycle}", counts, sums.width)
+        counts = f"counts{cycle}"
+    lines += ["assign winner = argmax_y;", f"assign counts = {counts};"]
+    ports = [vector("input", inputs, "s"), *_results(sums.width, best.width)]
+    return module("core", [CLOCK] * (latency > 0) + ports, lines), latency
 
 
-def _circuit(inputs: int, bits: int, counts: int, label: int, pipeline: bool) -> str:
-    lines = _registered("encoder", ".x(x), .y", bits, "s", pipeline)
-    lines.append(f"core core_ ({'.clk(clk), ' * pipeline}.s(s), .counts(counts), .winner(winner));")
-    return module("circuit", [*_clock(pipeline), vector("input", inputs, "x"), *_results(counts, label)], lines)
-
-
-def _clock(pipeline: bool) -> list[str]:
-    return ["input clk"] * pipeline
+def _circuit(encoded: Part, inputs: int, counts: int, label: int, latency: int) -> str:
+    clock = ".clk(clk), " if latency else ""
+    lines = [*encoded.instance("x"), f"core core_ ({clock}.s(encoder_y), .counts(counts), .winner(winner));"]
+    ports = [vector("input", inputs, "x"), *_results(counts, label)]
+    return module("circuit", [CLOCK] * (latency + encoded.latency > 0) + ports, lines)
 
 
 def _results(counts: int, label: int) -> list[str]:
     return [vector("output", counts, "counts"), vector("output", label, "winner")]
 
 
-def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int) -> str:
+def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int, registers: list[str]) -> str:
     if words.offset:
         rounding = "every float32 is classified as by the network" if words.exact else "thresholds are rounded down"
         scales = " ".join(map(str, words.scales.tolist()))
@@ -137,8 +191,6 @@ def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int)
         )
     else:
         meaning = "A word is the pixel's value, 0 to 255; it is classified as by the network."
-    timing = (
-        f"Registers after each stage: latency {latency} cycles, one input a cycle." if latency else "Combinational."
-    )
+    timing = f"Registers after {', '.join(registers)}: latency {latency} cycles, one input a cycle."
     return HEADER.format(luts=circuit.num_luts, features=circuit.num_features, width=words.width, meaning=meaning,
-                         count_width=count_width, timing=timing)  # fmt: skip
+                         count_width=count_width, timing=timing if latency else "Combinational.")  # fmt: skip

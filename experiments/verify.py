@@ -1,0 +1,115 @@
+"""The verify job: small networks of every node type, wiring and encoder, in every back end on rows of a data set."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from difflut.circuits import (
+    Circuit,
+    CompiledCircuit,
+    fixed_point_words,
+    pixel_words,
+    simplify,
+    simulate,
+    write_c,
+    write_testbench,
+    write_verilog,
+)
+from difflut.config import job
+from difflut.layers import GroupSum
+from difflut.models import LUTNetwork
+from difflut.registry import ENCODERS, LAYERS, NODES
+from experiments.data import load_dataset
+
+WIRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "random": ("random", {}),
+    "learnable": ("learnable", {}),
+    "soft": ("learnable", {"selection": "soft"}),
+    "top-8": ("learnable", {"top_k": 8}),
+}
+
+
+@job
+def verify(
+    dataset: str = "mnist",
+    features: int = 49,
+    samples: int = 10_000,
+    simulated_samples: int = 1000,
+    n: int = 4,
+    nodes: Sequence[str] | None = None,
+    wirings: Sequence[str] | None = None,
+    encoders: Sequence[str] | None = None,
+    simulator: str | None = "iverilog",
+) -> int:
+    """Compares untrained networks with their circuit, engine, C and Verilog.
+
+    Args:
+        dataset: Whose rows are evaluated.
+        features: Evenly spaced ones of them are taken.
+        samples: Rows for circuit, engine and C, training rows first.
+        simulated_samples: Rows for the simulator.
+        n: Inputs of a node; difflogic has two.
+        nodes: Node types; None is all.
+        wirings: Of "random", "learnable", "soft", "top-8"; None is all.
+        encoders: None is all.
+        simulator: "verilator", "iverilog", or None for none.
+
+    Returns:
+        The number of samples that any back end got wrong.
+    """
+    data = load_dataset(dataset, seed=0)
+    x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)
+    x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
+    start, mismatches, networks = time.perf_counter(), 0, 0
+    for names in product(nodes or NODES, wirings or WIRINGS, encoders or ENCODERS):
+        model = _network(*names, x, n)
+        for back_end, wrong in _check(model, x, simulated_samples, simulator):
+            mismatches += wrong
+            if wrong:
+                print(f"{' '.join(names)}: {back_end}: {wrong} mismatches")
+        networks += 1
+        if networks % 32 == 0:
+            print(f"{networks} networks, {mismatches} mismatches, {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"{networks} networks, {len(x)} samples ({simulated_samples} simulated), {mismatches} mismatches")
+    return mismatches
+
+
+def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> LUTNetwork:
+    torch.manual_seed(0)
+    fitted = ENCODERS[encoder](num_bits=4).fit(x)
+    layer, options = WIRINGS[wiring]
+    nodes = {"node_type": NODES[node], "n": 2 if node == "difflogic" else n, "seed": 0}
+    layers = [
+        LAYERS[layer](x.shape[1] * fitted.num_bits, 60, **nodes, **options),
+        LAYERS["random"](60, 40, **nodes),
+    ]
+    return LUTNetwork(fitted, layers, GroupSum(10, 1.0)).eval()
+
+
+@torch.no_grad()
+def _check(model: LUTNetwork, x: torch.Tensor, simulated: int, simulator: str | None) -> Iterator[tuple[str, int]]:
+    """Each back end and how many samples it gets wrong."""
+    logits, x = model(x).numpy(), x.numpy()
+    circuit, _ = simplify(Circuit.from_model(model))
+
+    def wrong(predict: Callable[[np.ndarray], np.ndarray]) -> int:
+        return int((predict(x) != logits).any(1).sum())
+
+    yield "numpy", wrong(circuit)
+    yield "engine", wrong(circuit.engine().logits)
+    with tempfile.TemporaryDirectory() as folder:
+        source = write_c(circuit, Path(folder, "circuit.c"))
+        compiled = CompiledCircuit(source, circuit.num_features, circuit.num_classes, ["-std=c99", "-O0"])
+        yield "C", wrong(lambda x: compiled.counts_and_classes(x)[0].astype(np.float32) / np.float32(circuit.tau))
+        if simulator:
+            words = pixel_words(circuit) if x.dtype == np.uint8 else fixed_point_words(circuit)
+            design = write_verilog(circuit, folder, words, pipeline=True)
+            counts = np.rint(logits[:simulated] * circuit.tau).astype(np.int64)
+            write_testbench(design, x[:simulated], counts, counts.argmax(1))
+            yield "Verilog", simulate(design, simulator).mismatches

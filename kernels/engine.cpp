@@ -1,0 +1,165 @@
+// The inference engine on a CPU: rows of numbers to classes, a block of samples at a time in vectors of bits.
+#include "engine_assemble.h"
+#include "engine_chunks.h"
+#include "engine_count.h"
+#include "engine_encode.h"
+#include "engine_reduce.h"
+
+namespace difflut::engine {
+
+constexpr size_t kNearestCache = 24 << 10;  // of instructions, with some room
+constexpr size_t kNearCache = 768 << 10;    // of one core, with some room
+constexpr int kMostBlocks = 8;
+constexpr int kAbsorbed = 3;  // inputs that one instruction combines
+
+// Room that each thread keeps: fresh memory would cost more page faults than a small batch takes.
+inline uint64_t* scratch(size_t words) {
+  static thread_local std::vector<uint64_t> room;
+  if (room.size() < words) room.resize(words);
+  return room.data();
+}
+
+class Engine {
+ public:
+  explicit Engine(const Plan& plan) : words_(int(plan.words)), encoder_(plan) {
+    Netlist net = netlist(plan);
+    const std::vector<Alias> counted = reduce(net, kAbsorbed);
+    if (plan.assemble && words_ == 8) assemble(net, plan, counted);
+    if (assembled()) return;
+    reorder(net, order_by_kind(net));
+    const Places places(net);
+    interpreter_ = std::make_unique<Interpreter>(net, places);
+    finish(net, places, plan, counted);
+  }
+
+  bool assembled() const { return !code_.empty(); }
+
+  template <class T>
+  void run(const T* x, int64_t rows, int64_t* classes, int64_t* counts, int64_t threads) const {
+    if (words_ == 8) run<8>(x, rows, classes, counts, threads);
+    else if (words_ == 4) run<4>(x, rows, classes, counts, threads);
+    else run<1>(x, rows, classes, counts, threads);
+  }
+
+ private:
+  void assemble(Netlist net, const Plan& plan, const std::vector<Alias>& counted) {
+    (void)net, (void)plan, (void)counted;
+#ifdef DIFFLUT_ENGINE_ASSEMBLES
+    reorder(net, Walk(net).order());
+    const Places places(net);
+    const int blocks = int(std::clamp<size_t>(kNearCache / (64 * size_t(places.count)), 1, kMostBlocks));
+    Compiler(net, places).compile(blocks > 1 ? kNearestCache : SIZE_MAX, code_);
+    if (code_.empty()) return;
+    blocks_ = blocks;
+    finish(net, places, plan, counted);
+#endif
+  }
+
+  void finish(const Netlist& net, const Places& places, const Plan& plan, const std::vector<Alias>& counted) {
+    places_ = places.count;
+    size_t next = 0;  // the netlist knows what its outputs are called since it was reordered
+    std::vector<Votes> votes = count_by_class(plan, counted, [&](int32_t) { return places.of[net.outputs[next++]]; });
+    for (Votes& of : votes) {
+      of.plain.resize((of.plain.size() + 15) / 16 * 16, places_);
+      of.inverted.resize((of.inverted.size() + 15) / 16 * 16, places_ + 1);
+    }
+    counter_ = Counter(std::move(votes));
+  }
+
+  template <int Words, class T>
+  void run(const T* x, int64_t rows, int64_t* classes, int64_t* counts, int64_t threads) const {
+    const int64_t block = 64 * Words, step = block * blocks_;
+    const size_t signals = size_t(places_ + 2) * Words, digits = counter_.classes() * kDigits * Words;
+#pragma omp parallel num_threads(threads) if (rows > step)
+    {
+      const size_t size = signals * blocks_ + digits + encoder_.room() + 8;
+      auto* room = reinterpret_cast<uint64_t*>((reinterpret_cast<uintptr_t>(scratch(size)) + 63) & ~uintptr_t(63));
+      uint64_t* s = room + encoder_.room();
+      auto* count = reinterpret_cast<Block<Words>*>(s + signals * blocks_);
+      for (int b = 0; b < blocks_; ++b) {
+        std::fill_n(s + signals * b + size_t(places_) * Words, Words, 0);
+        std::fill_n(s + signals * b + size_t(places_ + 1) * Words, Words, ~0ull);
+      }
+#pragma omp for schedule(dynamic)
+      for (int64_t first = 0; first < rows; first += step) {
+        const int used = int(std::min<int64_t>(blocks_, (rows - first + block - 1) / block));
+        for (int b = 0; b < used; ++b)
+          encoder_(x, first + b * block, rows, Words, s + signals * b, room);
+        evaluate<Words>(s, signals, used);
+        for (int b = 0; b < used; ++b) {
+          const int64_t start = first + b * block, samples = std::min(block, rows - start);
+          counter_.count<Words>(s + signals * b, count);
+          if (classes) counter_.best<Words>(count, samples, classes + start);
+          if (counts) counter_.write<Words>(count, samples, counts + start * counter_.classes());
+        }
+      }
+    }
+  }
+
+  template <int Words>
+  void evaluate(uint64_t* signals, size_t stride, int blocks) const {
+    if (code_.empty())
+      for (int b = 0; b < blocks; ++b) (*interpreter_).template operator()<Words>(signals + stride * b);
+    for (Code::Function function : code_.functions())  // each stays in the nearest cache for all blocks
+      for (int b = 0; b < blocks; ++b) function(signals + stride * b);
+  }
+
+  int words_, blocks_ = 1;
+  int64_t places_ = 0;
+  Encoder encoder_;
+  Counter counter_{{}};
+  Code code_;
+  std::unique_ptr<Interpreter> interpreter_;
+};
+
+extern "C" {
+
+// Bits of the widest block that a register holds.
+int64_t difflut_engine_width() {
+#ifdef DIFFLUT_ENGINE_AVX512
+  return 512;
+#elif defined(__AVX2__)
+  return 256;
+#else
+  return 64;
+#endif
+}
+
+void* difflut_engine_create(const Plan* plan) { return new Engine(*plan); }
+
+void difflut_engine_destroy(void* engine) { delete static_cast<Engine*>(engine); }
+
+int difflut_engine_assembled(const void* engine) { return static_cast<const Engine*>(engine)->assembled(); }
+
+// x[rows][features]: floats or, where `pixels`, bytes. Either result may be null: classes[rows], counts[rows][classes].
+void difflut_engine_run(const void* engine, const void* x, int64_t pixels, int64_t rows, int64_t* classes,
+                        int64_t* counts, int64_t threads) {
+  const auto& with = *static_cast<const Engine*>(engine);
+  if (pixels) with.run(static_cast<const uint8_t*>(x), rows, classes, counts, threads);
+  else with.run(static_cast<const float*>(x), rows, classes, counts, threads);
+}
+
+// The chunks of a netlist for a GPU, and how many there are of everything.
+void* difflut_engine_chunks(const Plan* plan, int64_t chunk, int64_t* sizes) {
+  auto* chunks = new Chunks(cut(*plan, chunk));
+  const int64_t found[] = {chunks->places, int64_t(chunks->chunks.size()), int64_t(chunks->gates.size()),
+                           int64_t(chunks->wide.size()), int64_t(chunks->votes.size())};
+  std::copy(std::begin(found), std::end(found), sizes);
+  return chunks;
+}
+
+// Copies them and ends their life.
+void difflut_engine_take_chunks(void* from, int32_t* chunks, uint64_t* gates, uint64_t* wide, int32_t* votes,
+                                int32_t* start, int32_t* bias) {
+  const std::unique_ptr<Chunks> of(static_cast<Chunks*>(from));
+  std::memcpy(chunks, of->chunks.data(), of->chunks.size() * sizeof of->chunks[0]);
+  std::copy(of->gates.begin(), of->gates.end(), gates);
+  std::copy(of->wide.begin(), of->wide.end(), wide);
+  std::copy(of->votes.begin(), of->votes.end(), votes);
+  std::copy(of->start.begin(), of->start.end(), start);
+  std::copy(of->bias.begin(), of->bias.end(), bias);
+}
+
+}  // extern "C"
+
+}  // namespace difflut::engine

@@ -1,0 +1,130 @@
+"""A circuit bit by bit in Berkeley's logic format, straight from its arrays: what a netlist is proven equal to."""
+
+import numpy as np
+
+from difflut.circuits.circuit import Circuit
+from difflut.circuits.comparisons import encoder_bits
+from difflut.circuits.compressors import compress, is_compressed
+from difflut.circuits.counting import class_columns, index_width
+from difflut.circuits.modules import comparison_tables
+from difflut.circuits.words import InputWords
+
+SUM, CARRY = 0b10010110, 0b11101000  # of three bits
+GREATER_OR_EQUAL = 0b10110010  # of two bits a, b, if their lower bits say the third
+CHOOSE = 0b10101100  # a, b, choice: a if chosen
+
+
+class Blif:
+    """Tables under construction; names of signals are chosen by the caller or made up."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._made = 0
+
+    def table(self, init: int, inputs: list[str], output: str | None = None) -> str:
+        """Adds a table, the first input the least significant address bit; "~" inverts an input. Returns its output."""
+        self._made += output is None
+        output = output or f"n{self._made}"
+        inverted = sum(1 << position for position, name in enumerate(inputs) if name.startswith("~"))
+        inputs = inputs[::-1]  # as Yosys writes tables, so that ABC finds equal ones at once
+        self.lines.append(f".names {' '.join([*(name.removeprefix('~') for name in inputs), output])}")
+        for address in range(2 ** len(inputs)):
+            if init >> (address ^ inverted) & 1:
+                bits = "".join(str(address >> position & 1) for position in reversed(range(len(inputs))))
+                self.lines.append(f"{bits} 1".strip())
+        return output
+
+    def constant(self, bit: int) -> str:
+        return self.table(bit, [])
+
+    def text(self, name: str, inputs: list[str], results: list[str], outputs: list[str]) -> str:
+        """The whole file: `results` are what the `outputs` are."""
+        for output, result in zip(outputs, results, strict=True):
+            self.table(0b10, [result], output)
+        header = [f".model {name}", f".inputs {' '.join(inputs)}", f".outputs {' '.join(outputs)}"]
+        return "\n".join([*header, *self.lines, ".end", ""])
+
+
+def encoder_blif(circuit: Circuit, words: InputWords) -> str:
+    """The encoder alone, with the ports of the Verilog module `encoder`."""
+    blif, x = Blif(), _port("x", circuit.num_features * words.width)
+    bits = encoder_bits(circuit)
+    exceeds = []
+    for feature, threshold in bits.comparisons.tolist():
+        limit, carry = int(words.limits[feature, threshold]), []
+        for read, init in comparison_tables(words.width, limit):
+            carry = [blif.table(init, carry + [x[feature * words.width + bit] for bit in read])]
+        exceeds.append(carry[0] if carry else blif.constant(limit < 0))
+    y = []
+    for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
+        y.append(blif.constant(int(inverted)))
+        for term in terms:
+            y[-1] = blif.table(0b0110, [y[-1], exceeds[term]])
+    return blif.text("encoder", x, y, _port("y", len(y)))
+
+
+def core_blif(circuit: Circuit) -> str:
+    """All but the encoder, with the ports of the Verilog module `core`."""
+    blif = Blif()
+    width = max(int(circuit.max_counts.max()).bit_length(), 1)
+    signals = encoder_bits(circuit).signals.tolist()
+    s = _port("s", len(signals))
+    names = dict(zip(signals, s, strict=True))
+    for lut in range(circuit.num_luts):
+        init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
+        pins = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
+        names[circuit.num_inputs + lut] = blif.table(init, pins)
+    counts = _counts(blif, circuit, names, width)
+    winner = _argmax(blif, counts, index_width(circuit.num_classes))
+    digits = [digit for count in counts for digit in count]
+    ports = [*_port("counts", len(digits)), *_port("winner", len(winner))]
+    return blif.text("core", s, digits + winner, ports)
+
+
+def _port(name: str, width: int) -> list[str]:
+    """The bits of a port as Yosys calls them."""
+    return [name] if width == 1 else [f"{name}[{bit}]" for bit in range(width)]
+
+
+def _counts(blif: Blif, circuit: Circuit, names: dict[int, str], width: int) -> list[list[str]]:
+    """The bits of each class's count, the lowest first."""
+    zero, counts = blif.constant(0), []
+    for columns, bias in zip(class_columns(circuit, names), circuit.bias.tolist(), strict=True):
+        level = 0
+        while not is_compressed(columns):
+            compressors, columns = compress(columns, f"class{len(counts)}_{level}_")
+            level += 1
+            for found in compressors:
+                for init, output in zip(found.tables, found.outputs, strict=True):
+                    blif.table(init, found.inputs, output)
+        columns = columns[:width] + [[]] * (width - len(columns))
+        rows = [[column[row] if len(column) > row else zero for column in columns] for row in range(2)]
+        total = _add(blif, *rows, zero)
+        if bias:
+            total = _add(blif, total, [blif.constant(bias >> bit & 1) for bit in range(width)], zero)
+        counts.append(total)
+    return counts
+
+
+def _add(blif: Blif, a: list[str], b: list[str], carry: str) -> list[str]:
+    total = []
+    for pair in zip(a, b, strict=True):
+        total.append(blif.table(SUM, [*pair, carry]))
+        carry = blif.table(CARRY, [*pair, carry])
+    return total
+
+
+def _argmax(blif: Blif, counts: list[list[str]], label: int) -> list[str]:
+    """The bits of the class: the same tournament as in the Verilog, since others take a prover long to see through."""
+    best = [(count, [blif.constant(number >> bit & 1) for bit in range(label)]) for number, count in enumerate(counts)]
+    while len(best) > 1:
+        pairs, best = best, []
+        for (count, index), (other, other_index) in zip(pairs[::2], pairs[1::2], strict=False):
+            stays = blif.constant(1)
+            for pair in zip(count, other, strict=True):
+                stays = blif.table(GREATER_OR_EQUAL, [*pair, stays])
+            rows = zip(count + index, other + other_index, strict=True)
+            chosen = [blif.table(CHOOSE, [*pair, stays]) for pair in rows]
+            best.append((chosen[: len(count)], chosen[len(count) :]))
+        best += pairs[len(pairs) & ~1 :]
+    return best[0][1]

@@ -1,0 +1,86 @@
+"""Passes that use what the encoder can never produce: addresses that cannot occur, signals that never differ."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from difflut.circuits.circuit import Circuit
+from difflut.circuits.rewrite import assemble, first_equal, substitute, unchanged
+from difflut.circuits.windows import Windows
+
+SAMPLES = 1024
+
+
+def drop_unreachable(circuit: Circuit) -> Circuit:
+    """Drops inputs on which a table does not depend at any address that can occur.
+
+    In a thermometer code a bit implies those below it, so a table that reads two bits of a feature never sees a quarter
+    of its addresses; tables of one layer that share features restrict those of the next.
+    """
+    windows = Windows(circuit)
+    pins, tables = [], []
+    for lut in range(circuit.num_luts):
+        possible, table = windows.possible_addresses(lut), circuit.connected_table(lut)
+        kept, table = _needed(table, possible) if not possible.all() else (range(len(windows.pins[lut])), table)
+        pins.append([windows.pins[lut][position] for position in kept])
+        tables.append(table)
+    return assemble(circuit, pins, tables, np.ones(circuit.num_luts, bool))
+
+
+def _needed(table: np.ndarray, possible: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """The inputs that matter at possible addresses, and the table over these."""
+    kept: list[int] = []
+    for position in range(len(table).bit_length() - 1):
+        pin = len(kept)
+        (low, high), (low_possible, high_possible) = (
+            np.moveaxis(of.reshape(-1, 2, 2**pin), 1, 0) for of in (table, possible)
+        )
+        if (low_possible & high_possible & (low != high)).any():
+            kept.append(position)
+        else:
+            table = np.where(low_possible, low, high).reshape(-1)
+            possible = (low_possible | high_possible).reshape(-1)
+    return kept, table
+
+
+def merge_equivalent(circuit: Circuit) -> Circuit:
+    """Takes for one signals that are always equal or always inverse, whatever they read.
+
+    Those that are so on random levels are compared in all states that decide them.
+    """
+    windows = Windows(circuit)
+    values = circuit.signals(_random_inputs(circuit))
+    start = values[:, 0]
+    first = first_equal(np.packbits(values ^ start[:, None], axis=1))
+    target, flip = unchanged(circuit)
+    for signal in (
+        np.flatnonzero(first[circuit.num_inputs :] != target[circuit.num_inputs :]) + circuit.num_inputs
+    ).tolist():
+        pair = [int(first[signal]), signal]
+        if windows.num_states(windows.leaves(pair)) <= windows.max_states:
+            one, other = windows.values(pair)
+            if (one ^ other == one[0] ^ other[0]).all():
+                target[signal], flip[signal] = pair[0], bool(one[0] ^ other[0])
+    return substitute(circuit, target, flip)
+
+
+def _random_inputs(circuit: Circuit) -> np.ndarray:
+    """Inputs whose levels are evenly distributed: `(samples, features)`."""
+    highest = np.full((circuit.num_features, 1), np.inf, np.float32)
+    values = np.column_stack([circuit.thresholds, highest])
+    levels = np.random.default_rng(0).integers(values.shape[1], size=(SAMPLES, circuit.num_features))
+    return values[np.arange(circuit.num_features), levels]
+
+
+def cancel_outputs(circuit: Circuit) -> Circuit:
+    """Takes a signal and its inverse that count for the same class for the one that they add up to."""
+    keys = np.column_stack([circuit.groups, circuit.outputs])
+    pairs, index = np.unique(keys, axis=0, return_inverse=True)
+    ones, zeros = (np.bincount(index[circuit.inverted == side], minlength=len(pairs)) for side in (False, True))
+    both = np.minimum(ones, zeros)
+    groups, outputs = pairs.T
+    counted = [np.repeat(of, often) for often in (ones - both, zeros - both) for of in (outputs, groups)]
+    bias = circuit.bias + np.bincount(groups, weights=both, minlength=circuit.num_classes).astype(np.int64)
+    outputs, groups = np.concatenate(counted[::2]), np.concatenate(counted[1::2])
+    inverted = np.repeat([False, True], [len(counted[0]), len(counted[2])])
+    return replace(circuit, outputs=outputs, groups=groups, inverted=inverted, bias=bias)

@@ -1,0 +1,124 @@
+"""The CPU engine: see `kernels/engine.cpp`."""
+
+import ctypes
+import os
+import weakref
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from difflut.circuits.circuit import Circuit
+from difflut.circuits.comparisons import encoder_bits
+from difflut.circuits.engine.encoding import LANES, Encoding, encoding
+from difflut.circuits.engine.engine import Engine
+from difflut.circuits.engine.netlist import Netlist, netlist
+from difflut.kernels import jit
+
+FLAGS = ("-O3", "-march=native", "-fopenmp")
+_INTEGERS = ("features", "levels", "parts", "groups", "origin", "nodes", "classes", "words", "assemble")
+_ARRAYS = {
+    "thresholds": np.float32, "start": np.int64, "byte": np.uint8, "level": np.uint8, "pixel": np.uint8,
+    "possible": np.uint64, "wiring": np.int32, "tables": np.uint64, "output_start": np.int64, "outputs": np.int32,
+    "bias": np.int64,
+}  # fmt: skip
+
+
+class Plan(ctypes.Structure):
+    """What `kernels/engine.h` calls a plan."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in _INTEGERS] + [(name, ctypes.c_void_p) for name in _ARRAYS]
+
+
+def available() -> bool:
+    """Whether the kernels are there; the first call compiles them."""
+    return library() is not None
+
+
+@cache
+def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they cannot be compiled."""
+    loaded = jit.load("engine", ("engine.cpp",), FLAGS + extra_flags)
+    if loaded is not None:
+        loaded.difflut_engine_width.restype = ctypes.c_int64
+        pointer, integer, plan = ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(Plan)
+        loaded.difflut_engine_create.argtypes = [plan]
+        loaded.difflut_engine_create.restype = pointer
+        loaded.difflut_engine_destroy.argtypes = [pointer]
+        loaded.difflut_engine_assembled.argtypes = [pointer]
+        loaded.difflut_engine_chunks.argtypes = [plan, integer, pointer]
+        loaded.difflut_engine_chunks.restype = pointer
+        loaded.difflut_engine_take_chunks.argtypes = [pointer] * 7
+        loaded.difflut_engine_run.argtypes = [pointer, pointer, integer, integer, pointer, pointer, integer]
+        loaded.difflut_engine_run.restype = None
+    return loaded
+
+
+def plan(net: Netlist, classes: int, arranged: Encoding | None = None, words: int = 0, assemble: bool = False) -> Plan:
+    """A netlist as the C++ functions take it; its encoding is needed to run it there."""
+    found: dict[str, Any] = vars(net.nodes) | vars(net) | (vars(arranged) if arranged else {})
+    sizes = {"origin": net.origin, "nodes": len(net.nodes.tables), "classes": classes, "words": words}
+    if arranged:
+        parts, levels, features = arranged.thresholds.shape
+        sizes |= {"features": features, "levels": levels, "parts": parts, "groups": len(arranged.start)}
+    arrays = {name: np.ascontiguousarray(found[name], dtype) for name, dtype in _ARRAYS.items() if name in found}
+    made = Plan(**sizes, assemble=assemble, **{name: array.ctypes.data for name, array in arrays.items()})
+    made.arrays = arrays  # that they live as long
+    return made
+
+
+class CpuEngine(Engine):
+    """Blocks of samples in vectors of bits, on several threads.
+
+    Args:
+        circuit: Simplified or not; what is quick to simplify is simplified here.
+        threads: None is one for each core that the process may use.
+        bits: Of a block: 64, 256 or 512; None is what a register of this machine holds.
+        assemble: Whether machine code is made, where it can be (AVX-512, blocks of 512), rather than interpreted.
+        extra_flags: Of the compiler.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        threads: int | None = None,
+        bits: int | None = None,
+        assemble: bool = True,
+        extra_flags: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(circuit)
+        self._library = library(extra_flags)
+        self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+        bits = bits or self._library.difflut_engine_width()
+        if bits not in (64, 256, 512):
+            raise ValueError(f"bits={bits}: a block has 64, 256 or 512 samples")
+        self._handle = self._create(bits, assemble)
+        weakref.finalize(self, self._library.difflut_engine_destroy, self._handle)
+        how = "machine code" if self._library.difflut_engine_assembled(self._handle) else "interpreted"
+        self.name = f"CPU engine ({bits} bits, {how})"
+
+    def counts(self, x: np.ndarray) -> np.ndarray:
+        counts = np.empty((len(x), self.circuit.num_classes), np.int64)
+        self._run(x, None, counts)
+        return counts - self._offset
+
+    def classes(self, x: np.ndarray) -> np.ndarray:
+        classes = np.empty(len(x), np.int64)
+        self._run(x, classes, None)
+        return classes
+
+    def _create(self, bits: int, assemble: bool) -> int:
+        arranged = encoding(self.circuit, encoder_bits(self.circuit).comparisons)
+        net = netlist(self.circuit, arranged.place, LANES * len(arranged.start))
+        self._offset, self._parts = net.offset, len(arranged.thresholds)
+        made = plan(net, self.circuit.num_classes, arranged, words=bits // 64, assemble=assemble)
+        return self._library.difflut_engine_create(made)
+
+    def _run(self, x: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None) -> None:
+        x = self._checked(x)
+        if self._parts > 1:  # groups then read the bytes of levels, which are more than those of pixels
+            x = x.astype(np.float32, copy=False)
+        results = [array if array is None else array.ctypes.data for array in (classes, counts)]
+        self._library.difflut_engine_run(
+            self._handle, x.ctypes.data, x.dtype == np.uint8, len(x), *results, self.threads
+        )

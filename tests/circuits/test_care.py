@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from difflut.circuits.care import cancel_outputs, drop_unreachable, merge_equivalent
+from difflut.circuits.simplify import drop_inputs
+from difflut.circuits.split import split
+from difflut.circuits.windows import Windows, possible_levels
+from tests.circuits.networks import inputs, random_circuit
+from tests.circuits.test_simplify import circuit_of
+
+
+def every_level(circuit):
+    """One input for each combination of levels."""
+    values = np.column_stack([circuit.thresholds, np.full(circuit.num_features, np.inf, np.float32)])
+    return np.stack([grid.ravel() for grid in np.meshgrid(*values)], axis=1)
+
+
+@pytest.mark.parametrize("step", [drop_unreachable, merge_equivalent, cancel_outputs, split])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_function_is_the_same_at_every_level_of_every_feature(step, seed):
+    circuit = drop_inputs(random_circuit(seed, n=4 + 3 * (seed % 2), ones=0.3))
+    np.testing.assert_array_equal(step(circuit).counts(every_level(circuit)), circuit.counts(every_level(circuit)))
+
+
+@pytest.mark.parametrize("max_states", [8, 2**14])
+def test_what_occurs_is_possible_and_all_that_is_possible_occurs_in_large_windows(max_states):
+    circuit = drop_inputs(random_circuit(1))
+    windows, values = Windows(circuit, max_states), circuit.signals(every_level(circuit))
+    for lut, pins in enumerate(windows.pins):
+        address = sum((values[pin].astype(int) << position for position, pin in enumerate(pins)), np.zeros(1, int))
+        seen = np.isin(np.arange(2 ** len(pins)), address)
+        possible = windows.possible_addresses(lut)
+        assert (possible | ~seen).all()
+        if max_states > 8:
+            np.testing.assert_array_equal(possible, seen)
+
+
+def thermometer(wiring, tables, layers, outputs, **changes):
+    circuit = circuit_of(wiring, tables, layers, outputs)
+    thresholds = np.array([[0, 1], [0, 1], [0, 1]], np.float32)
+    return replace(circuit, thresholds=thresholds, codebook=np.array([[0, 0], [1, 0], [1, 1]], bool), **changes)
+
+
+def test_bits_of_a_thermometer_make_addresses_unreachable():
+    # Bit 1 implies bit 0: "0 and 1" is bit 1, "1 and not 0" never is.
+    circuit = thermometer([[0, 1], [0, 1]], ["0001", "0010"], [0, 0], [6, 7])
+    assert drop_unreachable(circuit).wiring.tolist() == [[1], [-1]]
+
+
+def test_a_layer_restricts_the_next():
+    # x > 0 or y > 0, x > 1 and y > 1: the second implies the first, so their exclusive or has one address less.
+    circuit = thermometer([[0, 2], [1, 3], [6, 7]], ["0111", "0001", "0110"], [0, 0, 1], [8])
+    assert Windows(circuit).possible_addresses(2).tolist() == [True, True, False, True]
+
+
+def test_equivalent_signals_of_different_inputs_are_one():
+    circuit = thermometer([[0, 2], [1, 2], [6, 1]], ["0001", "1110", "0001"], [0, 0, 1], [7, 8])
+    smaller = merge_equivalent(circuit)
+    assert smaller.num_luts == circuit.num_luts - 1
+
+
+def test_a_signal_and_its_inverse_of_one_class_are_its_bias():
+    circuit = thermometer([[0, 2]], ["0111"], [0], [6, 6], inverted=np.array([True, False]))
+    smaller = cancel_outputs(circuit)
+    assert len(smaller.outputs) == 0 and smaller.bias.tolist() == [1, 0]
+
+
+def test_levels_between_equal_thresholds_and_above_infinity_do_not_occur():
+    circuit = thermometer([[0, 2]], ["0111"], [0], [6])
+    thresholds = np.array([[0, 0], [1, np.inf], [-np.inf, 0]], np.float32)
+    assert possible_levels(replace(circuit, thresholds=thresholds)).tolist() == [
+        [True, False, True],
+        [True, True, False],
+        [True, True, True],
+    ]
+
+
+@pytest.mark.parametrize("n", [7, 8, 10])
+def test_wide_tables_become_luts(n):
+    circuit = random_circuit(n, n=n)
+    smaller = split(circuit)
+    assert smaller.wiring.shape[1] == 6
+    np.testing.assert_array_equal(smaller.counts(inputs(circuit)), circuit.counts(inputs(circuit)))

@@ -1,0 +1,62 @@
+import importlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from difflut.circuits import (
+    Circuit,
+    estimate_cost,
+    fixed_point_words,
+    pixel_words,
+    place,
+    prove,
+    simplify,
+    synthesize,
+    write_verilog,
+)
+from difflut.circuits.modules import comparison_tables
+from tests.circuits.networks import network, random_circuit
+
+
+@pytest.mark.parametrize("width", [1, 4, 8])
+def test_comparisons_decide_as_numbers_do(width):
+    for limit in range(-1, 2**width):
+        words = np.arange(2**width)
+        exceeds = np.full(len(words), limit < 0)
+        for number, (bits, init) in enumerate(comparison_tables(width, limit)):
+            address = words >> bits.start & (1 << len(bits)) - 1
+            address = address << 1 | exceeds if number else address
+            exceeds = np.array([init >> entry & 1 for entry in address.tolist()], bool)
+        np.testing.assert_array_equal(exceeds, words > limit)
+
+
+@pytest.mark.parametrize("encoder", ["distributive_thermometer", "gray"])
+def test_the_estimate_is_near_what_yosys_counts(encoder, tmp_path):
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    data = torch.randint(256, (300, 5), dtype=torch.uint8)
+    circuit = simplify(Circuit.from_model(network(n=4, encoder=encoder, data=data)))[0]
+    words = pixel_words(circuit)
+    design, cost = write_verilog(circuit, tmp_path, words), estimate_cost(circuit, words)
+    core, encoded = (synthesize(design, part) for part in ("core", "encoder"))
+    assert cost.core == pytest.approx(core.luts, rel=0.1) and abs(cost.depth - core.depth) <= 2
+    assert cost.encoder == pytest.approx(encoded.luts, rel=0.1)
+
+
+def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    circuit = simplify(random_circuit(0, n=7, classes=5))[0]
+    words = fixed_point_words(circuit)
+    assert prove(circuit, words)
+    module, tables = importlib.import_module("difflut.circuits.prove"), circuit.tables.copy()
+    tables[-1, 0] ^= True
+    right = module.core_blif
+    monkeypatch.setattr(module, "core_blif", lambda circuit: right(replace(circuit, tables=tables)))
+    assert not prove(circuit, words)
+
+
+def test_a_clock_needs_registers(tmp_path):
+    circuit = random_circuit(0)
+    with pytest.raises(ValueError, match="pipeline=True"):
+        place(write_verilog(circuit, tmp_path, fixed_point_words(circuit)))
