@@ -34,11 +34,11 @@ def main() -> int:
         return 0
     try:
         config.parse(arguments.gin_file, arguments.gin_param)
-    except config.ConfigurationError as error:
-        print(f"run.py: {error}", file=sys.stderr)
-        return 2
-    try:
         config.run()
+    except config.ConfigurationError as error:
+        # Gin adds through which functions it came.
+        print(f"run.py: {str(error).partition(chr(10) + '  In call to configurable')[0]}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return 0

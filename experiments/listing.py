@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from difflut.config import JOBS
+from difflut.config.components import FUNCTIONS
 from difflut.models import network
 from difflut.registry import KINDS
-from difflut.training import OPTIMIZERS, SCHEDULES
 from experiments.data import dataset_names
 
 
@@ -20,8 +20,8 @@ def listing() -> str:
     for registry in KINDS:
         kind = f"{registry.kind}s"
         sections.append(_section(kind, ((f"{kind}.{name}", component) for name, component in registry.items())))
-    sections.append(_section("optimizers", ((f"optimizers.{f.__name__}", f) for f in OPTIMIZERS)))
-    sections.append(_section("schedules", ((f"schedules.{f.__name__}", f) for f in SCHEDULES)))
+    for kind, functions in FUNCTIONS.items():
+        sections.append(_section(kind, [(f"{kind}.{function.__name__}", function) for function in functions]))
     sections.append("data sets\n  " + ", ".join(dataset_names()) + ", openml:NAME or openml:ID")
     return "\n\n".join(sections)
 

@@ -49,7 +49,7 @@ def training_curves(metrics: Metrics, path: str | Path) -> Path:
     Args:
         metrics: The rows of metrics.jsonl; a value that a row lacks is left out. Accuracies go from 0 to 1.
     """
-    with _figure(path, (12, 3.6)) as figure:
+    with figure_at(path, (12, 3.6)) as figure:
         accuracy, gap, loss = figure.subplots(1, 3)
         _draw_accuracy(accuracy, metrics)
         _draw_gap(gap, metrics)
@@ -65,7 +65,7 @@ def table_statistics(layers: Sequence[Mapping[str, Any]], path: str | Path) -> P
     Args:
         layers: One entry a layer: its name `layer`, and the shares `constant` and `saturated`, 0 to 1.
     """
-    with _figure(path, (6, 1.6 + 0.5 * max(len(layers), 4))) as figure:
+    with figure_at(path, (6, 1.6 + 0.5 * max(len(layers), 4))) as figure:
         _draw_tables(figure.subplots(), layers)
     return Path(path)
 
@@ -73,7 +73,7 @@ def table_statistics(layers: Sequence[Mapping[str, Any]], path: str | Path) -> P
 def confusion(counts: Any, class_names: Sequence[str], path: str | Path, title: str = "Confusion matrix") -> Path:
     """Draws a confusion matrix: counts of rows by true class (down) and predicted class (across)."""
     size = 2.2 + 0.42 * min(max(len(class_names), 4), 20)
-    with _figure(path, (size, size)) as figure:
+    with figure_at(path, (size, size)) as figure:
         _draw_confusion(figure.subplots(), counts, class_names, title)
     return Path(path)
 
@@ -87,7 +87,7 @@ def summary_figure(
     title: str | None = None,
 ) -> Path:
     """Draws a trained network in one picture: accuracy and gap by epoch, confusion on the test set, its tables."""
-    with _figure(path, (13, 4.8)) as figure:
+    with figure_at(path, (13, 4.8)) as figure:
         panels = figure.subplot_mosaic(
             [["accuracy", "confusion", "tables"], ["gap", "confusion", "tables"]],
             width_ratios=(1.15, 1.25, 1),
@@ -115,7 +115,7 @@ def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     variants = list(dict.fromkeys(_variant(row) for row in rows))
     settings = list(dict.fromkeys(variant[1:] for variant in variants))
     height = 0.8 / len(variants)
-    with _figure(path, (8, 1.5 + 0.22 * len(nodes) * len(variants))) as figure:
+    with figure_at(path, (8, 1.5 + 0.22 * len(nodes) * len(variants))) as figure:
         axes = figure.subplots()
         for number, variant in enumerate(variants):
             backend, batch, threads = variant
@@ -140,12 +140,57 @@ def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     return Path(path)
 
 
+def step_times_by_batch(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+    """Draws the time of a training step over the batch size, a panel for each node type and first layer.
+
+    Args:
+        rows: With `node`, `first_layer`, `backend`, `threads`, `batch`, `step_ms` and, where it is known, `floor_ms`.
+    """
+    panels = list(dict.fromkeys((row["node"], row["first_layer"]) for row in rows))
+    columns = min(4, len(panels))
+    height = -(-len(panels) // columns)
+    with figure_at(path, (3 * columns, 0.5 + 2.4 * height)) as figure:
+        grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _draw_steps(axes, [row for row in rows if (row["node"], row["first_layer"]) == panel])
+            axes.set(title=panel[0] if panel[1] == "random" else " ".join(panel), xscale="log", yscale="log")
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        figure.supylabel("training step, ms")
+        figure.supxlabel("batch size")
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    return Path(path)
+
+
+def _draw_steps(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
+    colors = {"auto": HARD, "reference": RELAXED}
+    counts = sorted({row["threads"] for row in rows})
+    for backend, threads in dict.fromkeys((row["backend"], row["threads"]) for row in rows):
+        mine = [row for row in rows if (row["backend"], row["threads"]) == (backend, threads)]
+        label = backend if len(counts) == 1 else f"{backend}, threads: {threads}"
+        style = {
+            "color": colors.get(backend, CONSTANT),
+            "marker": "o",
+            "ms": 3,
+            "alpha": 1 / (1 + counts.index(threads)),
+        }
+        axes.plot([row["batch"] for row in mine], [row["step_ms"] for row in mine], label=label, **style)
+    floors = {row["batch"]: row["floor_ms"] for row in rows if row.get("floor_ms")}
+    axes.plot(list(floors), list(floors.values()), color=INK, linewidth=1, linestyle=":", label="floor")
+
+
 def _variant(row: Mapping[str, Any]) -> tuple[str, int, int]:
     return row["backend"], row["batch"], row["threads"]
 
 
 @contextmanager
-def _figure(path: str | Path, size: tuple[float, float]) -> Iterator["Figure"]:
+def figure_at(path: str | Path, size: tuple[float, float], formats: Sequence[str] = ("png",)) -> Iterator["Figure"]:
+    """A figure in the house's style, saved at the end at `path`, with the suffix of each format.
+
+    Args:
+        size: Width and height, inches.
+        formats: Of "png", on white, and "svg", on nothing.
+    """
     # A Figure of its own, without pyplot: no display is looked for, and threads do not share state.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -155,14 +200,18 @@ def _figure(path: str | Path, size: tuple[float, float]) -> Iterator["Figure"]:
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
         yield figure
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="png", facecolor="white")
+        for format in formats:
+            background = "white" if format == "png" else "none"
+            figure.savefig(Path(path).with_suffix(f".{format}"), format=format, facecolor=background)
+            # The layout holds for the other formats too.
+            figure.set_layout_engine("none")
 
 
 def _draw_accuracy(axes: "Axes", metrics: Metrics) -> None:
     _draw_line(axes, metrics, "val_accuracy_relaxed", RELAXED, "relaxed")
     _draw_line(axes, metrics, "val_accuracy_hard", HARD, "hard")
     axes.set_title("Validation accuracy")
-    axes.yaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(percent)
     if axes.lines:
         axes.legend(loc="lower right")
 
@@ -171,7 +220,7 @@ def _draw_gap(axes: "Axes", metrics: Metrics) -> None:
     axes.axhline(0, color=INK, linewidth=0.8)
     _draw_line(axes, metrics, "gap", CONSTANT)
     axes.set_title("Gap, relaxed minus hard")
-    axes.yaxis.set_major_formatter(_percent)
+    axes.yaxis.set_major_formatter(percent)
 
 
 def _draw_line(axes: "Axes", metrics: Metrics, key: str, color: str, label: str | None = None) -> None:
@@ -188,7 +237,7 @@ def _label_epochs(*panels: "Axes") -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def _percent(share: float, position: int | None = None) -> str:
+def percent(share: float, position: int | None = None) -> str:
     return f"{100 * share:.3g} %"
 
 
@@ -201,13 +250,13 @@ def _draw_tables(axes: "Axes", layers: Sequence[Mapping[str, Any]]) -> None:
     ):
         shares = [layer[key] for layer in layers]
         bars = axes.barh(positions + shift, shares, height, color=color, label=label)
-        axes.bar_label(bars, [_percent(share) for share in shares], padding=3, fontsize=8)
+        axes.bar_label(bars, [percent(share) for share in shares], padding=3, fontsize=8)
     axes.set(title="Tables by layer", ylabel="layer")
     axes.set_yticks(positions, [str(layer["layer"]) for layer in layers])
     axes.set_ylim(len(layers) - 0.5, -0.5)
     axes.set_xlim(0, 1.2)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    axes.xaxis.set_major_formatter(_percent)
+    axes.xaxis.set_major_formatter(percent)
     axes.grid(axis="x")
     axes.grid(False, axis="y")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, fontsize=9)

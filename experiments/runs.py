@@ -2,13 +2,17 @@
 
 config.gin          the operative configuration: `python run.py --gin_file runs/NAME/config.gin` repeats the run
 metrics.jsonl       one line an epoch
-last.pt, best.pt    checkpoints: after the last epoch, and after that of the best validation accuracy
+last.pt             checkpoint after the last epoch, from which the run can be continued
+best.pt             checkpoint after the epoch of the best validation accuracy, the network alone
+teacher.pt          the weights of the network that taught, if any
 result.json         what the run came to
 plots/, wandb/      pictures, and Weights & Biases' files
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -54,6 +58,10 @@ class RunFolder:
         return self.path / "best.pt"
 
     @property
+    def teacher(self) -> Path:
+        return self.path / "teacher.pt"
+
+    @property
     def plots(self) -> Path:
         path = self.path / "plots"
         path.mkdir(exist_ok=True)
@@ -63,7 +71,7 @@ class RunFolder:
         (self.path / "config.gin").write_text(text)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        (self.path / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+        write_json(self.path / "result.json", result)
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         with (self.path / "metrics.jsonl").open("a") as file:
@@ -79,3 +87,27 @@ class RunFolder:
         file = self.path / "metrics.jsonl"
         lines = file.read_text().splitlines()[:epoch] if file.exists() else []
         file.write_text("".join(f"{line}\n" for line in lines))
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """What a run is told by the sweep that it is a trial of.
+
+    Attributes:
+        folder: The run's folder, made by the sweep; None where the run continues an earlier one.
+        tracking: Arguments of the tracker: group, job type, tags.
+        values: Of the sweep's dimensions, for the tracker's configuration.
+        report: Called with the metrics of each epoch, when all files are written; may end the run by raising.
+    """
+
+    folder: RunFolder | None
+    tracking: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    report: Callable[[Mapping[str, float]], None] = lambda row: None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file whole or not at all: a run may be killed, and read, at any moment."""
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)

@@ -71,7 +71,8 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.finish(failed=kind is not None)
+        # A sweep's scheduler stops a trial by SystemExit, which is no failure.
+        self.finish(failed=kind not in (None, SystemExit))
 
     @contextmanager
     def _tolerant(self, action: str) -> Iterator[Any | None]:

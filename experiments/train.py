@@ -1,25 +1,32 @@
 """The training job."""
 
+import math
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from difflut.circuits import Circuit, simplify
 from difflut.config import configurable, job, operative_config
 from difflut.models import LUTNetwork, describe, load_checkpoint, read_checkpoint, save_checkpoint
-from difflut.training import Trainer, evaluate, predict, table_statistics
+from difflut.training import Teacher, Trainer, evaluate, predict, table_statistics
 from experiments import plots
 from experiments.data import Dataset, load_dataset
 from experiments.progress import ProgressBar
-from experiments.runs import RunFolder
+from experiments.runs import RunFolder, TrialRun
 from experiments.tracking import Tracker, tracker
 
 dataset = configurable("dataset")(load_dataset)
 tracking = configurable("tracking")(tracker)
+
+QUICKLY_SIMPLIFIED = 10_000
 
 
 @job
@@ -36,6 +43,12 @@ def train(
     resume: str | None = None,
     upload_checkpoint: bool = False,
     graph: bool = False,
+    loss: Callable[..., Tensor] = cross_entropy,
+    augmentation: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    teacher: Callable[..., Teacher] | None = None,
+    checkpoint_seconds: float | None = 0.0,
+    dry_run: bool = False,
+    trial: TrialRun | None = None,
 ) -> dict[str, Any]:
     """Trains a network and reports the hard test accuracy of the epoch that was best on validation data.
 
@@ -52,14 +65,24 @@ def train(
         resume: A run folder, to continue its run.
         upload_checkpoint: Whether tracking keeps the best checkpoint as an artifact.
         graph: Whether steps on a GPU are replays of a CUDA graph, which is quicker.
+        loss: Of logits and class indices and, with a teacher, its logits.
+        augmentation: Changes the training inputs at the start of each epoch.
+        teacher: Makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss distils.
+        checkpoint_seconds: How far a kill may throw the run back; 0 writes `last.pt` after each epoch, None never.
+        dry_run: Whether to build everything, train nothing, and return the network's size.
+        trial: Set by a sweep, whose trial the run is.
 
     Returns:
-        The content of the run's result.json.
+        The content of the run's result.json; for a dry run `nodes`, `parameters` and `epochs`.
     """
     torch.manual_seed(seed)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     data = dataset(seed=seed)
     model = network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=seed)
+    if dry_run:
+        made = optimizer(model.parameters())
+        _ = schedule and schedule(made, epochs=epochs)
+        return {"nodes": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
     model.encoder.fit(data.x_train)
     data = data.to(device) if _num_bytes(data) < _free_memory(device) / 2 else data
     trainer = Trainer(
@@ -71,9 +94,14 @@ def train(
         schedule=schedule and (lambda made: schedule(made, epochs=epochs)),
         seed=seed,
         graph=graph,
+        loss=loss,
+        augmentation=augmentation,
     )
-    folder = _continued(trainer, RunFolder.open(resume)) if resume else RunFolder.create(runs, name)
-    with tracking(folder=folder.path, config={"seed": seed, "epochs": epochs, **describe(model)}) as run:
+    trial = trial or TrialRun(None if resume else RunFolder.create(runs, name))
+    folder = _continued(trainer, RunFolder.open(resume)) if resume else trial.folder
+    trainer.samples.teacher = teacher and _educated(teacher, data, device, folder.teacher)
+    shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
+    with tracking(folder=folder.path, config=shown, **trial.tracking) as run:
         if not resume:
             folder.write_config(operative_config())
         print(
@@ -81,7 +109,7 @@ def train(
             flush=True,
         )
         try:
-            _fit(trainer, data, epochs, folder, run)
+            _fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
         except KeyboardInterrupt:
             print(f"\ninterrupted; continue with --gin_param 'train.resume = \"{folder.path}\"'", file=sys.stderr)
             raise
@@ -99,10 +127,35 @@ def train(
     return result
 
 
-def _fit(trainer: Trainer, data: Dataset, epochs: int, folder: RunFolder, run: Tracker) -> None:
-    """Trains the epochs that are left; each ends with its metrics and a checkpoint written."""
-    best = max(map(_merit, folder.metrics()), default=-1.0)
-    if trainer.epoch == 0:
+def _educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.device, path: Path) -> Teacher:
+    """The teacher of a run, which its folder keeps; it is trained where there is none yet."""
+    untrained = {"epochs": 0} if path.exists() else {}
+    made = teacher(x=data.x_train, y=data.y_train, num_classes=data.num_classes, device=device, **untrained)
+    if untrained:
+        made.load_state_dict(torch.load(path, device, weights_only=True))
+    else:
+        torch.save(made.state_dict(), path)
+    if len(data.x_val):
+        with torch.no_grad():
+            classes = torch.cat([made(x.to(device)).argmax(1).cpu() for x in data.x_val.split(1000)])
+        right = (classes == data.y_val.cpu()).sum().item() / len(classes)
+        print(f"teacher: {right:.2%} of the validation rows", flush=True)
+    return made
+
+
+def _fit(
+    trainer: Trainer,
+    data: Dataset,
+    epochs: int,
+    folder: RunFolder,
+    run: Tracker,
+    pause: float | None,
+    report: Callable[[Mapping[str, float]], None],
+) -> None:
+    """Trains the epochs that are left; each ends with its metrics written, and a checkpoint every `pause` seconds."""
+    best, saved = max(map(_merit, folder.metrics()), default=-1.0), time.monotonic()
+    pause = math.inf if pause is None else pause
+    if trainer.epoch == 0 and pause < math.inf:
         _save(trainer, folder.last)
     while trainer.epoch < epochs:
         with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", trainer.steps_per_epoch) as bar:
@@ -113,10 +166,15 @@ def _fit(trainer: Trainer, data: Dataset, epochs: int, folder: RunFolder, run: T
             bar.summarize(row)
         folder.append_metrics(row)
         run.log(row, step=trainer.epoch)
-        if _merit(row) > best:
+        is_last, now = trainer.epoch == epochs, time.monotonic()
+        is_due = now - saved >= pause or (is_last and pause < math.inf)
+        if _merit(row) > best and (len(data.x_val) or is_due or is_last):
             best = _merit(row)
-            _save(trainer, folder.best)
-        _save(trainer, folder.last)
+            save_checkpoint(trainer.model, folder.best, training={"epoch": trainer.epoch})
+        if is_due:
+            _save(trainer, folder.last)
+            saved = now
+        report(row)
 
 
 def _merit(row: Mapping[str, float]) -> float:
@@ -177,7 +235,15 @@ def _test(data: Dataset, folder: RunFolder, device: torch.device, run: Tracker) 
         "train_seconds": seconds,
         **{f"test_{key}": value for key, value in scores.items()},
         "gap": gap,
+        **_circuit_size(model),
     }
+
+
+def _circuit_size(model: LUTNetwork) -> dict[str, int]:
+    """The LUTs of the optimised circuit, for networks of which they are counted in a moment."""
+    if model.num_luts > QUICKLY_SIMPLIFIED:
+        return {}
+    return {"circuit_luts": simplify(Circuit.from_model(model.cpu()))[0].num_luts}
 
 
 def _num_bytes(data: Dataset) -> int:

@@ -14,8 +14,8 @@ TOP_LEVEL = {
     "packages", "experiments", "kernels", "gin_configs", "tests", "docs",
 }  # fmt: skip
 DISTRIBUTIONS = {"gin": "gin-config", "yaml": "pyyaml", "sklearn": "scikit-learn"}
-# Timed beside ours where someone has installed them.
-OPTIONAL = {"torch_dwn", "torchlogix"}
+# Timed beside ours, or used, where someone has installed them.
+OPTIONAL = {"torch_dwn", "torchlogix", "wandb_workspaces", "optuna"}
 ONLY_INSIDE_FUNCTIONS = {"ray", "wandb", "matplotlib", "sklearn", "tqdm"} | OPTIONAL
 
 

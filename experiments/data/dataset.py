@@ -1,6 +1,8 @@
 """A data set ready for training, and the function that loads one by name."""
 
 import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -10,6 +12,8 @@ from experiments.data.files import data_folder, file_name, not_found, read_file
 from experiments.data.openml import from_openml
 from experiments.data.rows import DatasetNotFoundError, Rows, class_indices, numeric_features
 from experiments.data.sources import CLASS_NAMES, DATASETS
+
+_kept: dict[str, Rows] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,7 @@ def load_dataset(
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction must be at least 0 and below 1, got {validation_fraction}")
-    rows = _find(name, cache_dir)
+    rows = _rows(name, cache_dir)
     labels = np.concatenate([rows.y_train.reshape(-1), rows.y_test.reshape(-1)])
     labels, class_names = class_indices(labels, rows.class_names or CLASS_NAMES.get(name), rows.origin)
     y, y_test = torch.from_numpy(labels.astype(np.int64)).split([len(rows.x_train), len(rows.x_test)])
@@ -77,6 +81,25 @@ def dataset_names() -> list[str]:
     folder = data_folder()
     files = sorted(path.stem for path in folder.glob("*.npz")) if folder else []
     return list(dict.fromkeys([*DATASETS, *files]))
+
+
+@contextmanager
+def kept_rows(rows: Mapping[str, Rows]) -> Iterator[dict[str, Rows]]:
+    """Inside, each data set is read once, and those given not at all; yields all that were used or given."""
+    global _kept
+    before, _kept = _kept, dict(rows)
+    try:
+        yield _kept
+    finally:
+        _kept = before
+
+
+def _rows(name: str, cache_dir: str | None) -> Rows:
+    if _kept is None:
+        return _find(name, cache_dir)
+    if name not in _kept:
+        _kept[name] = _find(name, cache_dir)
+    return _kept[name]
 
 
 def _find(name: str, cache_dir: str | None) -> Rows:

@@ -4,24 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from experiments.plots import confusion, summary_figure, table_statistics, training_curves
 
 LAYERS = [{"layer": "learnable", "constant": 0.1, "saturated": 0.8}, {"layer": "random", "constant": 0, "saturated": 1}]
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    drawn = []
-    save = Figure.savefig
-
-    def keep(figure, *args, **options):
-        drawn.append(figure)
-        return save(figure, *args, **options)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return drawn
 
 
 def metrics(epochs):

@@ -44,3 +44,13 @@ def test_a_width_that_the_classes_do_not_divide_is_an_error():
 def test_bits_need_no_encoder():
     model = LUTNetwork(None, [LAYERS["random"](8, 4, NODES["hybrid"], n=2)], GroupSum(2))
     assert model(torch.rand(5, 8).round()).shape == (5, 2)
+
+
+@pytest.mark.parametrize("moving", [{"tau": 2.0, "learn_tau": True}, {"tau": 6.0, "tau_end": 2.0, "tau_steps": 1}])
+def test_a_tau_that_moves_divides_as_a_fixed_one_does(moving):
+    x = torch.rand(20, 8).round()
+    layers = [LAYERS["random"](8, 12, NODES["dwn"], n=3, seed=1)]
+    fixed, free = LUTNetwork(None, layers, GroupSum(3, tau=2.0)), LUTNetwork(None, layers, GroupSum(3, **moving))
+    torch.testing.assert_close(free(x), fixed(x))
+    torch.testing.assert_close(free.eval()(x), fixed.eval()(x))
+    assert free.groupsum.present_tau == pytest.approx(2.0)

@@ -2,12 +2,12 @@
 
 `nodes.dwn`, `layers.random`, `encoders.gray`, `initializers.residual`, `regularizers.l2`; `optimizers.adam`,
 `schedules.cosine`, `losses.distillation`, `augmentations.affine`, `teachers.trained`; `layers.LayerConfig`,
-`nodes.NodeConfig`, and `network`.
+`layers.GroupSum`, `nodes.NodeConfig`, and `network`.
 """
 
 import gin
 
-from difflut.layers import LayerConfig
+from difflut.layers import GroupSum, LayerConfig
 from difflut.models import network
 from difflut.nodes import NodeConfig
 from difflut.registry import KINDS
@@ -28,5 +28,6 @@ for kind, functions in FUNCTIONS.items():
     for function in functions:
         gin.register(function.__name__, module=kind)(function)
 gin.register("LayerConfig", module="layers")(LayerConfig)
+gin.register("GroupSum", module="layers")(GroupSum)
 gin.register("NodeConfig", module="nodes")(NodeConfig)
 gin.register(network)

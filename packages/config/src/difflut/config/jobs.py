@@ -21,6 +21,6 @@ def configurable(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 
 @gin.configurable
-def run(job: Callable[[], Any]) -> Any:
-    """Runs the job that the configuration names: `run.job = @train`."""
-    return job()
+def run(job: Callable[..., Any], **arguments: Any) -> Any:
+    """Runs the job that the configuration names, `run.job = @train`; arguments are stronger than the configuration."""
+    return job(**arguments)

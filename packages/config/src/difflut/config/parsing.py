@@ -1,6 +1,9 @@
 """Reading Gin files, and writing what they amount to."""
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import gin
 
@@ -11,12 +14,13 @@ class ConfigurationError(ValueError):
     """A Gin file or parameter that names something which does not exist."""
 
 
-def parse(files: Sequence[str], parameters: Sequence[str] = ()) -> None:
-    """Replaces the present configuration by that of Gin files and, stronger, of single parameters.
+def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") -> None:
+    """Replaces the present configuration by that of Gin files, Gin text and, each stronger, single parameters.
 
     Args:
         files: Paths; of two that bind the same, the later one counts.
         parameters: Bindings, such as `train.epochs = 3`.
+        text: What a Gin file may hold.
 
     Raises:
         ConfigurationError: With the file and line of the wrong statement, or the parameter.
@@ -25,6 +29,7 @@ def parse(files: Sequence[str], parameters: Sequence[str] = ()) -> None:
     try:
         for file in files:
             gin.parse_config_file(file)
+        gin.parse_config(text)
         for parameter in parameters:
             _parse_parameter(parameter)
         gin.finalize()
@@ -44,6 +49,32 @@ def _parse_parameter(parameter: str) -> None:
         raise ConfigurationError(f"--gin_param {parameter!r}: {error}") from error
 
 
+def parsed_config() -> str:
+    """The configuration as it was parsed, used or not, as Gin text that gives the same again."""
+    return gin.config_str()
+
+
 def operative_config() -> str:
     """The configuration as used so far, defaults included, as a Gin file that gives the same again."""
     return gin.operative_config_str()
+
+
+def configuration() -> str:
+    """The configuration as parsed, as a Gin file."""
+    return gin.config_str()
+
+
+def read_bindings(file: str | os.PathLike, names: Sequence[str]) -> dict[str, Any]:
+    """What a Gin file binds to parameters such as `train.epochs`, without those that it does not bind.
+
+    The file becomes the present configuration.
+
+    Raises:
+        ConfigurationError: See `parse`.
+    """
+    parse([os.fspath(file)])
+    bound = {}
+    for name in names:
+        with suppress(ValueError):
+            bound[name] = gin.query_parameter(name)
+    return bound

@@ -96,9 +96,7 @@ def network(
     tau: float = 1.0,
     use_randperm: bool = False,
     seed: int = 0,
-    learn_tau: bool = False,
-    tau_end: float | None = None,
-    tau_steps: int = 2000,
+    group_sum: Callable[..., GroupSum] = GroupSum,
 ) -> LUTNetwork:
     """Builds a network for a data set: each layer is given the width before it, and a seed of its own.
 
@@ -110,9 +108,7 @@ def network(
         tau: Temperature of the group sum.
         use_randperm: Whether the group sum permutes its input.
         seed: From which the layers' seeds follow.
-        learn_tau: Whether the temperature is learned.
-        tau_end: The last temperature, where it is scheduled (see `GroupSum`).
-        tau_steps: Training steps of that schedule.
+        group_sum: Makes the group sum; for one whose temperature is learned or scheduled.
     """
     seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
     width, built = prod(input_shape) * encoder.num_bits, []
@@ -121,5 +117,4 @@ def network(
         width = built[-1].output_size
     if width % num_classes:
         raise ValueError(f"the last layer's output_size={width} is not a multiple of the {num_classes} classes")
-    head = GroupSum(num_classes, tau, use_randperm, seeds[-1], learn_tau, tau_end, tau_steps)
-    return LUTNetwork(encoder, built, head)
+    return LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))

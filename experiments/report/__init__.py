@@ -1,0 +1,75 @@
+"""The report on a sweep, finished or running: tables, figures and one page.
+
+report.html             everything, in one file
+report.md               the tables
+configurations.csv      means and standard deviations over seeds
+trials.csv              every trial, whatever became of it
+effects.csv             the effect of each value with all else equal
+*.png, *.svg            the figures
+"""
+
+from pathlib import Path
+
+from difflut.config import job
+from experiments.report.drawing import draw
+from experiments.report.page import page
+from experiments.report.summary import Summary
+from experiments.report.tables import (
+    configuration_table,
+    configurations_csv,
+    effect_table,
+    effects_csv,
+    trials_csv,
+    unfinished_table,
+)
+from experiments.sweep.folder import Sweep
+
+
+@job
+def report(sweep: str) -> Path:
+    """Reports on a sweep, finished or running: prints the tables, and writes them, figures and a page.
+
+    Args:
+        sweep: The sweep's folder.
+
+    Returns:
+        The page's path.
+    """
+    return write_report(sweep)
+
+
+def write_report(folder: str | Path) -> Path:
+    """Writes the report of a sweep into its folder `report`, prints its tables, and gives the page's path."""
+    summary = Summary(Sweep.open(folder))
+    path = summary.sweep.report
+    figures = draw(summary, path)
+    (path / "trials.csv").write_text(trials_csv(summary.outcomes))
+    (path / "configurations.csv").write_text(configurations_csv(summary.ranked, summary.scores))
+    (path / "effects.csv").write_text(effects_csv(one for found in summary.effects.values() for one in found))
+    (path / "report.md").write_text(_markdown(summary, figures))
+    (path / "report.html").write_text(page(summary, figures))
+    print(_text(summary))
+    print(f"report: {path / 'report.html'}")
+    return path / "report.html"
+
+
+def _text(summary: Summary) -> str:
+    parts = [f"{summary.sweep.name}: {summary.progress}"]
+    if summary.ranked:
+        parts.append(configuration_table(summary.ranked, summary.scores).text())
+    parts += [effect_table(found).text() for found in summary.effects.values()]
+    failed = unfinished_table(summary.outcomes, "failed")
+    return "\n\n".join([*parts, f"failed:\n{failed.text()}"] if failed else parts) + "\n"
+
+
+def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
+    parts = [f"# {summary.sweep.name}", f"{summary.progress}, {summary.sweep.created}"]
+    if summary.ranked:
+        parts += ["## Configurations", configuration_table(summary.ranked, summary.scores).markdown()]
+    for label, found in summary.effects.items():
+        parts += [f"## {label}", effect_table(found).markdown()]
+    for status in ("failed", "stopped"):
+        table = unfinished_table(summary.outcomes, status)
+        parts += [f"## {status.capitalize()}", table.markdown()] if table else []
+    parts += [f"![{title}]({path.name})" for title, path in figures.items()]
+    return "\n\n".join(parts) + "\n"

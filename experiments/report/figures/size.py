@@ -1,0 +1,66 @@
+"""The figure of accuracy against LUTs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.plots import INK, figure_at, percent
+from experiments.report.outcomes import ACCURACY, MANY, Configuration
+from experiments.report.style import FORMATS, PLAIN, Look, draw_legend
+from experiments.report.tables import Score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def accuracy_against_luts(
+    ranked: Sequence[Configuration],
+    front: Sequence[Configuration],
+    luts: Score,
+    dimension: str | None,
+    looks: Mapping[str, Look],
+    path: Path,
+) -> Path:
+    """Draws mean accuracy against mean LUTs, and the Pareto front with the ranks of its members.
+
+    Lines through a mark are standard deviations over seeds; more than a few marks go without.
+
+    Args:
+        ranked: The configurations, best first.
+        luts: How they are counted.
+        dimension: The one that gives the marks their looks, if any does.
+    """
+    with figure_at(path, (10, 4.8), FORMATS) as figure:
+        axes = figure.subplots()
+        axes.step(
+            [one.mean(luts.key) for one in front], [one.mean(ACCURACY) for one in front], where="post", color=INK, lw=1,
+            label="Pareto front", zorder=1,
+        )  # fmt: skip
+        for one in reversed(ranked):
+            look = looks[one.values[dimension]] if dimension else PLAIN
+            error = {"xerr": one.deviation(luts.key), "yerr": one.deviation(ACCURACY)} if len(ranked) <= MANY else {}
+            axes.errorbar(
+                one.mean(luts.key), one.mean(ACCURACY), **error, fmt=look.marker, color=look.colour,
+                ms=8, mec=INK if one in front else "white", elinewidth=1,
+            )  # fmt: skip
+        for index, one in enumerate(front):
+            place = one.mean(luts.key), one.mean(ACCURACY)
+            rank = str(ranked.index(one) + 1)
+            # By turns on both sides of the front, so that neighbours' numbers stay apart.
+            shift, side = ((-6, 6), "right") if index % 2 == 0 else ((6, -13), "left")
+            axes.annotate(rank, place, shift, textcoords="offset points", ha=side, fontsize=9)
+        axes.set(title="Hard accuracy and size", xlabel=luts.title)
+        _log_ticks(axes, [one.mean(luts.key) for one in ranked])
+        axes.yaxis.set_major_formatter(percent)
+        draw_legend(axes, looks, marks=True)
+    return path
+
+
+def _log_ticks(axes: "Axes", values: Sequence[float]) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    axes.set_xscale("log")
+    decades = max(values) >= 10 * min(values)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if decades else MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())

@@ -1,0 +1,125 @@
+"""What the trials of a sweep came to, and the configurations that they are repetitions of."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.sweep.folder import Sweep, Trial
+
+ACCURACY, VALIDATION = "test_accuracy_hard", "val_accuracy_hard"
+# More values of a dimension than this have no colours of their own.
+MANY = 14
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial: the values that it was given, and what is known of it so far.
+
+    Args:
+        values: By dimension, without the seed.
+        status: One of `experiments.sweep.folder.STATES`.
+        reason: Why it failed or was stopped.
+        scores: The numbers of its result.json; empty while there is none.
+        curve: The rows of its metrics.jsonl.
+    """
+
+    id: str
+    values: Mapping[str, str]
+    seed: str | None
+    status: str
+    reason: str | None
+    scores: Mapping[str, float]
+    curve: Sequence[Mapping[str, float]]
+
+
+def outcomes(sweep: Sweep) -> list[Outcome]:
+    """The outcomes of a sweep's trials as they are now."""
+    return [_outcome(trial, sweep.seed_dimension) for trial in sweep.trials]
+
+
+def _outcome(trial: Trial, seed_dimension: str | None) -> Outcome:
+    values = {label: value for label, value in trial.values.items() if label != seed_dimension}
+    seed = trial.values.get(seed_dimension) if seed_dimension else None
+    state = trial.state
+    scores = {key: value for key, value in (trial.result or {}).items() if isinstance(value, int | float)}
+    return Outcome(trial.id, values, seed, state["status"], state["reason"], scores, trial.metrics())
+
+
+def dimensions(sweep: Sweep) -> dict[str, list[str]]:
+    """The values that the trials have in each dimension but the seed's: those listed first, then numbers by size."""
+    found = {}
+    for label, listed in sweep.dimensions.items():
+        if label != sweep.seed_dimension:
+            used = {trial.values[label] for trial in sweep.trials}
+            # Of a range, the sweep lists its text, and each trial has a value of its own.
+            drawn = sorted(used.difference(listed), key=lambda value: (number(value) is None, number(value), value))
+            found[label] = [value for value in listed if value in used] + drawn
+    return found
+
+
+def number(text: str) -> float | None:
+    """The number that a value is, if it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def is_range(values: Sequence[str]) -> bool:
+    """Whether values are so many numbers that each is hardly ever met twice."""
+    return len(values) > MANY and all(number(value) is not None for value in values)
+
+
+def is_logarithmic(numbers: Sequence[float]) -> bool:
+    """Whether numbers are so much denser at their lower end that a logarithm spreads them better."""
+    low, middle, high = min(numbers), statistics.median(numbers), max(numbers)
+    return low > 0 and high - middle > 4 * (middle - low)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The trials that differ in nothing but the seed.
+
+    Args:
+        finished: Those that the figures are taken from.
+        planned: How many the sweep holds.
+    """
+
+    values: Mapping[str, str]
+    finished: Sequence[Outcome]
+    planned: int
+
+    def scores(self, key: str) -> list[float]:
+        """One number a finished trial; those that have none are left out."""
+        return [trial.scores[key] for trial in self.finished if key in trial.scores]
+
+    def mean(self, key: str) -> float | None:
+        """The mean over seeds."""
+        scores = self.scores(key)
+        return statistics.fmean(scores) if scores else None
+
+    def deviation(self, key: str) -> float | None:
+        """The standard deviation over seeds (n - 1 degrees of freedom); None for a single one."""
+        scores = self.scores(key)
+        return statistics.stdev(scores) if len(scores) > 1 else None
+
+
+def configurations(outcomes: Iterable[Outcome], key: str = ACCURACY) -> list[Configuration]:
+    """The configurations with a finished trial, that of the highest mean first."""
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(tuple(outcome.values.values()), []).append(outcome)
+    found = [
+        Configuration(group[0].values, [trial for trial in group if trial.status == "finished"], len(group))
+        for group in groups.values()
+    ]
+    return sorted((one for one in found if one.scores(key)), key=lambda one: -one.mean(key))
+
+
+def pareto_front(configurations: Iterable[Configuration], cost: str, gain: str = ACCURACY) -> list[Configuration]:
+    """Those for which no other is at least as good in both means and better in one; the cheapest first."""
+    front: list[Configuration] = []
+    for one in sorted(configurations, key=lambda one: (one.mean(cost), -one.mean(gain))):
+        if not front or one.mean(gain) > front[-1].mean(gain):
+            front.append(one)
+    return front

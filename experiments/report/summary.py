@@ -1,0 +1,83 @@
+"""What a report says of a sweep, worked out once for all its forms."""
+
+from collections import Counter
+from functools import cached_property
+
+from experiments.report.effects import Effect, effects
+from experiments.report.outcomes import (
+    ACCURACY,
+    MANY,
+    Configuration,
+    configurations,
+    dimensions,
+    is_range,
+    number,
+    outcomes,
+    pareto_front,
+)
+from experiments.report.style import Look, looks
+from experiments.report.tables import GAP, HARD, SECONDS, Score
+from experiments.sweep.folder import Sweep
+
+ORDER = ("finished", "running", "pending", "stopped", "failed")
+NODES = Score("luts", "LUTs (nodes)")
+CIRCUIT = Score("circuit_luts", "LUTs (circuit)")
+
+
+class Summary:
+    """A sweep as it is now.
+
+    Attributes:
+        outcomes: Of all trials.
+        dimensions: Those that vary, without the seed's, with their values.
+        ranked: The configurations with a finished trial, the most accurate first.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.outcomes = outcomes(sweep)
+        self.dimensions = {label: values for label, values in dimensions(sweep).items() if len(values) > 1}
+        self.ranked = configurations(self.outcomes)
+
+    @property
+    def progress(self) -> str:
+        """How many trials are in which state, in words."""
+        counts = Counter(outcome.status for outcome in self.outcomes)
+        states = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+        return f"{len(self.outcomes)} trials: {states or 'none yet'}"
+
+    @cached_property
+    def luts(self) -> Score:
+        """The count of LUTs to show: those of the simplified circuits, if every configuration has them."""
+        simplified = all(len(one.scores(CIRCUIT.key)) == len(one.finished) for one in self.ranked)
+        return CIRCUIT if simplified else NODES
+
+    @property
+    def scores(self) -> list[Score]:
+        return [HARD, GAP, self.luts, SECONDS]
+
+    @cached_property
+    def front(self) -> list[Configuration]:
+        """The Pareto front of accuracy and LUTs."""
+        return pareto_front(self.ranked, self.luts.key)
+
+    @cached_property
+    def effects(self) -> dict[str, list[Effect]]:
+        """By dimension; names with the most accurate first, numbers by size. Ranges of numbers have none."""
+        few = (label for label in self.dimensions if not is_range(self.dimensions[label]))
+        found = {label: effects(self.outcomes, label, self.dimensions[label]) for label in few}
+        return {label: self._ordered(label, list_) for label, list_ in found.items() if len(list_) > 1}
+
+    @cached_property
+    def looks(self) -> dict[str, dict[str, Look]]:
+        """The looks of the values of each dimension that has few."""
+        return {label: looks(values) for label, values in self.dimensions.items() if len(values) <= MANY}
+
+    def _ordered(self, label: str, found: list[Effect]) -> list[Effect]:
+        if all(number(effect.value) is not None for effect in found):
+            return sorted(found, key=lambda effect: number(effect.value))
+        return sorted(found, key=lambda effect: -self._accuracy(label, effect.value))
+
+    def _accuracy(self, label: str, value: str) -> float:
+        scores = [score for one in self.ranked if one.values[label] == value for score in one.scores(ACCURACY)]
+        return sum(scores) / len(scores)

@@ -1,0 +1,172 @@
+"""The tables of a report, for a terminal, as CSV and as Markdown."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from experiments.report.effects import Effect
+from experiments.report.outcomes import ACCURACY, VALIDATION, Configuration, Outcome
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number that a table shows.
+
+    Args:
+        key: Its name in `Outcome.scores`.
+        title: Heads its column, the unit included.
+        scale: What it is multiplied by to be in that unit.
+        digits: Shown behind the point.
+    """
+
+    key: str
+    title: str
+    scale: float = 1.0
+    digits: int = 0
+
+    def show(self, value: float | None, sign: str = "") -> str:
+        return MISSING if value is None else f"{self.scale * value:{sign},.{self.digits}f}"
+
+    def show_spread(self, one: Configuration) -> str:
+        """Mean ± standard deviation; a single run has no deviation."""
+        mean, deviation = one.mean(self.key), one.deviation(self.key)
+        return self.show(mean) + (f" ± {self.show(deviation)}" if deviation is not None else "")
+
+
+HARD = Score(ACCURACY, "hard accuracy, %", 100, 2)
+GAP = Score("gap", "gap, points", 100, 2)
+SECONDS = Score("train_seconds", "training, s", digits=1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, under titles; `numbers` are the columns to set flush right."""
+
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[int] = frozenset()
+
+    def text(self, limit: int = 30) -> str:
+        """Aligned columns for a terminal; rows beyond the limit become a line that counts them."""
+        lines = [self.titles, *self.rows[:limit]]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        shown = ["  ".join(map(self._aligned, range(len(widths)), line, widths)).rstrip() for line in lines]
+        if len(self.rows) > limit:
+            shown.append(f"… and {len(self.rows) - limit} more")
+        return "\n".join(shown)
+
+    def _aligned(self, column: int, cell: str, width: int) -> str:
+        return cell.rjust(width) if column in self.numbers else cell.ljust(width)
+
+    def markdown(self) -> str:
+        rule = ["--:" if column in self.numbers else "---" for column in range(len(self.titles))]
+        lines = [self.titles, rule, *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def configuration_table(ranked: Sequence[Configuration], scores: Sequence[Score]) -> Table:
+    """The ranking: each configuration's values, finished seeds of those planned, and scores over seeds."""
+    labels = list(ranked[0].values)
+    rows = [
+        [str(rank), *one.values.values(), f"{len(one.finished)}/{one.planned}", *(s.show_spread(one) for s in scores)]
+        for rank, one in enumerate(ranked, start=1)
+    ]
+    titles = ["", *labels, "seeds", *(score.title for score in scores)]
+    return Table(titles, rows, frozenset({0, *range(1 + len(labels), len(titles))}))
+
+
+def effect_table(effects: Sequence[Effect]) -> Table:
+    """The effects of one dimension, in percentage points."""
+    points = Score("", "", 100, 2)
+    rows = [
+        [
+            effect.value,
+            "reference" if effect.value == effect.reference else points.show(effect.mean, "+"),
+            points.show(effect.error),
+            str(len(effect.differences)),
+            str(effect.better),
+        ]
+        for effect in effects
+    ]
+    titles = [
+        effects[0].dimension,
+        f"difference to {effects[0].reference}, points",
+        "standard error",
+        "runs" if effects[0].fitted else "pairs",
+        "better",
+    ]
+    return Table(titles, rows, frozenset({1, 2, 3, 4}))
+
+
+def unfinished_table(outcomes: Iterable[Outcome], status: str) -> Table | None:
+    """The trials of a status with how far they came, and why no further; None if there are none."""
+    found = [outcome for outcome in outcomes if outcome.status == status]
+    if not found:
+        return None
+    rows = [
+        [
+            one.id,
+            *one.values.values(),
+            one.seed or MISSING,
+            str(len(one.curve)),
+            HARD.show(max((row[VALIDATION] for row in one.curve if VALIDATION in row), default=None)),
+            one.reason or "",
+        ]
+        for one in found
+    ]
+    return Table(["trial", *found[0].values, "seed", "epochs", "best validation, %", "reason"], rows)
+
+
+def configurations_csv(ranked: Sequence[Configuration], scores: Sequence[Score]) -> str:
+    """Means and standard deviations in plain units, one line a configuration."""
+    return _csv(
+        {
+            "rank": rank,
+            **one.values,
+            "finished": len(one.finished),
+            "planned": one.planned,
+            **{f"{score.key}_mean": one.mean(score.key) for score in scores},
+            **{f"{score.key}_std": one.deviation(score.key) for score in scores},
+        }
+        for rank, one in enumerate(ranked, start=1)
+    )
+
+
+def trials_csv(outcomes: Sequence[Outcome]) -> str:
+    """All trials, whatever became of them, with every score."""
+    keys = dict.fromkeys(key for one in outcomes for key in one.scores if key != "seed")
+    return _csv(
+        {"trial": one.id, **one.values, "seed": one.seed, "status": one.status, "reason": one.reason}
+        | {key: one.scores.get(key) for key in keys}
+        for one in outcomes
+    )
+
+
+def effects_csv(effects: Iterable[Effect]) -> str:
+    """The effects of all dimensions, in plain units."""
+    return _csv(
+        {
+            "dimension": effect.dimension,
+            "value": effect.value,
+            "reference": effect.reference,
+            "difference_mean": effect.mean,
+            "standard_error": effect.error,
+            "method": "fit" if effect.fitted else "pairs",
+            "differences": len(effect.differences),
+            "better": effect.better,
+        }
+        for effect in effects
+    )
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    text = StringIO()
+    writer = csv.DictWriter(text, rows[0] if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,181 @@
+"""The job that runs a sweep."""
+
+import fcntl
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from difflut.config import ConfigurationError, job, parsed_config
+from experiments.data import Rows, kept_rows
+from experiments.report import write_report
+from experiments.sweep.checking import Checker
+from experiments.sweep.cluster import connected, slots
+from experiments.sweep.courier import open_office
+from experiments.sweep.folder import Sweep, Trial
+from experiments.sweep.guided import check_every_value, guided
+from experiments.sweep.plan import Plan, Point
+from experiments.sweep.space import read_dimensions
+from experiments.sweep.tuning import SCHEDULERS, Settings, Tuning
+from experiments.sweep.worker import Work
+
+SEARCHES = ("grid", "random", "optuna")
+SCHEDULED_BY = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
+
+
+@job
+def ablate(
+    dimensions: Mapping[str, Any],
+    conditions: Sequence[Mapping[str, Any]] = (),
+    search: str = "grid",
+    max_trials: int | None = None,
+    objectives: Mapping[str, str] = {"val_accuracy_hard": "max"},
+    scheduler: str = "none",
+    grace_epochs: int = 1,
+    reduction: int = 3,
+    cpus_per_trial: float = 1,
+    gpus_per_trial: float = 0,
+    retries: int = 1,
+    seed: int = 0,
+    name: str = "ablate",
+    runs: str = "runs",
+    resume: str | None = None,
+    address: str | None = None,
+) -> Sweep:
+    """Trains what the rest of the Gin file describes once for each combination of the dimensions' values, on Ray Tune.
+
+    A dimension is named by what it varies: a Gin binding, or a macro, which sets as many bindings as refer to it.
+
+        ablate.dimensions = {
+            'NODE': ['@nodes.dwn', '@nodes.hybrid'],                  # references begin with @
+            'hidden/layers.random.output_size': [1000, 2000],
+            'optimizers.adam.lr': 'log_uniform(1e-3, 1e-1)',          # or uniform(low, high), integers(low, high)
+            'encoder': {                                              # a name of its own: bundles of bindings
+                'binary': {'network.encoder': '@encoders.binary()', 'encoders.binary.num_bits': 4},
+                'plain': {'network.encoder': '@encoders.thermometer()'},
+            },
+            'train.seed': [0, 1, 2],                                  # results are averaged over it
+        }
+        ablate.conditions = [
+            {'if': {'NODE': '@nodes.difflogic'}, 'set': {'N': 2}},    # sets dimensions, or any binding
+            {'if': {'NODE': ['@nodes.dwn', '@nodes.hybrid']}, 'only': {'N': [4, 6]}},  # leaves out all others
+        ]
+
+    Combinations that a condition makes equal are run once.
+
+    Args:
+        search: "grid", all combinations; "random", `max_trials` of them or of the ranges; or "optuna", `max_trials`
+            that Optuna suggests from the results before, the seeds in turn.
+        max_trials: The most trials; of a larger grid a random part is run, with all seeds of each combination.
+        objectives: "max" or "min" by key of the epochs' metrics or of result.json, such as `circuit_luts`. The first
+            is the scheduler's; all are Optuna's.
+        scheduler: "asha" stops trials that are behind after `grace_epochs`, and `reduction` times as many, and so on:
+            only the best one in `reduction` goes on (arXiv 1810.05934). "none" stops none.
+        cpus_per_trial: Also the number of threads; as many trials as fit run at once.
+        gpus_per_trial: May be a fraction, for several trials on one GPU.
+        retries: How often a trial that fails is started again, where its last epoch ended.
+        seed: Of random and guided search.
+        resume: A sweep's folder, to run what is missing there. What is trained then follows from its config.gin.
+        address: Of a Ray cluster; `RAY_ADDRESS` is the default, and without it Ray is started on this machine.
+
+    Returns:
+        The sweep's folder, opened.
+
+    Raises:
+        ConfigurationError: The dimensions, or a trial's configuration, are wrong; nothing has been started then.
+    """
+    start = time.time()
+    _check_choices(search, max_trials, scheduler, objectives)
+    plan = Plan(read_dimensions(dimensions), conditions)
+    sweep = _opened(resume, plan) if resume else None
+    checker = Checker(sweep.config if sweep else parsed_config())
+    settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
+    with kept_rows({}) as rows:
+        points = [Point(trial.values, trial.bindings) for trial in sweep.trials] if sweep else []
+        if search == "optuna":
+            sizes = check_every_value(plan, checker)
+        else:
+            points = points or (plan.grid if search == "grid" else plan.random)(max_trials, seed)
+            sizes = checker.sizes(points)
+        sweep = sweep or Sweep.create(runs, name, checker.text, objectives, plan.description, plan.seed_dimension)
+        if not sweep.trials:
+            sweep.add(point.trial(size) for point, size in zip(points, sizes, strict=False))
+        with _alone_with(sweep), connected(address):
+            fit = slots(cpus_per_trial, gpus_per_trial)
+            number = max_trials if search == "optuna" else len(sweep.trials)
+            each = f"{cpus_per_trial:g} CPU and {gpus_per_trial:g} GPU each"
+            print(f"{number} trials, {fit} at once with {each}: {sweep.path}", flush=True)
+            work = _work(sweep, rows, cpus_per_trial)
+            tuner = Tuning(sweep, work, settings, fit, max(size["epochs"] for size in sizes))
+            tuner.run(_missing(sweep))
+            if search == "optuna":
+                tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
+    _say_how_busy(sweep, start, fit)
+    write_report(sweep.path)
+    return sweep
+
+
+def _check_choices(search: str, max_trials: int | None, scheduler: str, objectives: Mapping[str, str]) -> None:
+    for name, value, known in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
+        if value not in known:
+            raise ConfigurationError(f"ablate.{name} must be one of {', '.join(known)}, got {value!r}")
+    if search != "grid" and not max_trials:
+        raise ConfigurationError(f"ablate.search = {search!r} needs ablate.max_trials")
+    if not objectives or not set(objectives.values()) <= {"max", "min"}:
+        raise ConfigurationError(f"ablate.objectives must say 'max' or 'min' for each key, got {dict(objectives)!r}")
+    if scheduler == "asha" and next(iter(objectives)) not in SCHEDULED_BY:
+        raise ConfigurationError(
+            f"ablate.scheduler = 'asha' needs a first objective that each epoch has, one of {', '.join(SCHEDULED_BY)}; "
+            f"got {next(iter(objectives))!r}"
+        )
+
+
+def _opened(path: str, plan: Plan) -> Sweep:
+    sweep = Sweep.open(path)
+    if sweep.dimensions != plan.description:
+        raise ConfigurationError(
+            f"{path} is a sweep over {sweep.dimensions}, not over {plan.description}; continue it with "
+            f"--gin_file {path}/config.gin"
+        )
+    return sweep
+
+
+@contextmanager
+def _alone_with(sweep: Sweep) -> Iterator[None]:
+    """Keeps other processes from running the same sweep, and says how to go on after an interruption."""
+    with (sweep.path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"{sweep.path}: another process runs this sweep at present") from error
+        try:
+            yield
+        except KeyboardInterrupt:
+            print(f"\ninterrupted; continue with --gin_param 'ablate.resume = \"{sweep.path}\"'", file=sys.stderr)
+            raise
+
+
+def _work(sweep: Sweep, rows: Mapping[str, Rows], cpus: float) -> Work:
+    import ray
+
+    data, folder = {name: ray.put(found) for name, found in rows.items()}, sweep.path.resolve()
+    office = open_office(folder / "trials") if len(ray.nodes()) > 1 else None
+    return Work(folder, sweep.name, sweep.config, max(int(cpus), 1), data, office)
+
+
+def _missing(sweep: Sweep) -> list[Trial]:
+    """The trials to run: those that have not ended, and those that failed."""
+    for trial in sweep.trials:
+        result = trial.path / "result.json"
+        if trial.status == "running" and result.exists():  # the sweep was killed before it could note so
+            trial.record("finished", ended=result.stat().st_mtime)
+    return [trial for trial in sweep.trials if trial.status not in ("finished", "stopped")]
+
+
+def _say_how_busy(sweep: Sweep, start: float, slots: int) -> None:
+    """Prints how much of the slots' time since `start` trials took."""
+    states = [trial.state for trial in sweep.trials]
+    spent = sum(state["ended"] - state["started"] for state in states if (state.get("ended") or 0) > start)
+    wall = time.time() - start
+    print(f"{wall:.1f} s; trials took {spent:.1f} s, {spent / (wall * slots):.0%} of {slots} slots", flush=True)

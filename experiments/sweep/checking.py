@@ -1,0 +1,59 @@
+"""Checking every trial before the first one starts."""
+
+from collections.abc import Mapping, Sequence
+
+from difflut import config
+from experiments.sweep.plan import SEED, Point
+
+
+def trial_config(text: str, bindings: Mapping[str, str]) -> str:
+    """The Gin text of a trial: the sweep's, the trial's bindings, and the job that trains."""
+    lines = [f"{name} = {value}" for name, value in bindings.items()]
+    return "\n".join([text, *lines, "run.job = @train", ""])
+
+
+class Checker:
+    """Parses trials' configurations and builds what they say; trials that differ in the seed alone are built once.
+
+    Args:
+        text: The Gin text of the sweep.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._sizes: dict[frozenset, dict[str, int]] = {}
+
+    def size(self, point: Point) -> dict[str, int]:
+        """`nodes`, `parameters` and `epochs` of a trial.
+
+        Raises:
+            ConfigurationError: Its configuration cannot be parsed, or nothing can be built from it.
+        """
+        try:
+            config.parse([], text=trial_config(self.text, point.bindings))
+            key = frozenset(item for item in point.bindings.items() if item[0] != SEED)
+            if key not in self._sizes:
+                self._sizes[key] = config.run(dry_run=True)
+            return self._sizes[key]
+        except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
+            # Gin adds through which functions an error came.
+            reason = str(error).partition("\n  In call to configurable")[0]
+            raise config.ConfigurationError(f"{point}: {reason}") from error
+
+    def sizes(self, points: Sequence[Point]) -> list[dict[str, int]]:
+        """The sizes of all trials, printed for each that differs in more than the seed.
+
+        Raises:
+            ConfigurationError: The first wrong trial, by its number and values.
+        """
+        found = []
+        for number, point in enumerate(points):
+            known = len(self._sizes)
+            try:
+                found.append(self.size(point))
+            except config.ConfigurationError as error:
+                raise config.ConfigurationError(f"trial {number + 1} of {len(points)}, {error}") from error
+            if len(self._sizes) > known:
+                values = ", ".join(f"{label} = {value}" for label, value in point.values.items() if label != SEED)
+                print(f"{found[-1]['nodes']:>10,} nodes {found[-1]['parameters']:>12,} parameters  {values}")
+        return found

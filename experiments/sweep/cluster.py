@@ -1,0 +1,78 @@
+"""Ray: started on this machine, or the cluster at an address; quiet in either case."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+# What a worker needs of the repository.
+SHIPPED = ("experiments", "packages", "kernels", "gin_configs", "run.py", "pyproject.toml")
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    # Tune's own files are of no use here: the sweep's folder is the record.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # The result's objectives come with the last report.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Joins the cluster at `address`, or at `RAY_ADDRESS`, or starts Ray here; leaves it, or stops it, at the end.
+
+    To a cluster the code goes along: every worker runs the packages as they are in this repository.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    options = {"address": address, "runtime_env": _shipped_code()} if address else {"address": "local"}
+    if not address:
+        options |= {"include_dashboard": False}
+    ray.init(**options, log_to_driver=False, logging_level="ERROR")
+    # Errors of trials are told in a line, not by their tracebacks.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def slots(cpus: float, gpus: float) -> int:
+    """How many trials fit at once.
+
+    Raises:
+        ValueError: Not even one does.
+    """
+    import ray
+
+    there = ray.cluster_resources()
+    needed = {name: amount for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fit = sum(min(int(node.get(name, 0) / amount + 1e-9) for name, amount in needed.items()) for node in nodes)
+    if not fit:
+        raise ValueError(
+            f"a trial needs {needed}, and no node has as much: the cluster has "
+            f"{ {name: there.get(name, 0) for name in needed} }; lower ablate.cpus_per_trial or ablate.gpus_per_trial"
+        )
+    return fit
+
+
+def _shipped_code() -> dict[str, Any]:
+    # The worker starts in the copy of the repository, so relative paths do; they come before installed packages.
+    sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("packages/*/src"))
+    others = sorted(path.name for path in ROOT.iterdir() if path.name not in SHIPPED)
+    return {
+        "working_dir": str(ROOT),
+        "excludes": [*(f"/{name}" for name in others), "__pycache__"],
+        "env_vars": {"PYTHONPATH": ":".join([".", *sources])},
+    }

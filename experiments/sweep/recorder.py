@@ -1,0 +1,89 @@
+"""What the driver notes of its trials: their states, and a line for each that ended."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.sweep.folder import Sweep, Trial
+from experiments.sweep.worker import OUTCOME
+
+FACTS = ("started", "first_step", "node", "pid")
+
+
+class Recorder:
+    """Follows Tune's events; the only writer of the trials' states.
+
+    Args:
+        sweep: Whose trials run.
+        number: How many there are to run.
+    """
+
+    def __init__(self, sweep: Sweep, number: int) -> None:
+        self.sweep, self.number = sweep, number
+        self.ended = 0
+
+    def on_trial_start(self, trial: Any, **event: Any) -> None:
+        own = self._own(trial)
+        unknown = dict.fromkeys(("reason", "first_step", "node", "pid", "ended"))
+        own.record("running", attempts=own.state["attempts"] + 1, **unknown | {"started": time.time()})
+
+    def on_trial_result(self, trial: Any, result: Mapping[str, Any], **event: Any) -> None:
+        own = self._own(trial)
+        if own.state["first_step"] is None:
+            own.record("running", **{key: result[key] for key in FACTS if key in result})
+
+    def on_trial_complete(self, trial: Any, **event: Any) -> None:
+        result = trial.last_result or {}
+        outcome = result.get(OUTCOME)
+        if outcome == "finished":
+            self._end(trial, "finished", None)
+        elif outcome:
+            self._end(trial, "failed", outcome)
+        else:
+            self._end(trial, "stopped", f"after epoch {result.get('epoch')}, by the scheduler")
+
+    def on_trial_recover(self, trial: Any, **event: Any) -> None:
+        own, reason = self._own(trial), self._reason(trial)
+        own.record("failed", reason=reason, ended=time.time())
+        print(f"   again  {own.id}  {reason}", flush=True)
+
+    def on_trial_error(self, trial: Any, **event: Any) -> None:
+        self._end(trial, "failed", self._reason(trial))
+
+    def _own(self, trial: Any) -> Trial:
+        return self.sweep.trials[int(json.loads(trial.config["trial"])["id"])]
+
+    def _end(self, trial: Any, status: str, reason: str | None) -> None:
+        own = self._own(trial)
+        own.record(status, reason=reason, ended=time.time())
+        self.ended += 1
+        print(f"{self.ended:>4}/{self.number:<4} {own.id}  {_summary(own)}  {_values(own)}", flush=True)
+
+    def _reason(self, trial: Any) -> str:
+        """The error as the worker wrote it down, or how the worker died."""
+        from ray.exceptions import OutOfMemoryError, RayActorError
+
+        error = trial.get_pickled_error()
+        if isinstance(error, OutOfMemoryError) or "running low on memory" in str(error):
+            return "out of memory: the node ran low, and Ray killed the worker"
+        if isinstance(error, RayActorError) or error is None:
+            return "its worker was killed, or crashed"
+        written = self._own(trial).path / "error.txt"
+        return written.read_text().splitlines()[0] if written.exists() else str(error).strip().splitlines()[-1]
+
+
+def _summary(trial: Trial) -> str:
+    state = trial.state
+    if state["status"] == "failed":
+        return f"failed: {state['reason']}"
+    seconds = f"{state['ended'] - state['started']:.1f} s"
+    if state["status"] == "stopped":
+        return f"stopped {state['reason']}, {seconds}"
+    result = trial.result
+    luts = f"{result.get('circuit_luts', result['luts']):,} LUTs"
+    return f"hard {result['test_accuracy_hard']:.2%}, gap {result['gap']:+.2%}, {luts}, {seconds}"
+
+
+def _values(trial: Trial) -> str:
+    return ", ".join(f"{label} = {value}" for label, value in trial.values.items())

@@ -1,0 +1,115 @@
+"""Running trials on Ray Tune."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from experiments.sweep.folder import Sweep, Trial
+from experiments.sweep.recorder import Recorder
+from experiments.sweep.worker import Work, run_trial
+
+SCHEDULERS = ("none", "asha")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How trials are run; see `ablate`."""
+
+    cpus_per_trial: float
+    gpus_per_trial: float
+    retries: int
+    scheduler: str
+    grace_epochs: int
+    reduction: int
+
+
+def parameters_of(trial: Trial) -> dict[str, str]:
+    """A trial as Tune has it. It is text, as Tune would search through anything else for spaces."""
+    return {"trial": json.dumps({"id": trial.id, "values": trial.values, "bindings": trial.bindings})}
+
+
+class Tuning:
+    """Runs trials on Ray Tune, as many at once as fit.
+
+    Args:
+        sweep: Whose trials they are.
+        work: What they have in common.
+        slots: How many fit at once.
+        epochs: The most that a trial has.
+    """
+
+    def __init__(self, sweep: Sweep, work: Work, settings: Settings, slots: int, epochs: int) -> None:
+        self.sweep, self.work, self.settings, self.slots, self.epochs = sweep, work, settings, slots, epochs
+
+    def run(self, trials: Sequence[Trial]) -> None:
+        """Runs given trials, and returns when all have ended."""
+        from ray import tune
+
+        if trials:
+            space = {"trial": tune.grid_search([parameters_of(trial)["trial"] for trial in trials])}
+            self._fit(len(trials), param_space=space)
+
+    def search(self, searcher: Any, number: int) -> None:
+        """Runs so many trials that a Tune searcher suggests one after the other."""
+        if number > 0:
+            limits = {"num_samples": number, "max_concurrent_trials": self.slots}
+            self._fit(number, search_alg=searcher, **limits)
+
+    def _fit(self, number: int, param_space: Mapping[str, Any] | None = None, **search: Any) -> None:
+        from ray import tune
+
+        class Callback(Recorder, tune.Callback):
+            """The recorder as Tune wants it."""
+
+        settings = self.settings
+        resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
+        with tempfile.TemporaryDirectory(prefix="difflut-tune-") as folder:
+            tune.Tuner(
+                tune.with_resources(tune.with_parameters(run_trial, work=self.work), resources),
+                param_space=param_space,
+                tune_config=tune.TuneConfig(
+                    scheduler=make_scheduler(self.sweep, settings, self.epochs),
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                    **search,
+                ),
+                run_config=tune.RunConfig(
+                    name="tune",
+                    storage_path=folder,
+                    failure_config=tune.FailureConfig(max_failures=settings.retries),
+                    callbacks=[Callback(self.sweep, number)],
+                    verbose=0,
+                ),
+            ).fit()
+
+
+def make_scheduler(sweep: Sweep, settings: Settings, epochs: int) -> Any:
+    """Tune's scheduler, which knows how the sweep's earlier trials went; None where nothing is stopped."""
+    if settings.scheduler == "none":
+        return None
+    from ray.tune.schedulers import ASHAScheduler
+
+    # One epoch more than there are, so that a trial that ran through is tested rather than stopped.
+    asha = ASHAScheduler(
+        time_attr="epoch",
+        metric=sweep.metric,
+        mode=sweep.objectives[sweep.metric],
+        max_t=epochs + 1,
+        grace_period=settings.grace_epochs,
+        reduction_factor=settings.reduction,
+    )
+    for trial in sweep.trials:
+        if trial.status in ("finished", "stopped"):
+            _tell(asha, trial)
+    return asha
+
+
+def _tell(scheduler: Any, trial: Trial) -> None:
+    """Lets a scheduler know of a trial that ended before the sweep was continued."""
+    past = SimpleNamespace(trial_id=f"past-{trial.id}")
+    scheduler.on_trial_add(None, past)
+    for row in trial.metrics():
+        scheduler.on_trial_result(None, past, row)

@@ -1,0 +1,122 @@
+"""One trial, in the process that Ray gives it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difflut import config
+from difflut.training import DivergedError
+from experiments.data import kept_rows
+from experiments.runs import RunFolder, TrialRun
+from experiments.sweep.checking import trial_config
+from experiments.sweep.courier import trial_folder
+from experiments.sweep.folder import tracking_key
+
+OUTCOME = "outcome"
+
+
+class TrialError(RuntimeError):
+    """What stopped a trial, in words; unlike errors that pass through Gin, it can be pickled."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all trials of a sweep have in common.
+
+    Attributes:
+        folder: The sweep's, as an absolute path.
+        group: The sweep's name.
+        text: Its Gin text.
+        threads: CPU threads of a trial.
+        data: References to the rows of data sets in Ray's object store, by name.
+        office: The actor that carries files of trials to the sweep's folder; None on a single machine.
+    """
+
+    folder: Path
+    group: str
+    text: str
+    threads: int
+    data: Mapping[str, Any]
+    office: Any = None
+
+
+def run_trial(parameters: Mapping[str, Any], work: Work) -> None:
+    """Trains the trial in `parameters["trial"]`, JSON of id, values and bindings, and reports each epoch to Tune.
+
+    The last report holds the result and "finished" under `OUTCOME`, or the reason why trying again is of no use.
+    """
+    from ray import get, tune
+
+    trial = json.loads(parameters["trial"])
+    facts = {"started": time.time(), "node": _node(), "pid": os.getpid()}
+    torch.set_num_threads(work.threads)
+    data = dict(zip(work.data, get(list(work.data.values())), strict=True))
+    with trial_folder(work.folder / "trials", trial["id"], work.folder / "sweep.json", work.office) as (path, send):
+        folder = RunFolder(path)
+
+        def report(row: Mapping[str, float]) -> None:
+            facts.setdefault("first_step", time.time() - row["seconds"])
+            send()
+            tune.report({**row, **facts})
+
+        with _alone_in(folder), kept_rows(data), _output_to(path / "output.txt"):
+            result = _train(trial, folder, work, report)
+        best = next((row for row in folder.metrics() if row["epoch"] == result.get("best_epoch")), {})
+    tune.report({**best, **facts, OUTCOME: "finished", **result})
+
+
+def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any) -> dict[str, Any]:
+    values = {tracking_key(label): value for label, value in trial["values"].items()}
+    tags = [f"{label}={value}"[:64] for label, value in values.items()]
+    tracking = {"group": work.group, "job_type": "trial", "tags": tags, "name": f"{work.group}/{trial['id']}"}
+    begun = folder.last.exists()
+    try:
+        config.parse([], text=trial_config(work.text, trial["bindings"]))
+        return config.run(
+            trial=TrialRun(None if begun else folder, tracking, values, report),
+            **({"resume": str(folder.path)} if begun else {}),
+        )
+    except Exception as error:
+        reason = _reason(error)
+        (folder.path / "error.txt").write_text(f"{reason}\n\n{traceback.format_exc()}")
+        if isinstance(error, DivergedError):
+            # The same numbers would come out again.
+            return {OUTCOME: reason}
+        raise TrialError(reason) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else ''}"
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {first[0] if first else ''}"
+
+
+def _node() -> str:
+    import ray
+
+    return f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:8]}"
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    with path.open("a", buffering=1) as output, contextlib.redirect_stdout(output):
+        yield
+
+
+@contextlib.contextmanager
+def _alone_in(folder: RunFolder) -> Iterator[None]:
+    """Waits until no other process trains in a folder: that of a killed sweep may live on for a moment."""
+    with (folder.path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

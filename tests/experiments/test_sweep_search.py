@@ -1,0 +1,139 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+import experiments  # noqa: F401
+from difflut import config
+from difflut.config import ConfigurationError
+from experiments.data import kept_rows
+from experiments.sweep import Sweep
+from experiments.sweep.checking import Checker
+from experiments.sweep.guided import check_every_value, guided
+from experiments.sweep.plan import Plan
+from experiments.sweep.space import read_dimensions
+from experiments.sweep.tuning import Settings, make_scheduler
+
+BASE = """
+run.job = @ablate
+train.network = @network
+train.optimizer = @optimizers.adam
+network.encoder = @encoders.thermometer()
+encoders.thermometer.num_bits = 2
+network.layers = [@a/layers.random]
+layers.random.node_type = @nodes.dwn
+nodes.dwn.input_dim = 4
+"""
+DIMENSIONS = {
+    "optimizers.adam.lr": "log_uniform(1e-5, 1e-1)",
+    "a/layers.random.output_size": [20, 30],
+    "nodes.dwn.input_dim": "integers(2, 4)",
+    "train.seed": [0, 1],
+}
+
+
+@pytest.fixture
+def plan():
+    return Plan(read_dimensions(DIMENSIONS), ())
+
+
+@pytest.fixture
+def checker():
+    config.parse([], text=BASE)
+    with kept_rows({}):
+        yield Checker(config.parsed_config())
+
+
+@pytest.fixture
+def sweep(tmp_path, plan):
+    objectives = {"val_accuracy_hard": "max", "circuit_luts": "min"}
+    return Sweep.create(str(tmp_path), "sweep", BASE, objectives, plan.description, plan.seed_dimension)
+
+
+def ended(sweep, accuracies, status="finished", **values):
+    """Adds a trial that ended, with the accuracy of each epoch."""
+    values = {"optimizers.adam.lr": "0.01", "a/layers.random.output_size": "20", "nodes.dwn.input_dim": "3"} | values
+    values["train.seed"] = "0"
+    (trial,) = sweep.add([{"values": values, "bindings": values, "nodes": 20, "parameters": 160}])
+    trial.record(status, attempts=1)
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        trial.run.append_metrics({"epoch": epoch, "val_accuracy_hard": accuracy})
+    if status == "finished":
+        trial.run.write_result({"best_epoch": len(accuracies), "circuit_luts": 18})
+    return trial
+
+
+def test_each_value_is_checked_before_a_guided_search(plan, checker, capsys):
+    pytest.importorskip("optuna")
+    check_every_value(plan, checker)
+    assert len(capsys.readouterr().out.splitlines()) == 4  # both ends of two ranges, and two sizes, less what is equal
+    wrong = Plan(read_dimensions({"a/layers.random.output_size": [20], "nodes.dwn.input_dim": "integers(2, 9)"}), ())
+    with pytest.raises(ConfigurationError, match="input_dim=9 is outside 1 to 8"):
+        check_every_value(wrong, checker)
+
+
+def test_suggestions_become_trials_of_the_sweep_with_the_seeds_in_turn(plan, checker, sweep):
+    pytest.importorskip("optuna")
+    searcher = guided(plan, checker, sweep, seed=0)
+    suggested = [json.loads(searcher.suggest(str(number))["trial"]) for number in range(4)]
+    assert [trial["id"] for trial in suggested] == ["0000", "0001", "0002", "0003"]
+    assert [trial.values["train.seed"] for trial in sweep.trials] == ["0", "1", "0", "1"]
+    assert all(trial.nodes == int(trial.values["a/layers.random.output_size"]) for trial in sweep.trials)
+    assert [trial["bindings"] for trial in suggested] == [trial.bindings for trial in sweep.trials]
+    assert Sweep.open(sweep.path).trials == sweep.trials
+
+
+def test_a_continued_search_knows_what_was_found_before(plan, checker, sweep):
+    pytest.importorskip("optuna")
+    for number in range(40):
+        rate = 10 ** (-5 + number / 10)
+        ended(sweep, [0.9 - abs(number - 20) / 25], **{"optimizers.adam.lr": f"{rate:.4g}"})
+    searcher = guided(plan, checker, sweep, seed=0)
+    for number in range(10):
+        searcher.suggest(str(number))
+    rates = sorted(float(trial.values["optimizers.adam.lr"]) for trial in sweep.trials[40:])
+    assert rates[2] > 3e-4 and rates[-3] < 3e-3
+
+
+def test_a_guided_search_refuses_what_it_cannot_follow(checker):
+    pytest.importorskip("optuna")
+    plan = Plan(read_dimensions({"N": [1, 2], "M": [1, 2]}), [{"if": {"N": 1}, "only": {"M": 1}}])
+    with pytest.raises(ConfigurationError, match="no condition with 'only'; use 'set'"):
+        check_every_value(plan, checker)
+
+
+@pytest.mark.parametrize(("accuracy", "decision"), [(0.5, "STOP"), (0.95, "CONTINUE")])
+def test_a_continued_sweep_stops_trials_by_those_that_ended_before(sweep, accuracy, decision):
+    pytest.importorskip("ray")
+    for final in (0.7, 0.8, 0.9):
+        ended(sweep, [0.1, final], status="stopped")
+    asha = make_scheduler(sweep, Settings(1, 0, 1, "asha", grace_epochs=2, reduction=3), epochs=9)
+    trial = SimpleNamespace(trial_id="new")
+    asha.on_trial_add(None, trial)
+    assert asha.on_trial_result(None, trial, {"epoch": 1, "val_accuracy_hard": accuracy}) == "CONTINUE"
+    assert asha.on_trial_result(None, trial, {"epoch": 2, "val_accuracy_hard": accuracy}) == decision
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ("ablate.search = 'bayes'", "ablate.search must be one of grid, random, optuna, got 'bayes'"),
+        ("ablate.scheduler = 'hyperband'", "ablate.scheduler must be one of none, asha"),
+        ("ablate.search = 'random'", "'random' needs ablate.max_trials"),
+        ("ablate.objectives = {'val_accuracy_hard': 'maximum'}", "must say 'max' or 'min'"),
+        (
+            "ablate.scheduler = 'asha'\nablate.objectives = {'circuit_luts': 'min', 'val_accuracy_hard': 'max'}",
+            "needs a first objective that each epoch has, one of val_accuracy_hard, .*; got 'circuit_luts'",
+        ),
+    ],
+)
+def test_unknown_options_are_named(parameter, message):
+    config.parse([], [f"ablate.dimensions = {DIMENSIONS!r}", parameter], text=BASE)
+    with pytest.raises(ConfigurationError, match=message):
+        config.run()
+
+
+def test_another_sweep_cannot_be_continued(sweep):
+    config.parse([], ["ablate.dimensions = {'N': [1]}", f"ablate.resume = {str(sweep.path)!r}"], text=BASE)
+    with pytest.raises(ConfigurationError, match=r"is a sweep over .*, not over \{'N': \['1'\]\}; continue it with"):
+        config.run()
