@@ -1,0 +1,80 @@
+"""The table of reproduced results, from the run folders."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from difflut.config import job, read_bindings
+from experiments.reproduce import RESULT, mean_and_deviation
+
+HEADER = """# Published results, reproduced
+
+Written by `python run.py --gin_file gin_configs/papers.gin` from the run folders of the commands in the table. Accuracy
+is that of the hard network on the test set, in percent: mean ± standard deviation over seeds, after the last epoch.
+Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. LUTs: as trained, and
+after simplification to LUTs of at most six inputs, encoder not counted. Circuit: test rows of all seeds that the
+network's circuit classed, each as the network did. Time: the mean of one training; others may have shared the device.
+
+| paper | data | network | published | goal | measured | seeds | gap | LUTs | simplified | circuit | time | command |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
+"""
+
+
+@job
+def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str = "docs/papers.md") -> str:
+    """Writes the table of all reproductions: of each Gin file its newest finished run, or that it was not run.
+
+    Args:
+        configs: The folder of the Gin files.
+        runs: The folder in which the reproductions lie.
+        write: The file to write.
+
+    Returns:
+        The table.
+    """
+    rows, remarks = [], []
+    for file in sorted(Path(configs).glob("*.gin")):
+        names = [f"reproduce.{key}" for key in ("paper", "network", "remarks", "published", "goal")]
+        bound = read_bindings(file, [*names, "dataset.name"])
+        bound = {key.removeprefix("reproduce."): value for key, value in bound.items()}
+        found = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
+        summary = (json.loads(found[-1].read_text()) if found else {}) | bound
+        rows.append(_row(summary, f"`python run.py --gin_file {configs}/{file.name}`"))
+        if summary.get("remarks"):
+            remarks.append(f"- {file.stem}: {summary['remarks']}")
+    text = HEADER + "\n".join(rows) + "\n" + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
+    Path(write).parent.mkdir(parents=True, exist_ok=True)
+    Path(write).write_text(text)
+    print(text)
+    return text
+
+
+def _row(summary: dict[str, Any], command: str) -> str:
+    given = [summary["paper"], summary["dataset.name"], summary["network"]]
+    given += [_percent(summary.get(key)) for key in ("published", "goal")]
+    if "hard" not in summary:
+        return _cells(*given, "not run", *[""] * 6, command)
+    mean, deviation = mean_and_deviation(summary["hard"])
+    goal = summary.get("goal") or summary.get("published")
+    measured = f"{mean:.2f} ± {deviation:.2f}" + ("" if goal is None or mean >= goal else " (missed)")
+    simplified = summary["circuit_luts"]
+    return _cells(
+        *given,
+        measured,
+        len(summary["seeds"]),
+        f"{statistics.fmean(summary['gap']):+.2f}",
+        f"{summary['luts']:,}",
+        f"{round(statistics.fmean(simplified)):,}" if simplified else "",
+        f"{sum(summary['circuit_rows']):,}" if summary["circuit_rows"] else "not compared",
+        f"{statistics.fmean(summary['seconds']):,.0f} s, {summary['device']}",
+        command,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _cells(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"

@@ -1,0 +1,156 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import experiments  # noqa: F401
+from difflut import config
+from experiments.export import MismatchError
+from experiments.reproduce import mean_and_deviation
+
+ROOT = Path(__file__).parents[2]
+FILE = """
+# Published: 99.5 % (somewhere).
+run.job = @reproduce
+reproduce.name = "tiny_digits"
+reproduce.paper = "Tiny"
+reproduce.network = "60, n=3"
+reproduce.published = 99.5
+reproduce.goal = 99.9
+reproduce.remarks = "one epoch"
+reproduce.seeds = [0, 3]
+reproduce.at_once = 2
+train.network = @network
+train.optimizer = @optimizers.adam
+train.epochs = 2
+train.checkpoint_seconds = None
+dataset.name = "digits"
+dataset.validation_fraction = 0.0
+network.encoder = @encoders.thermometer()
+encoders.thermometer.num_bits = 2
+network.layers = [@layers.random]
+layers.random.output_size = 60
+layers.random.node_type = @nodes.dwn
+nodes.dwn.input_dim = 3
+network.tau = 2.0
+tracking.mode = "disabled"
+"""
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("papers")
+    (folder / "tiny_digits.gin").write_text(FILE)
+    (folder / "not_yet.gin").write_text(FILE.replace("99.5", "12.25").replace("tiny_digits", "not_yet"))
+    config.parse([str(folder / "tiny_digits.gin")], [f'reproduce.runs = "{folder}/runs"'])
+    return folder, config.run()
+
+
+def test_each_seed_leaves_a_run_folder_that_repeats_it(reproduced):
+    folder, summary = reproduced
+    (parent,) = (folder / "runs").iterdir()
+    assert json.loads((parent / "reproduction.json").read_text()) == summary
+    for number, seed in enumerate(summary["seeds"]):
+        (run,) = parent.glob(f"seed_{seed}-*/")
+        result = json.loads((run / "result.json").read_text())
+        assert result["seed"] == seed and result["best_epoch"] == 2
+        assert 100 * result["test_accuracy_hard"] == summary["hard"][number]
+        assert not (run / "last.pt").exists() and (run / "best.pt").exists()
+        text = (run / "config.gin").read_text()
+        assert "run.job = @train" in text and f"train.seed = {seed}" in text
+
+
+def test_the_last_line_says_what_came_out(reproduced, capsys):
+    from experiments.reproduce import _in_words
+
+    _, summary = reproduced
+    mean, deviation = mean_and_deviation(summary["hard"])
+    line = _in_words(summary)
+    assert f"measured {mean:.2f} ± {deviation:.2f} % (2 seeds)" in line and "published 99.50 %" in line
+    assert f"difference {mean - 99.5:+.2f}" in line and "goal 99.90 % missed" in line and "60 LUTs" in line
+
+
+def test_the_table_holds_the_rows_that_were_run_and_those_that_were_not(reproduced):
+    folder, summary = reproduced
+    config.parse(
+        [str(ROOT / "gin_configs/papers.gin")],
+        [f'papers.configs = "{folder}"', f'papers.runs = "{folder}/runs"', f'papers.write = "{folder}/papers.md"'],
+    )
+    config.run()
+    table = (folder / "papers.md").read_text()
+    mean, deviation = mean_and_deviation(summary["hard"])
+    assert f"| 99.50 | 99.90 | {mean:.2f} ± {deviation:.2f} (missed) | 2 |" in table
+    assert "| Tiny | digits | 60, n=3 | 12.25 | 99.90 | not run |" in table
+    assert f"`python run.py --gin_file {folder}/tiny_digits.gin`" in table and "- tiny_digits: one epoch" in table
+
+
+def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduced):
+    from experiments.reproduce import _check
+    from experiments.train import dataset
+
+    folder, _ = reproduced
+    (run,) = (folder / "runs").glob("*/seed_0-*/")
+    config.parse([str(folder / "tiny_digits.gin")])
+    data = dataset()
+    (run / "result.json").write_text(json.dumps({"seed": 0, "test_accuracy_hard": 0.5}))
+    with pytest.raises(MismatchError, match=r"in 0 of 360 test rows .* reported 50\.0000%"):
+        _check(run, data)
+
+
+def test_a_failed_seed_names_its_output(tmp_path):
+    text = FILE.replace("layers.random.output_size = 60", "layers.random.output_size = 61")
+    (tmp_path / "wrong.gin").write_text(text)
+    config.parse([str(tmp_path / "wrong.gin")], [f'reproduce.runs = "{tmp_path}/runs"', "reproduce.seeds = [0]"])
+    with pytest.raises(RuntimeError, match=r"seed 0 failed .* not a multiple of the 10 classes; all of its output: "):
+        config.run()
+
+
+def test_one_value_has_no_deviation():
+    assert mean_and_deviation([97.0]) == (97.0, 0.0)
+    assert mean_and_deviation([97.0, 98.0, 99.0]) == pytest.approx((98.0, 1.0))
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "gin_configs/papers").glob("*.gin")), ids=lambda file: file.stem)
+def test_every_paper_has_a_file_that_says_what_it_reproduces(file):
+    names = [f"reproduce.{key}" for key in ("name", "paper", "network", "published")]
+    bound = config.read_bindings(file, [*names, "run.job", "dataset.name"])
+    assert bound["reproduce.name"] == file.stem
+    header = file.read_text().split("\n\n")[0]
+    assert f"python run.py --gin_file gin_configs/papers/{file.name}" in header
+    published = re.search(r"# Published: ([\d.]+) %", header)
+    assert (published and float(published[1])) == bound.get("reproduce.published")
+
+
+def test_distillation_needs_only_the_gin_file_and_can_be_continued(tmp_path):
+    lines = """
+run.job = @train
+train.loss = @losses.distillation
+train.teacher = @teachers.trained
+teachers.trained.network = @teachers.dense
+teachers.trained.epochs = 2
+teachers.dense.width = 16
+train.augmentation = @augmentations.shift
+train.checkpoint_seconds = 0
+network.group_sum = @layers.GroupSum
+layers.GroupSum.learn_tau = True
+"""
+    (tmp_path / "taught.gin").write_text(FILE + lines)
+
+    def run(*parameters):
+        config.parse([str(tmp_path / "taught.gin")], list(parameters))
+        return config.run()
+
+    whole = run(f'train.runs = "{tmp_path}/whole"')
+    run(f'train.runs = "{tmp_path}/part"', "train.epochs = 1")
+    (folder,) = (tmp_path / "part").iterdir()
+    torch.manual_seed(5)
+    continued = run(f'train.resume = "{folder}"')
+    keys = ("test_accuracy_hard", "best_epoch")
+    assert [whole[key] for key in keys] == [continued[key] for key in keys]
+    (other,) = (tmp_path / "whole").iterdir()
+    losses = [
+        json.loads((path / "metrics.jsonl").read_text().splitlines()[1])["train_loss"] for path in (folder, other)
+    ]
+    assert losses[0] == losses[1] and (folder / "teacher.pt").exists()
