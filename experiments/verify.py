@@ -33,6 +33,7 @@ WIRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "soft": ("learnable", {"selection": "soft"}),
     "top-8": ("learnable", {"top_k": 8}),
 }
+BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
 
 @job
@@ -45,9 +46,10 @@ def verify(
     nodes: Sequence[str] | None = None,
     wirings: Sequence[str] | None = None,
     encoders: Sequence[str] | None = None,
-    simulator: str | None = "iverilog",
+    back_ends: Sequence[str] = BACK_ENDS,
+    simulator: str = "iverilog",
 ) -> int:
-    """Compares untrained networks with their circuit, engine, C and Verilog.
+    """Compares untrained networks with their circuit in numpy, engine, C and Verilog.
 
     Args:
         dataset: Whose rows are evaluated.
@@ -58,25 +60,32 @@ def verify(
         nodes: Node types; None is all.
         wirings: Of "random", "learnable", "soft", "top-8"; None is all.
         encoders: None is all.
-        simulator: "verilator", "iverilog", or None for none.
+        back_ends: Of "numpy", "engine", "C", "Verilog".
+        simulator: "verilator" or "iverilog".
 
     Returns:
         The number of samples that any back end got wrong.
+
+    Raises:
+        ValueError: There is no such back end.
     """
+    if not set(back_ends) <= set(BACK_ENDS):
+        raise ValueError(f"back_ends={list(back_ends)} must be of {', '.join(BACK_ENDS)}")
     data = load_dataset(dataset, seed=0)
     x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
     start, mismatches, networks = time.perf_counter(), 0, 0
     for names in product(nodes or NODES, wirings or WIRINGS, encoders or ENCODERS):
         model = _network(*names, x, n)
-        for back_end, wrong in _check(model, x, simulated_samples, simulator):
+        for back_end, wrong in _check(model, x, simulated_samples, back_ends, simulator):
             mismatches += wrong
             if wrong:
                 print(f"{' '.join(names)}: {back_end}: {wrong} mismatches")
         networks += 1
         if networks % 32 == 0:
             print(f"{networks} networks, {mismatches} mismatches, {time.perf_counter() - start:.0f} s", flush=True)
-    print(f"{networks} networks, {len(x)} samples ({simulated_samples} simulated), {mismatches} mismatches")
+    simulated = f" ({simulated_samples} simulated)" if "Verilog" in back_ends else ""
+    print(f"{networks} networks, {len(x)} samples{simulated}, {mismatches} mismatches in {', '.join(back_ends)}")
     return mismatches
 
 
@@ -93,7 +102,9 @@ def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> L
 
 
 @torch.no_grad()
-def _check(model: LUTNetwork, x: torch.Tensor, simulated: int, simulator: str | None) -> Iterator[tuple[str, int]]:
+def _check(
+    model: LUTNetwork, x: torch.Tensor, simulated: int, back_ends: Sequence[str], simulator: str
+) -> Iterator[tuple[str, int]]:
     """Each back end and how many samples it gets wrong."""
     logits, x = model(x).numpy(), x.numpy()
     circuit, _ = simplify(Circuit.from_model(model))
@@ -101,13 +112,16 @@ def _check(model: LUTNetwork, x: torch.Tensor, simulated: int, simulator: str | 
     def wrong(predict: Callable[[np.ndarray], np.ndarray]) -> int:
         return int((predict(x) != logits).any(1).sum())
 
-    yield "numpy", wrong(circuit)
-    yield "engine", wrong(circuit.engine().logits)
+    if "numpy" in back_ends:
+        yield "numpy", wrong(circuit)
+    if "engine" in back_ends:
+        yield "engine", wrong(circuit.engine().logits)
     with tempfile.TemporaryDirectory() as folder:
-        source = write_c(circuit, Path(folder, "circuit.c"))
-        compiled = CompiledCircuit(source, circuit.num_features, circuit.num_classes, ["-std=c99", "-O0"])
-        yield "C", wrong(lambda x: compiled.counts_and_classes(x)[0].astype(np.float32) / np.float32(circuit.tau))
-        if simulator:
+        if "C" in back_ends:
+            source = write_c(circuit, Path(folder, "circuit.c"))
+            compiled = CompiledCircuit(source, circuit.num_features, circuit.num_classes, ["-std=c99", "-O0"])
+            yield "C", wrong(lambda x: compiled.counts_and_classes(x)[0].astype(np.float32) / np.float32(circuit.tau))
+        if "Verilog" in back_ends:
             words = pixel_words(circuit) if x.dtype == np.uint8 else fixed_point_words(circuit)
             design = write_verilog(circuit, folder, words, pipeline=True)
             counts = np.rint(logits[:simulated] * circuit.tau).astype(np.int64)
