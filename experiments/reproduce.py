@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from difflut.circuits import Circuit
-from difflut.config import configuration, job
+from difflut.config import job, parsed_config
 from difflut.models import load_checkpoint
 from difflut.training import predict
 from experiments.data import Dataset
@@ -61,7 +61,7 @@ def reproduce(
         MismatchError: A circuit computes something else than its network.
     """
     folder = RunFolder.create(runs, name)
-    folder.write_config(configuration())
+    folder.write_config(parsed_config())
     print(f"{name}: seeds {', '.join(map(str, seeds))}, {folder.path}", flush=True)
     data = dataset()
     with ThreadPoolExecutor(at_once) as pool:

@@ -76,7 +76,7 @@ def run_trial(parameters: Mapping[str, Any], work: Work) -> None:
 
 
 def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any) -> dict[str, Any]:
-    values = {tracking_key(label): value for label, value in trial["values"].items()}
+    values = {tracking_key(label): _plain(value) for label, value in trial["values"].items()}
     tags = [f"{label}={value}"[:64] for label, value in values.items()]
     tracking = {"group": work.group, "job_type": "trial", "tags": tags, "name": f"{work.group}/{trial['id']}"}
     begun = folder.last.exists()
@@ -93,6 +93,15 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
             # The same numbers would come out again.
             return {OUTCOME: reason}
         raise TrialError(reason) from None
+
+
+def _plain(text: str) -> str | float:
+    """A value as W&B should have it: it orders numbers along an axis, and text as categories."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return text
 
 
 def _reason(error: Exception) -> str:

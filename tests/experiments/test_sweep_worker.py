@@ -55,7 +55,7 @@ def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(fol
     assert result["luts"] == 30 and [row["epoch"] for row in rows] == [1, 2]
     assert (seen["folder"], seen["group"], seen["job_type"]) == (folder.path, "widths", "trial")
     assert seen["tags"] == ["a_layers_random_output_size=30", "nodes_dwn_input_dim=3"]
-    assert seen["config"]["a_layers_random_output_size"] == "30" and seen["config"]["nodes_dwn_input_dim"] == "3"
+    assert seen["config"]["a_layers_random_output_size"] == 30 and seen["config"]["nodes_dwn_input_dim"] == 3
     written = (folder.path / "config.gin").read_text()
     assert "train.trial" not in written and "run.job = @train" in written
 

@@ -10,7 +10,6 @@ from difflut.config.jobs import configurable as configurable
 from difflut.config.jobs import job as job
 from difflut.config.jobs import run as run
 from difflut.config.parsing import ConfigurationError as ConfigurationError
-from difflut.config.parsing import configuration as configuration
 from difflut.config.parsing import operative_config as operative_config
 from difflut.config.parsing import parse as parse
 from difflut.config.parsing import parsed_config as parsed_config

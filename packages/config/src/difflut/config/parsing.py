@@ -59,11 +59,6 @@ def operative_config() -> str:
     return gin.operative_config_str()
 
 
-def configuration() -> str:
-    """The configuration as parsed, as a Gin file."""
-    return gin.config_str()
-
-
 def read_bindings(file: str | os.PathLike, names: Sequence[str]) -> dict[str, Any]:
     """What a Gin file binds to parameters such as `train.epochs`, without those that it does not bind.
 
