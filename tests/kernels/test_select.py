@@ -130,3 +130,27 @@ def test_adam_trains_the_logits_of_candidates_as_that_of_torch():
 
     found, expected = (trained(lambda p, kind=kind: kind(p, lr=0.001)) for kind in (kernels.Adam, torch.optim.Adam))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+OPTIMIZERS = {
+    "ours": lambda p: kernels.Adam(p, lr=0.1),
+    "torch's, fused": lambda p: torch.optim.AdamW(p, lr=0.1, fused=True),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_pins_follow_their_logits_whoever_changes_them(device, make):
+    x, weights = (torch.rand(9, 12) > 0.5).float().to(device), torch.randn(9, 30).to(device)
+    table, slope = torch.rand(5, 1, 64).to(device), torch.randn(5, 1, 64).to(device)
+    logits = torch.nn.Parameter(torch.rand(12, 30, device=device))
+    optimizer = make([logits])
+    for passes in (1, 2, 1, 1):  # the gradients of two backward passes are no factors
+        optimizer.zero_grad()
+        for _ in range(passes):
+            (kernels.select(x, logits) * weights).sum().backward()
+        optimizer.step()
+        read, best = kernels.select(x, logits), logits.argmax(0)
+        assert torch.equal(read, x[:, best])
+        found = kernels.learned_lookup(x, logits, table, slope)
+        assert torch.equal(found, kernels.lookup(x, best.view(5, 6), table, slope))

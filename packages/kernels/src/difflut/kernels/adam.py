@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import backend_for
@@ -21,7 +22,7 @@ class Adam(torch.optim.Adam):
     On a GPU the number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph.
     After changing the rate of a captured step, call `refresh`. The logits of a dense selection may come with their
     gradient as two factors (`select`, `learned_lookup`), which are multiplied where each weight is read and written;
-    such parameters have no `grad`.
+    such parameters have no `grad` that could be clipped or read.
 
     Args:
         params: As for `torch.optim.Adam`.
@@ -35,6 +36,12 @@ class Adam(torch.optim.Adam):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
         self._on_device: dict[int, _DeviceState] = {}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds parameters; see `torch.optim.Optimizer.add_param_group`."""
+        super().add_param_group(param_group)
+        for p in self.param_groups[-1]["params"]:
+            vars(p).setdefault("best_inputs", None)  # from now on kept up to date here
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients; until the next step, gradients may come as factors."""
@@ -56,6 +63,8 @@ class Adam(torch.optim.Adam):
             self._multiply_out()
             self._separate()
             super().step()
+            for group in self.param_groups:
+                increment_version(group["params"])  # which torch's fused step leaves as it was
             return loss
         for number, (group, backend) in enumerate(zip(self.param_groups, backends, strict=True)):
             if backend is cuda:
@@ -92,6 +101,8 @@ class Adam(torch.optim.Adam):
         rows, found = [], []
         for p in parameters:
             state, factors, best = self.state[p], taken_factors(p), vars(p).get("best_inputs")
+            if factors is not None and best is None:
+                best = p.best_inputs = cuda.BestInputs.unknown(p)
             if best is not None:
                 best.keys.zero_()
             if factors is None:

@@ -141,12 +141,16 @@ def signs(bits: Tensor) -> Tensor:
 
 
 def best_inputs(logits: Tensor) -> Tensor:
-    """The first of the largest logits of each column, (pins,) int32."""
+    """The first of the largest logits of each column, (pins,) int32.
+
+    They are kept only where `Adam` has them up to date: torch's fused optimizers change logits unnoticed.
+    """
     known = vars(logits).get("best_inputs")
     if known is None or known.version != version_of(logits):
-        keys = logits.new_zeros(logits.shape[1], dtype=torch.int64)
-        known = logits.best_inputs = BestInputs(version_of(logits), keys)
+        known = BestInputs.unknown(logits)
         known.find(logits)
+        if "best_inputs" in vars(logits):
+            logits.best_inputs = known
     best = torch.empty(logits.shape[1], dtype=torch.int32, device=logits.device)
     launch("read_keys", known.keys, len(best), best)
     return best
@@ -157,6 +161,10 @@ class BestInputs(NamedTuple):
 
     version: int  # of the logits: who else writes to them changes it
     keys: Tensor
+
+    @classmethod
+    def unknown(cls, logits: Tensor) -> "BestInputs":
+        return cls(version_of(logits), logits.new_zeros(logits.shape[1], dtype=torch.int64))
 
     def find(self, logits: Tensor) -> None:
         """Fills the keys, which must be 0."""
