@@ -1,6 +1,8 @@
 """The training job."""
 
+import inspect
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -67,7 +69,8 @@ def train(
         graph: Whether steps on a GPU are replays of a CUDA graph, which is quicker.
         loss: Of logits and class indices and, with a teacher, its logits.
         augmentation: Changes the training inputs at the start of each epoch.
-        teacher: Makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss distils.
+        teacher: Makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss distils; with
+            `epochs=0` an untrained one, for the run's own teacher to be loaded.
         checkpoint_seconds: How far a kill may throw the run back; 0 writes `last.pt` after each epoch, None never.
         dry_run: Whether to build everything, train nothing, and return the network's size.
         trial: Set by a sweep, whose trial the run is.
@@ -75,6 +78,7 @@ def train(
     Returns:
         The content of the run's result.json; for a dry run `nodes`, `parameters` and `epochs`.
     """
+    _check_pairing(loss, teacher)
     torch.manual_seed(seed)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     data = dataset(seed=seed)
@@ -103,6 +107,7 @@ def train(
     shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
     with tracking(folder=folder.path, config=shown, **trial.tracking) as run:
         if not resume:
+            folder.forget_after(0)
             folder.write_config(operative_config())
         print(
             f"{data.name}: {len(data.x_train)} training rows, {model.num_luts} LUTs, {device}, {folder.path}",
@@ -111,9 +116,11 @@ def train(
         try:
             _fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
         except KeyboardInterrupt:
-            print(f"\ninterrupted; continue with --gin_param 'train.resume = \"{folder.path}\"'", file=sys.stderr)
+            if folder.last.exists():
+                print(f"\ninterrupted; continue with --gin_param 'train.resume = \"{folder.path}\"'", file=sys.stderr)
             raise
         result = {"dataset": data.name, "seed": seed, "epochs": epochs, "luts": model.num_luts}
+        result["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         result |= _test(data, folder, device, run)
         folder.write_result(result)
         if upload_checkpoint:
@@ -127,6 +134,15 @@ def train(
     return result
 
 
+def _check_pairing(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] | None) -> None:
+    """Refuses a loss that needs a teacher without one, and a teacher to whom the loss does not listen."""
+    required = [p for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
+    if len(required) > 2 and teacher is None:
+        raise ValueError(f"the loss {loss.__name__} needs a teacher: add train.teacher = @teachers.trained")
+    if len(required) < 3 and teacher is not None:
+        raise ValueError(f"the loss {loss.__name__} has no use for a teacher: add train.loss = @losses.distillation")
+
+
 def _educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.device, path: Path) -> Teacher:
     """The teacher of a run, which its folder keeps; it is trained where there is none yet."""
     untrained = {"epochs": 0} if path.exists() else {}
@@ -134,7 +150,9 @@ def _educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.devi
     if untrained:
         made.load_state_dict(torch.load(path, device, weights_only=True))
     else:
-        torch.save(made.state_dict(), path)
+        temporary = path.with_suffix(".tmp")
+        torch.save(made.state_dict(), temporary)
+        os.replace(temporary, path)
     if len(data.x_val):
         with torch.no_grad():
             classes = torch.cat([made(x.to(device)).argmax(1).cpu() for x in data.x_val.split(1000)])

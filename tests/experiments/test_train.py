@@ -14,6 +14,7 @@ from difflut import config
 from difflut.models import load_checkpoint, read_checkpoint
 from difflut.training import evaluate
 from experiments.data import load_dataset
+from experiments.runs import RunFolder, TrialRun
 
 ROOT = Path(__file__).parents[2]
 FILE = """
@@ -177,6 +178,28 @@ def test_a_folder_without_a_run_is_an_error(gin_file, tmp_path):
 def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
     result = train(gin_file, "dataset.validation_fraction = 0.0", "train.epochs = 2")
     assert result["best_epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    "parameter,remedy",
+    [
+        ("train.loss = @losses.distillation", "add train.teacher = @teachers.trained"),
+        ("train.teacher = @teachers.trained", "add train.loss = @losses.distillation"),
+    ],
+)
+def test_a_teacher_and_a_loss_that_listens_come_together(gin_file, tmp_path, parameter, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        train(gin_file, parameter)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_fresh_start_in_a_used_folder_forgets_what_was_there(gin_file, tmp_path):
+    folder = RunFolder(tmp_path / "trial")
+    folder.path.mkdir()
+    for _ in range(2):
+        config.parse([str(gin_file)], ["train.epochs = 2", "train.checkpoint_seconds = None"])
+        config.run(trial=TrialRun(folder))
+    assert [row["epoch"] for row in folder.metrics()] == [1, 2]
 
 
 def test_a_checkpoint_is_evaluated_by_its_job(gin_file, tmp_path):

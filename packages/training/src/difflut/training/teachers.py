@@ -107,6 +107,8 @@ def trained(
         for epoch in range(epochs):
             samples.begin(epoch)
             for rows in samples.order(epoch).to(samples.x.device).split(batch_size):
+                if len(rows) == 1:  # of which batch normalisation knows no variance
+                    continue
                 logits, labels = teacher(samples.x[rows].to(device)), y[rows].to(device)
                 optimizer.zero_grad(set_to_none=True)
                 F.cross_entropy(logits, labels, label_smoothing=label_smoothing).backward()
