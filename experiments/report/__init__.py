@@ -65,6 +65,7 @@ def _text(summary: Summary) -> str:
 def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
     parts = [f"# {summary.sweep.name}", f"{summary.progress}, {summary.sweep.created}"]
     if summary.ranked:
+        parts += [summary.caveat] if summary.caveat else []
         parts += ["## Configurations", configuration_table(summary.ranked, summary.scores).markdown()]
     for label, found in summary.effects.items():
         parts += [f"## {label}", effect_table(found).markdown()]

@@ -62,8 +62,9 @@ def paired_effects(
     Two trials are a matched pair if they differ in `dimension` only: all other values and the seed are the same. The
     effect of a value is the mean, over all pairs of a trial with this value and one with the reference, of the
     difference of their scores; its error is the differences' standard deviation over the root of their number. A
-    trial without its counterpart (failed, stopped, left out by a condition) counts in no pair, so what is missing
-    biases nothing. Trials that are equal in everything are averaged first.
+    trial without its counterpart counts in no pair. That biases nothing where trials are missing whatever their score,
+    as those that a condition leaves out; but those that a scheduler stopped are missing because they were behind, and
+    the effect among the survivors is nearer to zero. Trials that are equal in everything are averaged first.
 
     The reference is the value that shares settings of the rest with the most other values; of several, the first
     in `values`. The first value that a sweep lists is thus the reference, unless a condition keeps it apart.

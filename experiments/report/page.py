@@ -41,9 +41,10 @@ TERMS = {
     "Gap": "Accuracy of the relaxed network minus that of the hard one.",
     "LUTs": "Circuit: of the hard network, simplified. Nodes: all tables, where a trial's circuit was not counted.",
     "Effect": "The mean difference of hard accuracy between pairs of runs that differ in this dimension only. Runs "
-    "without a counterpart count in no pair. The reference is the first value listed, unless conditions leave it fewer "
-    "other values to be compared with than another one. Where fewer than half of the runs have a counterpart, as in a "
-    "random search, a sum of effects of all dimensions is fitted instead.",
+    "without a counterpart count in no pair, which biases nothing unless they are missing because they were bad. The "
+    "reference is the first value listed, unless conditions leave it fewer other values to be compared with than "
+    "another one. Where fewer than half of the runs have a counterpart, as in a random search, a sum of effects of all "
+    "dimensions is fitted instead.",
     "Better": "How many of the differences are positive.",
 }
 # A longer ranking stands at the end, and its first rows at the beginning.
@@ -99,6 +100,7 @@ def _results(summary: Summary, figures: dict[str, Path]) -> list[tuple[str, str]
     long = len(ranking.rows) > LONG
     first = replace(ranking, rows=ranking.rows[:SHORT]) if long else ranking
     return [
+        *([("Survivors only", f"<p>{escape(summary.caveat)}</p>")] if summary.caveat else []),
         ("Best configurations" if long else "Configurations", _ranking(summary, first)),
         *_dimensions(summary, figures),
         *((title, _figure(figures[title], text)) for title, text in CAPTIONS.items() if title in figures),

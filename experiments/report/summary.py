@@ -46,6 +46,17 @@ class Summary:
         states = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
         return f"{len(self.outcomes)} trials: {states or 'none yet'}"
 
+    @property
+    def caveat(self) -> str | None:
+        """What to bear in mind where a scheduler stopped trials; None where none was stopped."""
+        number = sum(outcome.status == "stopped" for outcome in self.outcomes)
+        if not number:
+            return None
+        return (
+            f"Effects and means are of survivors: {number} of {len(self.outcomes)} trials were stopped because they "
+            "were behind. Means of values that lost many are thus too good, and effects look smaller than they are."
+        )
+
     @cached_property
     def luts(self) -> Score:
         """The count of LUTs to show: those of the simplified circuits, if every configuration has them."""

@@ -15,13 +15,13 @@ from experiments.sweep.cluster import connected, slots
 from experiments.sweep.courier import open_office
 from experiments.sweep.folder import Sweep, Trial
 from experiments.sweep.guided import check_every_value, guided
+from experiments.sweep.objectives import check_objectives
 from experiments.sweep.plan import Plan, Point
 from experiments.sweep.space import read_dimensions
 from experiments.sweep.tuning import SCHEDULERS, Settings, Tuning
 from experiments.sweep.worker import Work
 
 SEARCHES = ("grid", "random", "optuna")
-SCHEDULED_BY = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
 
 
 @job
@@ -68,8 +68,9 @@ def ablate(
         search: "grid", all combinations; "random", `max_trials` of them or of the ranges; or "optuna", `max_trials`
             that Optuna suggests from the results before, the seeds in turn.
         max_trials: The most trials; of a larger grid a random part is run, with all seeds of each combination.
-        objectives: "max" or "min" by key of the epochs' metrics or of result.json, such as `circuit_luts`. The first
-            is the scheduler's; all are Optuna's.
+        objectives: "max" or "min" by measure: `val_accuracy_hard`, `val_accuracy_relaxed`, `gap` (of the validation
+            rows), `train_accuracy`, `train_loss`, `train_seconds`, `luts`, `circuit_luts`. The first is the
+            scheduler's; all are Optuna's.
         scheduler: "asha" stops trials that are behind after `grace_epochs`, and `reduction` times as many, and so on:
             only the best one in `reduction` goes on (arXiv 1810.05934). "none" stops none.
         cpus_per_trial: Also the number of threads; as many trials as fit run at once.
@@ -86,18 +87,14 @@ def ablate(
         ConfigurationError: The dimensions, or a trial's configuration, are wrong; nothing has been started then.
     """
     start = time.time()
-    _check_choices(search, max_trials, scheduler, objectives)
+    _check_choices(search, max_trials, scheduler)
+    check_objectives(objectives, scheduler)
     plan = Plan(read_dimensions(dimensions), conditions)
     sweep = _opened(resume, plan) if resume else None
     checker = Checker(sweep.config if sweep else parsed_config())
     settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
     with kept_rows({}) as rows:
-        points = [Point(trial.values, trial.bindings) for trial in sweep.trials] if sweep else []
-        if search == "optuna":
-            sizes = check_every_value(plan, checker)
-        else:
-            points = points or (plan.grid if search == "grid" else plan.random)(max_trials, seed)
-            sizes = checker.sizes(points)
+        points, sizes = _checked(plan, checker, sweep.trials if sweep else [], search, max_trials, seed)
         sweep = sweep or Sweep.create(runs, name, checker.text, objectives, plan.description, plan.seed_dimension)
         if not sweep.trials:
             sweep.add(point.trial(size) for point, size in zip(points, sizes, strict=False))
@@ -116,19 +113,12 @@ def ablate(
     return sweep
 
 
-def _check_choices(search: str, max_trials: int | None, scheduler: str, objectives: Mapping[str, str]) -> None:
+def _check_choices(search: str, max_trials: int | None, scheduler: str) -> None:
     for name, value, known in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
         if value not in known:
             raise ConfigurationError(f"ablate.{name} must be one of {', '.join(known)}, got {value!r}")
     if search != "grid" and not max_trials:
         raise ConfigurationError(f"ablate.search = {search!r} needs ablate.max_trials")
-    if not objectives or not set(objectives.values()) <= {"max", "min"}:
-        raise ConfigurationError(f"ablate.objectives must say 'max' or 'min' for each key, got {dict(objectives)!r}")
-    if scheduler == "asha" and next(iter(objectives)) not in SCHEDULED_BY:
-        raise ConfigurationError(
-            f"ablate.scheduler = 'asha' needs a first objective that each epoch has, one of {', '.join(SCHEDULED_BY)}; "
-            f"got {next(iter(objectives))!r}"
-        )
 
 
 def _opened(path: str, plan: Plan) -> Sweep:
@@ -139,6 +129,17 @@ def _opened(path: str, plan: Plan) -> Sweep:
             f"--gin_file {path}/config.gin"
         )
     return sweep
+
+
+def _checked(
+    plan: Plan, checker: Checker, trials: Sequence[Trial], search: str, max_trials: int | None, seed: int
+) -> tuple[list[Point], list[dict[str, int]]]:
+    """The points of the trials known at the start, those there are or those planned, and the sizes of all to come."""
+    points = [Point(trial.values, trial.bindings) for trial in trials]
+    if search == "optuna":
+        return points, check_every_value(plan, checker)
+    points = points or (plan.grid if search == "grid" else plan.random)(max_trials, seed)
+    return points, checker.sizes(points)
 
 
 @contextmanager
@@ -173,9 +174,9 @@ def _missing(sweep: Sweep) -> list[Trial]:
     return [trial for trial in sweep.trials if trial.status not in ("finished", "stopped")]
 
 
-def _say_how_busy(sweep: Sweep, start: float, slots: int) -> None:
-    """Prints how much of the slots' time since `start` trials took."""
+def _say_how_busy(sweep: Sweep, start: float, fit: int) -> None:
+    """Prints how much of the time of `fit` slots since `start` trials took."""
     states = [trial.state for trial in sweep.trials]
     spent = sum(state["ended"] - state["started"] for state in states if (state.get("ended") or 0) > start)
     wall = time.time() - start
-    print(f"{wall:.1f} s; trials took {spent:.1f} s, {spent / (wall * slots):.0%} of {slots} slots", flush=True)
+    print(f"{wall:.1f} s; trials took {spent:.1f} s, {spent / (wall * fit):.0%} of {fit} slots", flush=True)

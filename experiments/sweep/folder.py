@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.runs import RunFolder, write_json
 
-FORMAT = 1
+FORMAT = 2
 STATES = ("pending", "running", "finished", "stopped", "failed")
 
 
@@ -31,6 +31,7 @@ class Trial:
         bindings: The text bound to each Gin name.
         nodes: LUTs of the network.
         parameters: Trained numbers of the network.
+        epochs: For how long it is trained unless it is stopped.
         path: Its run folder, which is there from the trial's start.
     """
 
@@ -39,6 +40,7 @@ class Trial:
     bindings: dict[str, str]
     nodes: int
     parameters: int
+    epochs: int
     path: Path = field(compare=False)
 
     @property
@@ -80,7 +82,7 @@ class Sweep:
         name: Of the sweep, and of its group in Weights & Biases.
         created: Date and time, ISO 8601.
         metric: The objective that counts first, a key of the epochs' metrics.
-        objectives: "max" or "min" for each objective, a key of the epochs' metrics or of a trial's result.
+        objectives: "max" or "min" for each objective; see `experiments.sweep.objectives`.
         dimensions: The values of each dimension as text, in the order of the sweep; a range is one text.
         seed_dimension: The dimension over which results are averaged; None if seeds do not vary.
         trials: In the order of their start; random and guided searches append to them.
@@ -153,7 +155,7 @@ class Sweep:
         return path
 
     def add(self, trials: Iterable[Mapping[str, Any]]) -> list[Trial]:
-        """Appends trials, each given by values, bindings, nodes and parameters; the next free numbers are their ids."""
+        """Appends trials, each given by values, bindings and sizes; the next free numbers are their ids."""
         added = []
         for number, trial in enumerate(trials, start=len(self.trials)):
             id = f"{number:04d}"

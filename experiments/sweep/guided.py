@@ -5,6 +5,7 @@ from typing import Any
 from difflut.config import ConfigurationError
 from experiments.sweep.checking import Checker
 from experiments.sweep.folder import Sweep, Trial
+from experiments.sweep.objectives import measures
 from experiments.sweep.plan import SEED, Plan, Point
 from experiments.sweep.space import Choice, Dimension, Range
 from experiments.sweep.tuning import parameters_of
@@ -62,6 +63,10 @@ def guided(plan: Plan, checker: Checker, sweep: Sweep, seed: int) -> Any:
                 chosen[SEED] = seeds[len(sweep.trials) % len(seeds)]
             return parameters_of(_added(sweep, checker, plan.point(chosen)))
 
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            known = bool(result) and all(name in result for name in sweep.objectives)
+            super().on_trial_complete(trial_id, result if known else None, error or not known)
+
     sampler = optuna.samplers.TPESampler(seed=seed + len(sweep.trials))
     return Guided(space, metric=list(sweep.objectives), mode=modes, sampler=sampler, storage=storage, study_name=name)
 
@@ -71,7 +76,7 @@ def _added(sweep: Sweep, checker: Checker, point: Point) -> Trial:
         size = checker.size(point)
     except ConfigurationError:
         # Values that are right alone and wrong together: the trial will fail and say why.
-        size = {"nodes": 0, "parameters": 0}
+        size = {"nodes": 0, "parameters": 0, "epochs": 0}
     [trial] = sweep.add([point.trial(size)])
     return trial
 
@@ -99,8 +104,6 @@ def _parameter(dimension: Dimension, value: str) -> Any:
 
 
 def _scores(sweep: Sweep, trial: Trial) -> list[float] | None:
-    """The objectives of a finished trial: of its best epoch, or of its result."""
-    if trial.result is None:
-        return None
-    best = next((row for row in trial.metrics() if row["epoch"] == trial.result["best_epoch"]), {})
-    return [float((best | trial.result)[name]) for name in sweep.objectives]
+    """The objectives of a finished trial; None where one is missing."""
+    found = measures(trial.run, trial.result or {})
+    return [float(found[name]) for name in sweep.objectives] if found.keys() >= sweep.objectives.keys() else None

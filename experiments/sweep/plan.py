@@ -22,8 +22,7 @@ class Point:
 
     def trial(self, size: Mapping[str, int]) -> dict[str, Any]:
         """The point as `Sweep.add` takes it."""
-        sizes = {"nodes": size["nodes"], "parameters": size["parameters"]}
-        return {"values": dict(self.values), "bindings": dict(self.bindings), **sizes}
+        return {"values": dict(self.values), "bindings": dict(self.bindings), **size}
 
     def __str__(self) -> str:
         return ", ".join(f"{label} = {value}" for label, value in self.values.items())

@@ -25,6 +25,7 @@ class Recorder:
 
     def on_trial_start(self, trial: Any, **event: Any) -> None:
         own = self._own(trial)
+        (own.path / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
         unknown = dict.fromkeys(("reason", "first_step", "node", "pid", "ended"))
         own.record("running", attempts=own.state["attempts"] + 1, **unknown | {"started": time.time()})
 

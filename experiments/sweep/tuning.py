@@ -28,7 +28,8 @@ class Settings:
 
 def parameters_of(trial: Trial) -> dict[str, str]:
     """A trial as Tune has it. It is text, as Tune would search through anything else for spaces."""
-    return {"trial": json.dumps({"id": trial.id, "values": trial.values, "bindings": trial.bindings})}
+    known = {"id": trial.id, "values": trial.values, "bindings": trial.bindings, "epochs": trial.epochs}
+    return {"trial": json.dumps(known)}
 
 
 class Tuning:
@@ -92,12 +93,18 @@ def make_scheduler(sweep: Sweep, settings: Settings, epochs: int) -> Any:
         return None
     from ray.tune.schedulers import ASHAScheduler
 
-    # One epoch more than there are, so that a trial that ran through is tested rather than stopped.
-    asha = ASHAScheduler(
+    class Asha(ASHAScheduler):
+        """Lets a trial that ran through be tested: after its last epoch nothing is saved by stopping it."""
+
+        def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            decision = super().on_trial_result(controller, trial, result)
+            return self.CONTINUE if result.get("epoch") == result.get("epochs") else decision
+
+    asha = Asha(
         time_attr="epoch",
         metric=sweep.metric,
         mode=sweep.objectives[sweep.metric],
-        max_t=epochs + 1,
+        max_t=epochs,
         grace_period=settings.grace_epochs,
         reduction_factor=settings.reduction,
     )

@@ -21,6 +21,7 @@ from experiments.runs import RunFolder, TrialRun
 from experiments.sweep.checking import trial_config
 from experiments.sweep.courier import trial_folder
 from experiments.sweep.folder import tracking_key
+from experiments.sweep.objectives import measures
 
 OUTCOME = "outcome"
 
@@ -51,14 +52,15 @@ class Work:
 
 
 def run_trial(parameters: Mapping[str, Any], work: Work) -> None:
-    """Trains the trial in `parameters["trial"]`, JSON of id, values and bindings, and reports each epoch to Tune.
+    """Trains the trial in `parameters["trial"]`, JSON of `parameters_of`, and reports each epoch to Tune.
 
-    The last report holds the result and "finished" under `OUTCOME`, or the reason why trying again is of no use.
+    The last report holds the measures of the run and "finished" under `OUTCOME`, or the reason why trying again is of
+    no use.
     """
     from ray import get, tune
 
     trial = json.loads(parameters["trial"])
-    facts = {"started": time.time(), "node": _node(), "pid": os.getpid()}
+    facts = {"started": time.time(), "node": _node(), "pid": os.getpid(), "epochs": trial["epochs"]}
     torch.set_num_threads(work.threads)
     data = dict(zip(work.data, get(list(work.data.values())), strict=True))
     with trial_folder(work.folder / "trials", trial["id"], work.folder / "sweep.json", work.office) as (path, send):
@@ -71,8 +73,8 @@ def run_trial(parameters: Mapping[str, Any], work: Work) -> None:
 
         with _alone_in(folder), kept_rows(data), _output_to(path / "output.txt"):
             result = _train(trial, folder, work, report)
-        best = next((row for row in folder.metrics() if row["epoch"] == result.get("best_epoch")), {})
-    tune.report({**best, **facts, OUTCOME: "finished", **result})
+        found = measures(folder, result)
+    tune.report({**found, **facts, OUTCOME: result.get(OUTCOME, "finished")})
 
 
 def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any) -> dict[str, Any]:

@@ -98,6 +98,13 @@ def test_failed_stopped_and_running_trials(made_up_sweep, capsys):
     assert [row["finished"] for row in read(folder / "configurations.csv")] == ["2", "3"]
 
 
+@pytest.mark.parametrize("end", ["stopped", "failed"])
+def test_that_effects_are_of_survivors_is_said_where_trials_were_stopped(made_up_sweep, end):
+    page, folder = reported(made_up_sweep(NODES | SEEDS, lambda trial: end if trial.id in ("0000", "0004") else 0.9))
+    caveat = "Effects and means are of survivors: 2 of 9 trials were stopped"
+    assert (caveat in "".join(page.text)) == (caveat in (folder / "report.md").read_text()) == (end == "stopped")
+
+
 @pytest.mark.parametrize("end", ["failed", "running", None])
 def test_a_sweep_without_a_finished_trial_says_so(made_up_sweep, capsys, end):
     page, folder = reported(made_up_sweep(NODES | SEEDS, lambda trial: end))

@@ -38,7 +38,7 @@ def test_effects_of_a_full_grid_are_differences_of_means():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_missing_trials_and_conditions_do_not_bias_effects(seed):
+def test_conditions_and_trials_missing_whatever_their_score_do_not_bias_effects(seed):
     # "c" is tried at width 10 only, "a" fails more often where it is good.
     noise = random.Random(seed)
     chance = {("a", "40"): 0.3}

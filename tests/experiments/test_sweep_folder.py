@@ -4,7 +4,7 @@ import pytest
 
 from experiments.sweep import Sweep, tracking_key
 
-TRIAL = {"values": {"N": "2"}, "bindings": {"N": "2"}, "nodes": 20, "parameters": 80}
+TRIAL = {"values": {"N": "2"}, "bindings": {"N": "2"}, "nodes": 20, "parameters": 80, "epochs": 5}
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_a_trial_is_pending_until_it_is_recorded_and_has_a_result_when_it_finish
 def test_what_is_no_sweep_or_of_another_version_is_an_error(sweep, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no sweep here; sweep\.json is missing"):
         Sweep.open(tmp_path)
-    content = json.loads((sweep.path / "sweep.json").read_text()) | {"format": 2}
+    content = json.loads((sweep.path / "sweep.json").read_text()) | {"format": 1}
     (sweep.path / "sweep.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="format 2; this version reads format 1"):
+    with pytest.raises(ValueError, match="format 1; this version reads format 2"):
         Sweep.open(sweep.path)
 
 

@@ -11,8 +11,9 @@ from experiments.sweep import Sweep
 from experiments.sweep.checking import Checker
 from experiments.sweep.guided import check_every_value, guided
 from experiments.sweep.plan import Plan
+from experiments.sweep.recorder import Recorder
 from experiments.sweep.space import read_dimensions
-from experiments.sweep.tuning import Settings, make_scheduler
+from experiments.sweep.tuning import Settings, make_scheduler, parameters_of
 
 BASE = """
 run.job = @ablate
@@ -50,16 +51,16 @@ def sweep(tmp_path, plan):
     return Sweep.create(str(tmp_path), "sweep", BASE, objectives, plan.description, plan.seed_dimension)
 
 
-def ended(sweep, accuracies, status="finished", **values):
+def ended(sweep, accuracies, status="finished", result=(("circuit_luts", 18),), **values):
     """Adds a trial that ended, with the accuracy of each epoch."""
     values = {"optimizers.adam.lr": "0.01", "a/layers.random.output_size": "20", "nodes.dwn.input_dim": "3"} | values
     values["train.seed"] = "0"
-    (trial,) = sweep.add([{"values": values, "bindings": values, "nodes": 20, "parameters": 160}])
+    (trial,) = sweep.add([{"values": values, "bindings": values, "nodes": 20, "parameters": 160, "epochs": 9}])
     trial.record(status, attempts=1)
     for epoch, accuracy in enumerate(accuracies, start=1):
         trial.run.append_metrics({"epoch": epoch, "val_accuracy_hard": accuracy})
     if status == "finished":
-        trial.run.write_result({"best_epoch": len(accuracies), "circuit_luts": 18})
+        trial.run.write_result({"best_epoch": len(accuracies), **dict(result)})
     return trial
 
 
@@ -95,6 +96,19 @@ def test_a_continued_search_knows_what_was_found_before(plan, checker, sweep):
     assert rates[2] > 3e-4 and rates[-3] < 3e-3
 
 
+def test_a_trial_that_lacks_an_objective_teaches_a_search_nothing(plan, checker, sweep):
+    optuna = pytest.importorskip("optuna")
+    ended(sweep, [0.9])
+    ended(sweep, [0.9], result=())
+    searcher = guided(plan, checker, sweep, seed=0)
+    for number, found in enumerate(({"circuit_luts": 20}, {})):
+        searcher.suggest(str(number))
+        searcher.on_trial_complete(str(number), result={"val_accuracy_hard": 0.8, **found})
+    study, states = optuna.load_study(study_name="optuna", storage=searcher._storage), optuna.trial.TrialState
+    assert [trial.state for trial in study.trials] == [states.COMPLETE, states.COMPLETE, states.FAIL]
+    assert [trial.values for trial in study.trials] == [[0.9, 18], [0.8, 20], None]
+
+
 def test_a_guided_search_refuses_what_it_cannot_follow(checker):
     pytest.importorskip("optuna")
     plan = Plan(read_dimensions({"N": [1, 2], "M": [1, 2]}), [{"if": {"N": 1}, "only": {"M": 1}}])
@@ -114,6 +128,37 @@ def test_a_continued_sweep_stops_trials_by_those_that_ended_before(sweep, accura
     assert asha.on_trial_result(None, trial, {"epoch": 2, "val_accuracy_hard": accuracy}) == decision
 
 
+@pytest.mark.parametrize(("epochs", "decision"), [(9, "CONTINUE"), (3, "CONTINUE"), (27, "STOP")])
+def test_a_trial_is_not_stopped_after_its_last_epoch(sweep, epochs, decision):
+    pytest.importorskip("ray")
+    asha = make_scheduler(sweep, Settings(1, 0, 1, "asha", grace_epochs=3, reduction=3), epochs=27)
+    last = min(epochs, 9)
+    for accuracy in (0.9, 0.8, 0.7):
+        trial = SimpleNamespace(trial_id=str(accuracy))
+        asha.on_trial_add(None, trial)
+        row = {"epoch": last, "epochs": epochs, "val_accuracy_hard": accuracy}
+        found = asha.on_trial_result(None, trial, row)
+    assert found == decision
+
+
+def test_trials_know_their_epochs(plan, checker, sweep):
+    [point, *_] = plan.random(1, seed=0)
+    [trial] = sweep.add([point.trial(checker.size(point))])
+    assert json.loads(parameters_of(trial)["trial"])["epochs"] == trial.epochs == checker.size(point)["epochs"] > 0
+
+
+def test_the_reason_of_an_earlier_attempt_is_forgotten(sweep, capsys):
+    pytest.importorskip("ray")
+    (own,) = sweep.add([{"values": {}, "bindings": {}, "nodes": 20, "parameters": 160, "epochs": 9}])
+    own.record("failed", attempts=1)
+    (own.path / "error.txt").write_text("the first reason\n")
+    trial = SimpleNamespace(config=parameters_of(own), get_pickled_error=lambda: OSError("the second reason"))
+    recorder = Recorder(sweep, 1)
+    recorder.on_trial_start(trial)
+    recorder.on_trial_error(trial)
+    assert own.state["reason"] == "the second reason" and "the second reason" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("parameter", "message"),
     [
@@ -121,6 +166,8 @@ def test_a_continued_sweep_stops_trials_by_those_that_ended_before(sweep, accura
         ("ablate.scheduler = 'hyperband'", "ablate.scheduler must be one of none, asha"),
         ("ablate.search = 'random'", "'random' needs ablate.max_trials"),
         ("ablate.objectives = {'val_accuracy_hard': 'maximum'}", "must say 'max' or 'min'"),
+        ("ablate.objectives = {'val_acuracy_hard': 'max'}", "one of val_accuracy_hard, .*; got 'val_acuracy_hard'"),
+        ("ablate.objectives = {'luts': 'min', 'test_accuracy_hard': 'max'}", "one of .*; got 'test_accuracy_hard'"),
         (
             "ablate.scheduler = 'asha'\nablate.objectives = {'circuit_luts': 'min', 'val_accuracy_hard': 'max'}",
             "needs a first objective that each epoch has, one of val_accuracy_hard, .*; got 'circuit_luts'",

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -8,7 +9,7 @@ import experiments  # noqa: F401
 from difflut.training import DivergedError, Trainer
 from experiments.runs import RunFolder
 from experiments.sweep.courier import Courier, Office, trial_folder
-from experiments.sweep.worker import OUTCOME, TrialError, Work, _train
+from experiments.sweep.worker import OUTCOME, TrialError, Work, _train, run_trial
 from experiments.tracking import Tracker
 
 TEXT = """
@@ -84,6 +85,25 @@ def test_a_trial_stopped_by_the_scheduler_keeps_what_it_has(folder):
         run(folder, lambda row: sys.exit(0))
     assert len(folder.metrics()) == 1 and folder.last.exists() and not (folder.path / "error.txt").exists()
     assert len(run(folder)) > 5 and [row["epoch"] for row in folder.metrics()] == [1, 2]
+
+
+def test_reports_tell_the_last_epoch_and_nothing_of_the_test_set(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    reports = []
+    monkeypatch.setattr(ray, "get", list)
+    monkeypatch.setattr("ray.tune.report", reports.append)
+    monkeypatch.setattr("experiments.sweep.worker._node", lambda: "here")
+    gaps = iter([0.1, 0.2, 0.3])  # of the validation rows in two epochs, and of the test set
+    scores = {"accuracy_hard": 0.5, "accuracy_relaxed": 0.6}
+    monkeypatch.setattr("experiments.train.evaluate", lambda *arguments: {**scores, "gap": next(gaps)})
+    (tmp_path / "sweep.json").write_text("{}")
+    run_trial({"trial": json.dumps(TRIAL | {"epochs": 2})}, Work(tmp_path, "widths", TEXT, 1, {}))
+    *rows, last = reports
+    assert [(row["epoch"], row["epochs"]) for row in rows] == [(1, 2), (2, 2)]
+    result = json.loads((tmp_path / "trials" / "0003" / "result.json").read_text())
+    assert last[OUTCOME] == "finished" and last["circuit_luts"] == result["circuit_luts"] <= last["luts"] == 30
+    assert (last["epoch"], last["gap"], result["gap"]) == (1, 0.1, 0.3)
+    assert not [name for name in last if name.startswith("test_")]
 
 
 def test_a_courier_brings_the_files_of_a_trial_home_and_takes_them_to_the_next_attempt(tmp_path):
