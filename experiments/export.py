@@ -26,11 +26,13 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.config import job
+from difflut.circuits.simulate import SIMULATORS
+from difflut.config import ConfigurationError, job
 from difflut.models import LUTNetwork, load_checkpoint
 from experiments import circuit_plots
 from experiments.data import load_dataset
 from experiments.export_table import write_table
+from experiments.names import check_names
 from experiments.runs import RunFolder
 
 BATCH = 1024
@@ -72,20 +74,25 @@ def export(
         The content of report.json.
 
     Raises:
+        ConfigurationError: There is no such simulator, or a design without registers is to be placed.
+        FileNotFoundError: The run has no network.
         MismatchError: A back end differs from the network.
     """
-    source = RunFolder.open(run)
+    check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
+    if place and not pipeline:
+        raise ConfigurationError(f"export.place needs registers: set export.pipeline = True, got {pipeline!r}")
+    source = RunFolder.open_finished(run)
     folder = Path(folder) if folder else source.path / "export"
-    folder.mkdir(parents=True, exist_ok=True)
     result = json.loads((source.path / "result.json").read_text())
     data = load_dataset(result["dataset"], seed=result["seed"])
     model, x = load_checkpoint(source.best).eval(), data.x_test.numpy()
     seconds, logits = _timed(lambda: _logits(model, data.x_test))
-    report = {"run": str(source.path), "dataset": result["dataset"], "checks": {}}
+    report = {"run": str(source.path), "dataset": result["dataset"]}
     report["accuracy"] = float((logits.argmax(1) == data.y_test.numpy()).mean())
     report["model"] = {"samples": len(x), "seconds": seconds}
     print(f"model.eval(): {report['accuracy']:.2%} of {len(x)} test samples right, {len(x) / seconds:,.0f} samples/s")
 
+    folder.mkdir(parents=True, exist_ok=True)
     original = Circuit.from_model(model)
     seconds, (circuit, simplified) = _timed(lambda: simplify(original, lut_size))
     circuit.save(folder / "circuit.npz")
@@ -93,19 +100,14 @@ def export(
     print(f"{simplified}, {seconds:.2f} s")
     _draw(circuit, report["simplification"], folder)
 
-    checks = report["checks"]
-    checks["numpy"] = _compare("numpy", Circuit.load(folder / "circuit.npz"), x, logits)
-    checks["c"] = _check_c(circuit, folder / "circuit.c", x, logits)
-    for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
-        engine = circuit.engine(device=device)
-        checks[f"engine, {device}"] = _compare(engine.name, lambda x, engine=engine: engine.logits(x), x, logits)
-
+    report["checks"] = _check_software(circuit, folder, x, logits)
     words = pixel_words(circuit) if x.dtype == np.uint8 else fixed_point_words(circuit, max_width)
     seconds, design = _timed(lambda: write_verilog(circuit, folder / "verilog", words, pipeline))
     print(f"Verilog written, latency {design.latency} cycles, {seconds:.2f} s")
     report |= {"latency": design.latency, "word_width": words.width, "exact_words": words.exact}
     if simulator != "none" and simulated_samples:
-        checks["verilog"] = _simulate(design, x[:simulated_samples], logits[:simulated_samples], circuit.tau, simulator)
+        some = slice(simulated_samples)
+        report["checks"]["verilog"] = _simulate(design, x[some], logits[some], circuit.tau, simulator)
     report["cost"] = {when: _estimate(when, of, words) for when, of in (("before", original), ("after", circuit))}
     if yosys:
         report["yosys"] = _optional("Yosys", lambda: _synthesize(original, circuit, words))
@@ -126,10 +128,10 @@ def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def _optional(name: str, function: Callable[[], Any]) -> Any:
-    """What needs a tool: where it is missing, a line says so and how to get it."""
+    """What needs a tool: where it is missing or too slow, a line says so, and how to get it."""
     try:
         return function()
-    except FileNotFoundError as error:
+    except (FileNotFoundError, TimeoutError) as error:
         return print(f"{name}: not done: {error}")
 
 
@@ -142,6 +144,15 @@ def _draw(circuit: Circuit, simplified: dict[str, Any], folder: Path) -> None:
     circuit_plots.luts_by_layer(simplified["layers_before"], simplified["layers_after"], folder / "luts.png")
     if circuit.num_luts <= circuit_plots.LARGEST:
         circuit_plots.drawing(circuit, folder / "circuit.png")
+
+
+def _check_software(circuit: Circuit, folder: Path, x: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    checks = {"numpy": _compare("numpy", Circuit.load(folder / "circuit.npz"), x, logits)}
+    checks["c"] = _check_c(circuit, folder / "circuit.c", x, logits)
+    for device in ("cpu", *["cuda"] * torch.cuda.is_available()):
+        engine = circuit.engine(device=device)
+        checks[f"engine, {device}"] = _compare(engine.name, engine.logits, x, logits)
+    return checks
 
 
 def _check_c(circuit: Circuit, path: Path, x: np.ndarray, logits: np.ndarray) -> dict[str, Any] | None:

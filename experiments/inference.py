@@ -18,9 +18,11 @@ from difflut.circuits.engine.cpu import CpuEngine
 from difflut.config import job
 from difflut.models import LUTNetwork, load_checkpoint
 from experiments.data import load_dataset
+from experiments.names import check_names
 from experiments.runs import RunFolder
 
 FEATURES, CLASSES = 784, 10
+BACKENDS = ("model", "numpy", "c", "interpreter", "engine", "threads", "cuda")
 COLUMNS = ("network", "luts", "back end", "ready s", "images/s", "median", "compared", "mismatches")
 FEW = 512  # samples for back ends that need milliseconds for each
 Classify = Callable[[Any], np.ndarray | torch.Tensor]
@@ -29,7 +31,7 @@ Classify = Callable[[Any], np.ndarray | torch.Tensor]
 @job
 def inference(
     networks: Sequence[str] = ("gates", "luts"),
-    backends: Sequence[str] = ("model", "numpy", "c", "interpreter", "engine", "threads", "cuda"),
+    backends: Sequence[str] = BACKENDS,
     lut_size: int | None = 3,
     samples: int = 10000,
     compared: int = 10000,
@@ -55,11 +57,16 @@ def inference(
 
     Returns:
         The rows of the table.
+
+    Raises:
+        ConfigurationError: There is no such back end.
+        FileNotFoundError: A network is missing.
     """
+    check_names("inference.backends", backends, BACKENDS)
+    loaded = [_load(name, samples) for name in networks]
     folder, rows = RunFolder.create(runs, "inference"), []
     print(_line(COLUMNS))
-    for name in networks:
-        circuit, model, x = _load(name, samples)
+    for name, (circuit, model, x) in zip(networks, loaded, strict=True):
         small = simplify(circuit, lut_size)[0] if lut_size else circuit
         expected = circuit.classes(x[:compared])
         for backend, make in _backends(small, model, folder.path, backends):
@@ -94,14 +101,11 @@ def _load(name: str, samples: int) -> tuple[Circuit, LUTNetwork | None, np.ndarr
     if name.endswith(".npz"):
         circuit = Circuit.load(name)
         return circuit, None, rng.integers(256, size=(samples, circuit.num_features), dtype=np.uint8)
-    run = RunFolder.open(name)
+    run = RunFolder.open_finished(name)
     result = json.loads((run.path / "result.json").read_text())
     model = load_checkpoint(run.best).eval()
-    return (
-        Circuit.from_model(model),
-        model,
-        load_dataset(result["dataset"], seed=result["seed"]).x_test.numpy()[:samples],
-    )
+    x = load_dataset(result["dataset"], seed=result["seed"]).x_test.numpy()[:samples]
+    return Circuit.from_model(model), model, x
 
 
 def _random(

@@ -13,8 +13,9 @@ HEADER = """# Published results, reproduced
 Written by `python run.py --gin_file gin_configs/papers.gin` from the run folders of the commands in the table. Accuracy
 is that of the hard network on the test set, in percent: mean ± standard deviation over seeds, after the last epoch.
 Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. LUTs: as trained, and
-after simplification to LUTs of at most six inputs, encoder not counted. Circuit: test rows of all seeds that the
-network's circuit classed, each as the network did. Time: the mean of one training; others may have shared the device.
+after simplification to LUTs of at most six inputs, encoder not counted. Circuit: test rows of all seeds on which
+the networks' circuits were compared with them; no class differed. Time: the mean of one training; several trainings may
+have shared the device.
 
 | paper | data | network | published | goal | measured | seeds | gap | LUTs | simplified | circuit | time | command |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from difflut.circuits import Circuit
-from difflut.config import job, parsed_config
+from difflut.config import ConfigurationError, job, parsed_config
 from difflut.models import load_checkpoint
 from difflut.training import predict
 from experiments.data import Dataset
@@ -57,13 +56,18 @@ def reproduce(
         The content of reproduction.json.
 
     Raises:
+        ConfigurationError: There are no seeds, a seed is there twice, or nothing may run at a time.
         RuntimeError: A training failed.
         MismatchError: A circuit computes something else than its network.
     """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigurationError(f"reproduce.seeds must be one or more different seeds, got {list(seeds)}")
+    if at_once < 1:
+        raise ConfigurationError(f"reproduce.at_once must be 1 or more, got {at_once}")
+    data = dataset()
     folder = RunFolder.create(runs, name)
     folder.write_config(parsed_config())
     print(f"{name}: seeds {', '.join(map(str, seeds))}, {folder.path}", flush=True)
-    data = dataset()
     with ThreadPoolExecutor(at_once) as pool:
         results = list(pool.map(lambda seed: _check(_train(folder, seed), data), seeds))
     given = {"name": name, "paper": paper, "network": network, "remarks": remarks}
@@ -128,7 +132,7 @@ def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "circuit_luts": [result["circuit_luts"] for result in results if "circuit_luts" in result],
         "circuit_rows": [result["circuit_rows"] for result in results],
         "seconds": [result["train_seconds"] for result in results],
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "device": ", ".join(sorted({result["device"] for result in results})),
     }
 
 

@@ -39,15 +39,27 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str) -> "RunFolder":
-        """Opens the folder of an earlier run.
+        """Opens the folder of an earlier run, to continue it.
 
         Raises:
-            FileNotFoundError: There is no run with a checkpoint.
+            FileNotFoundError: It has no last.pt.
         """
-        folder = cls(Path(path))
-        if not folder.last.exists():
-            raise FileNotFoundError(f"{path}: no run to continue here; {folder.last.name} is missing")
-        return folder
+        return cls._having(path, "run to continue", "last.pt")
+
+    @classmethod
+    def open_finished(cls, path: str) -> "RunFolder":
+        """Opens the folder of a finished run, for its network.
+
+        Raises:
+            FileNotFoundError: It has no best.pt or no result.json.
+        """
+        return cls._having(path, "finished run", "best.pt", "result.json")
+
+    @classmethod
+    def _having(cls, path: str, what: str, *files: str) -> "RunFolder":
+        if missing := [name for name in files if not Path(path, name).exists()]:
+            raise FileNotFoundError(f"{path}: no {what} here; {missing[0]} is missing")
+        return cls(Path(path))
 
     @property
     def last(self) -> Path:
@@ -79,14 +91,16 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The metrics of each finished epoch."""
-        file = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [json.loads(line) for line in self._lines()]
 
     def forget_after(self, epoch: int) -> None:
-        """Removes the metrics of epochs that are about to be trained again; a kill may have left half a line."""
+        """Removes the metrics of epochs that are about to be trained again."""
+        _replace(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines()[:epoch]))
+
+    def _lines(self) -> list[str]:
+        """The whole lines of metrics.jsonl; a kill may have left half of one more."""
         file = self.path / "metrics.jsonl"
-        lines = file.read_text().splitlines()[:epoch] if file.exists() else []
-        file.write_text("".join(f"{line}\n" for line in lines))
+        return file.read_text().split("\n")[:-1] if file.exists() else []
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,12 @@ class TrialRun:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a file whole or not at all: a run may be killed, and read, at any moment."""
+    """Writes a file whole or not at all."""
+    _replace(path, json.dumps(content, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    # A run may be killed, and read, at any moment.
     temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.write_text(text)
     os.replace(temporary, path)

@@ -21,11 +21,14 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
+from difflut.circuits.simulate import SIMULATORS
 from difflut.config import job
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
 from difflut.registry import ENCODERS, LAYERS, NODES
 from experiments.data import load_dataset
+from experiments.export import MismatchError
+from experiments.names import check_names
 
 WIRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "random": ("random", {}),
@@ -64,18 +67,23 @@ def verify(
         simulator: "verilator" or "iverilog".
 
     Returns:
-        The number of samples that any back end got wrong.
+        The number of networks.
 
     Raises:
-        ValueError: There is no such back end.
+        ConfigurationError: A name is not known.
+        MismatchError: A back end got a sample wrong; raised when all networks have been compared.
     """
-    if not set(back_ends) <= set(BACK_ENDS):
-        raise ValueError(f"back_ends={list(back_ends)} must be of {', '.join(BACK_ENDS)}")
+    nodes, wirings, encoders = nodes or list(NODES), wirings or list(WIRINGS), encoders or list(ENCODERS)
+    check_names("verify.nodes", nodes, NODES)
+    check_names("verify.wirings", wirings, WIRINGS)
+    check_names("verify.encoders", encoders, ENCODERS)
+    check_names("verify.back_ends", back_ends, BACK_ENDS)
+    check_names("verify.simulator", [simulator], SIMULATORS)
     data = load_dataset(dataset, seed=0)
     x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
     start, mismatches, networks = time.perf_counter(), 0, 0
-    for names in product(nodes or NODES, wirings or WIRINGS, encoders or ENCODERS):
+    for names in product(nodes, wirings, encoders):
         model = _network(*names, x, n)
         for back_end, wrong in _check(model, x, simulated_samples, back_ends, simulator):
             mismatches += wrong
@@ -86,7 +94,9 @@ def verify(
             print(f"{networks} networks, {mismatches} mismatches, {time.perf_counter() - start:.0f} s", flush=True)
     simulated = f" ({simulated_samples} simulated)" if "Verilog" in back_ends else ""
     print(f"{networks} networks, {len(x)} samples{simulated}, {mismatches} mismatches in {', '.join(back_ends)}")
-    return mismatches
+    if mismatches:
+        raise MismatchError(f"{mismatches} mismatches in {networks} networks; the lines above name them")
+    return networks
 
 
 def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> LUTNetwork:

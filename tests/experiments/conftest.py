@@ -4,9 +4,38 @@ import random
 import pytest
 from matplotlib.figure import Figure
 
+import experiments  # noqa: F401
+from difflut import config
 from experiments.sweep.folder import Sweep
 
 SEED = "train.seed"
+TRAIN = """
+run.job = @train
+train.network = @network
+train.optimizer = @optimizers.adam
+train.epochs = 1
+train.checkpoint_seconds = None
+network.encoder = @encoders.thermometer()
+encoders.thermometer.num_bits = 2
+network.layers = [@layers.random]
+layers.random.node_type = @nodes.dwn
+layers.random.output_size = 60
+nodes.dwn.input_dim = 4
+tracking.mode = "disabled"
+dataset.name = "digits"
+"""
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The folder of a run that kept its best network only."""
+    folder = tmp_path_factory.mktemp("export")
+    file = folder / "train.gin"
+    file.write_text(TRAIN + f'train.runs = "{folder}/runs"\n')
+    config.parse([str(file)], [])
+    config.run()
+    (made,) = (folder / "runs").iterdir()
+    return made
 
 
 @pytest.fixture
@@ -54,7 +83,9 @@ def made_up_sweep(tmp_path):
             dimensions, SEED if SEED in dimensions else None,
         )  # fmt: skip
         points = [dict(zip(dimensions, values, strict=True)) for values in itertools.product(*dimensions.values())]
-        sweep.add({"values": values, "bindings": {}, "nodes": 100, "parameters": 6400} for values in points)
+        sweep.add(
+            {"values": values, "bindings": {}, "nodes": 100, "parameters": 6400, "epochs": 5} for values in points
+        )
         for trial in sweep.trials:
             end = noise.uniform(0.8, 1.0) if outcome is None else outcome(trial)
             if isinstance(end, str):

@@ -107,6 +107,40 @@ def test_a_failed_seed_names_its_output(tmp_path):
         config.run()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("seeds = []", "reproduce.seeds must be one or more different seeds"),
+        ("seeds = [1, 2, 1]", r"different seeds, got \[1, 2, 1\]"),
+        ("at_once = 0", "reproduce.at_once must be 1 or more, got 0"),
+    ],
+)
+def test_wrong_seeds_are_refused_before_there_is_a_folder(tmp_path, wrong, said):
+    (tmp_path / "tiny_digits.gin").write_text(FILE)
+    parameters = [f'reproduce.runs = "{tmp_path}/runs"', f"reproduce.{wrong}"]
+    config.parse([str(tmp_path / "tiny_digits.gin")], parameters)
+    with pytest.raises(config.ConfigurationError, match=said):
+        config.run()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("used", "said"), [(["a GPU", "a GPU"], "a GPU"), (["a GPU", "CPU"], "CPU, a GPU")])
+def test_the_device_is_that_of_the_runs(used, said):
+    from experiments.reproduce import _summary
+
+    keys = ("dataset", "epochs", "luts", "seed", "test_accuracy_hard", "gap", "circuit_rows", "train_seconds")
+    assert _summary([dict.fromkeys(keys, 1) | {"device": device} for device in used])["device"] == said
+
+
+def test_circuits_that_were_not_compared_are_no_claim(reproduced):
+    from experiments.papers import _row
+
+    _, summary = reproduced
+    bound = {"dataset.name": "digits"}
+    assert "| 720 |" in _row(summary | bound, "command")
+    assert "| not compared |" in _row(summary | bound | {"circuit_rows": []}, "command")
+
+
 def test_one_value_has_no_deviation():
     assert mean_and_deviation([97.0]) == (97.0, 0.0)
     assert mean_and_deviation([97.0, 98.0, 99.0]) == pytest.approx((98.0, 1.0))

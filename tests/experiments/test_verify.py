@@ -1,15 +1,39 @@
 import pytest
 
+from difflut.circuits.engine import Engine
+from difflut.config import ConfigurationError
 from difflut.registry import NODES
+from experiments.export import MismatchError
 from experiments.verify import verify
+
+SMALL = {"features": 8, "samples": 64}
 
 
 @pytest.mark.parametrize("node", NODES)
 def test_every_node_type_wiring_and_encoder_is_its_circuit(node, capsys):
-    assert verify("digits", features=8, samples=64, nodes=[node], back_ends=["numpy", "engine"]) == 0
-    assert "32 networks" in capsys.readouterr().out
+    assert verify("digits", nodes=[node], back_ends=["numpy", "engine"], **SMALL) == 32
+    assert "32 networks, 64 samples, 0 mismatches" in capsys.readouterr().out
 
 
-def test_an_unknown_back_end_is_refused():
-    with pytest.raises(ValueError, match="numpy, engine, C, Verilog"):
-        verify("digits", back_ends=["vhdl"])
+def test_a_mismatch_is_a_failure_after_all_networks_were_compared(monkeypatch, capsys):
+    monkeypatch.setattr(Engine, "logits", lambda self, x: self.circuit(x) + (x.sum(1, keepdims=True) > x.mean()))
+    names = {"nodes": ["dwn", "difflogic"], "wirings": ["random"], "encoders": ["thermometer"]}
+    with pytest.raises(MismatchError, match="mismatches in 2 networks"):
+        verify("digits", back_ends=["numpy", "engine"], **names, **SMALL)
+    output = capsys.readouterr().out
+    assert "dwn random thermometer: engine: " in output and "difflogic random thermometer: engine: " in output
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"nodes": ["dwn", "dnw"]}, "verify.nodes: there is no 'dnw'; known: .*dwn"),
+        ({"wirings": ["top-9"]}, "verify.wirings: .*random, learnable, soft, top-8"),
+        ({"encoders": ["grey"]}, "verify.encoders: .*gray"),
+        ({"back_ends": ["vhdl"]}, "verify.back_ends: .*numpy, engine, C, Verilog"),
+        ({"simulator": "modelsim"}, "verify.simulator: .*verilator, iverilog"),
+    ],
+)
+def test_an_unknown_name_is_refused_before_any_work(wrong, said):
+    with pytest.raises(ConfigurationError, match=said):
+        verify("no such data set", **wrong)

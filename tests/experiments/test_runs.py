@@ -1,0 +1,50 @@
+import os
+
+import pytest
+
+from experiments.runs import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run that was killed while it wrote the metrics of its third epoch."""
+    folder = RunFolder.create(str(tmp_path), "killed")
+    for epoch in (1, 2):
+        folder.append_metrics({"epoch": epoch})
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3')
+    return folder
+
+
+def test_half_a_line_of_metrics_is_no_epoch(folder):
+    assert folder.metrics() == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_forgetting_leaves_whole_lines(folder):
+    folder.forget_after(2)
+    folder.append_metrics({"epoch": 3})
+    assert folder.metrics() == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}]
+    folder.forget_after(1)
+    assert folder.metrics() == [{"epoch": 1}]
+
+
+def test_a_kill_while_forgetting_keeps_the_metrics(folder, monkeypatch):
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.forget_after(1)
+    assert len(folder.metrics()) == 2
+
+
+@pytest.mark.parametrize("missing", ["best.pt", "result.json"])
+def test_a_finished_run_needs_a_network_and_a_result_but_no_last_checkpoint(folder, missing):
+    for name in {"best.pt", "result.json"} - {missing}:
+        (folder.path / name).touch()
+    with pytest.raises(FileNotFoundError, match=f"no finished run here; {missing} is missing"):
+        RunFolder.open_finished(str(folder.path))
+    (folder.path / missing).touch()
+    assert RunFolder.open_finished(str(folder.path)).path == folder.path
+    with pytest.raises(FileNotFoundError, match=r"no run to continue here; last.pt is missing"):
+        RunFolder.open(str(folder.path))
