@@ -2,7 +2,6 @@
 
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,12 +91,7 @@ def _missing_memory(case: Case) -> str | None:
 def _free_memory(device: str) -> float:
     if device != "cpu":
         return torch.cuda.mem_get_info()[0]
-    names = ("/proc/meminfo", "MemAvailable:")
-    try:
-        with open(names[0]) as file:
-            return 1024 * next(int(line.split()[1]) for line in file if line.startswith(names[1]))
-    except OSError:
-        return float("inf")
+    return _linux_bytes("/proc/meminfo", "MemAvailable:") or float("inf")
 
 
 def _measure(case: Case) -> dict[str, float | str | None]:
@@ -172,5 +166,14 @@ def _peak_memory(device: str, start: bool = False) -> float:
         if start:
             torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated()
-    # Linux counts kilobytes, macOS bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+    # What `getrusage` counts on Linux begins with the peak of the parent; on macOS it is the process's own, in bytes.
+    return _linux_bytes("/proc/self/status", "VmHWM:") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _linux_bytes(path: str, name: str) -> int | None:
+    """A figure that Linux gives in kilobytes; None elsewhere."""
+    try:
+        with open(path) as file:
+            return 1024 * next(int(line.split()[1]) for line in file if line.startswith(name))
+    except OSError:
+        return None
