@@ -5,7 +5,8 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <type_traits>
+
+#include "inputs.h"
 
 namespace difflut {
 
@@ -128,19 +129,27 @@ __device__ void sum_lanes(float* v) {
   }
 }
 
-// Calls f with n as a compile-time constant.
-template <class F>
-void with_inputs(int64_t n, F f) {
-  switch (n) {
-    case 1: return f(std::integral_constant<int, 1>());
-    case 2: return f(std::integral_constant<int, 2>());
-    case 3: return f(std::integral_constant<int, 3>());
-    case 4: return f(std::integral_constant<int, 4>());
-    case 5: return f(std::integral_constant<int, 5>());
-    case 6: return f(std::integral_constant<int, 6>());
-    case 7: return f(std::integral_constant<int, 7>());
-    case 8: return f(std::integral_constant<int, 8>());
+// Sums v[0], ..., v[Count - 1] over the threads of a block, in an order that does not depend on their timing, and calls
+// f with the number of each entry and its total.
+template <int Count, class F>
+__device__ void sum_block(float (&v)[Count], F f) {
+  __shared__ float totals[kWarps][Count];
+  constexpr int kKept = Count > kWarp ? Count / kWarp : 1;
+  sum_lanes<Count, kWarp / 2>(v);
+#pragma unroll
+  for (int i = 0; i < kKept; ++i)
+    totals[threadIdx.x / kWarp][Count >= kWarp ? lane_index() * kKept + i : lane_index() * Count / kWarp] = v[i];
+  __syncthreads();
+  for (int e = threadIdx.x; e < Count; e += blockDim.x) {
+    float total = 0;
+    for (int w = 0; w < blockDim.x / kWarp; ++w) total += totals[w][e];
+    f(e, total);
   }
+}
+
+// Whole warps for a block that sums over the batch.
+inline int threads_for(int64_t batch) {
+  return int(batch >= kBlock ? kBlock : batch > kWarp ? ceil_div(batch, kWarp) * kWarp : kWarp);
 }
 
 }  // namespace difflut

@@ -233,49 +233,36 @@ void difflut_fourier_unfold(const float* folded, int64_t outputs, int64_t n, flo
 }
 
 // y[nodes * m][batch] from waves[2][features][batch]; returns 1 where the wiring reads inputs that there are not.
-int difflut_fourier(const float* waves, const int64_t* wiring, const float* folded, float* y, void*, int64_t batch,
+int difflut_fourier(const float* waves, const int64_t* wiring, const float* folded, float* y, int64_t batch,
                     int64_t features, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
   if (!bank.wiring_fits()) return 1;
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel for num_threads(bank.threads(threads))
-    for (int64_t node = 0; node < nodes; ++node) forward<inputs>(bank, waves, folded, y, node);
-  });
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) { forward<inputs>(bank, waves, folded, y, node); });
   return 0;
 }
 
 // folded_grad[nodes * m][2 * 2**n]
-int difflut_fourier_coefficient_gradient(const float* waves, const int64_t* wiring, const float*, const float* grad,
-                                         float* folded_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
-                                         int64_t m, int64_t threads) {
+void difflut_fourier_coefficient_gradient(const float* waves, const int64_t* wiring, const float* grad,
+                                          float* folded_grad, int64_t batch, int64_t features, int64_t nodes,
+                                          int64_t n, int64_t m, int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel for num_threads(bank.threads(threads))
-    for (int64_t node = 0; node < nodes; ++node) coefficient_gradient<inputs>(bank, waves, grad, folded_grad, node);
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) {
+    coefficient_gradient<inputs>(bank, waves, grad, folded_grad, node);
   });
-  return 0;
 }
 
-// x_grad[features][batch]. A thread owns samples, so the order of the sums is the same for any number of threads.
-int difflut_fourier_input_gradient(const float* waves, const int64_t* wiring, const float* folded, const float* grad,
-                                   float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
-                                   int64_t threads) {
+// x_grad[features][batch]
+void difflut_fourier_input_gradient(const float* waves, const int64_t* wiring, const float* folded, const float* grad,
+                                    float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
+                                    int64_t m, int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
   with_inputs(n, [&](auto inputs) {
-#pragma omp parallel num_threads(bank.threads(threads))
-    {
-      float* sums = scratch(3 * features * kTile);
-      float* tile = sums + features * kTile;
-#pragma omp for
-      for (int64_t start = 0; start < batch; start += kTile) {
-        std::fill_n(sums, features * kTile, 0.0f);
-        copy_rows<kTile>(waves + start, batch, tile, kTile, 2 * features, batch - start);
-        input_gradient<inputs>(bank, tile, folded, grad, sums, start);
-        copy_rows<kTile>(sums, kTile, x_grad + start, batch, features, batch - start);
-      }
-    }
+    sum_by_sample<kTile>(features, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+      float* tile = scratch<1>(2 * features * kTile);
+      copy_rows<kTile>(waves + start, batch, tile, kTile, 2 * features, batch - start);
+      input_gradient<inputs>(bank, tile, folded, grad, sums, start);
+    });
   });
-  return 0;
 }
 
 }  // extern "C"

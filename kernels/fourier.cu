@@ -137,7 +137,6 @@ __global__ void __launch_bounds__(kBlock)
                          float* __restrict__ sines_grad) {
   follow();
   constexpr int kInputs = N < 5 ? N : 5, kTerms = 1 << kInputs;
-  __shared__ float totals[kWarps][2 * kTerms];
   const int64_t row = blockIdx.x, node = int(row) / int(bank.m);
   int64_t features[N];
 #pragma unroll
@@ -166,19 +165,9 @@ __global__ void __launch_bounds__(kBlock)
 #pragma unroll
     for (int t = 0; t < kTerms; ++t) sums[t] += re[t], sums[kTerms + t] += im[t];
   }
-  constexpr int kEntries = 2 * kTerms, kKept = kEntries > kWarp ? kEntries / kWarp : 1;
-  sum_lanes<kEntries, kWarp / 2>(sums);
-#pragma unroll
-  for (int i = 0; i < kKept; ++i) {
-    const int entry = kEntries >= kWarp ? lane_index() * kKept + i : lane_index() * kEntries / kWarp;
-    totals[threadIdx.x / kWarp][entry] = sums[i];
-  }
-  __syncthreads();
-  for (int e = threadIdx.x; e < kEntries; e += blockDim.x) {
-    float total = 0;
-    for (int w = 0; w < blockDim.x / kWarp; ++w) total += totals[w][e];
+  sum_block(sums, [&](int e, float total) {
     (e < kTerms ? cosines_grad : sines_grad)[(row << N) + (int64_t(blockIdx.y) << kInputs) + e % kTerms] = total;
-  }
+  });
 }
 
 extern "C" {
@@ -221,10 +210,9 @@ int difflut_cuda_fourier_coefficient_gradient(const float* waves, const int32_t*
                                               int64_t nodes, int64_t n, int64_t m, cudaStream_t stream) {
   const Bank bank{wiring, batch, features, nodes, m};
   if (nodes * m == 0) return 0;
-  const int warps = batch >= kBlock ? kWarps : batch > kWarp ? int(ceil_div(batch, kWarp)) : 1;
   const dim3 blocks(unsigned(bank.rows()), n < 5 ? 1 : 1u << (n - 5));
   with_inputs(n, [&](auto inputs) {
-    enqueue(coefficient_gradient<inputs>, blocks, warps * kWarp, 0, stream, bank, Waves(waves, bank), grad,
+    enqueue(coefficient_gradient<inputs>, blocks, threads_for(batch), 0, stream, bank, Waves(waves, bank), grad,
             cosines_grad, sines_grad);
   });
   return cudaGetLastError();

@@ -1,5 +1,5 @@
 // The hard look-up of a bank and its gradients, from packed bits.
-#include "bank.h"
+#include "addresses.h"
 
 namespace difflut::lookup {
 
@@ -180,15 +180,34 @@ void input_gradient(const Bank& bank, const uint64_t* bits, const float* slope, 
 extern "C" {
 
 // y[nodes * m][batch]; returns 1 where the wiring reads inputs that there are not.
-int difflut_lookup(const uint64_t* bits, const int64_t* wiring, const float* table, float* y, void*, int64_t batch,
+int difflut_lookup(const uint64_t* bits, const int64_t* wiring, const float* table, float* y, int64_t batch,
                    int64_t features, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
   if (!bank.wiring_fits()) return 1;
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel for num_threads(bank.threads(threads))
-    for (int64_t node = 0; node < nodes; ++node) forward<inputs>(bank, bits, table, y, node);
-  });
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) { forward<inputs>(bank, bits, table, y, node); });
   return 0;
+}
+
+// table_grad[nodes * m][2**n]: the upstream gradients, summed by address.
+void difflut_lookup_table_gradient(const uint64_t* bits, const int64_t* wiring, const float* grad, float* table_grad,
+                                   int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
+                                   int64_t threads) {
+  const Bank bank{wiring, batch, features, nodes, n, m};
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) {
+    table_gradient<inputs>(bank, bits, grad, table_grad, node);
+  });
+}
+
+// x_grad[features][batch]
+void difflut_lookup_input_gradient(const uint64_t* bits, const int64_t* wiring, const float* slope, const float* grad,
+                                   float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
+                                   int64_t threads) {
+  const Bank bank{wiring, batch, features, nodes, n, m};
+  with_inputs(n, [&](auto inputs) {
+    sum_by_sample<kBlock>(features, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+      input_gradient<inputs>(bank, bits, slope, grad, sums, start / kBlock);
+    });
+  });
 }
 
 // Clamps values to [-1, 1]; bits are 1 where they are at least 0. NaN stays, and is no 1.
@@ -199,38 +218,6 @@ void difflut_binarize(float* values, float* bits, int64_t count, int64_t threads
     store(values + i, value > one ? one : value < -one ? -one : value, count - i);
     store(bits + i, value >= zero ? one : zero, count - i);
   }
-}
-
-// table_grad[nodes * m][2**n]: the upstream gradients, summed by address.
-int difflut_lookup_table_gradient(const uint64_t* bits, const int64_t* wiring, const float*, const float* grad,
-                                  float* table_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
-                                  int64_t m, int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel for num_threads(bank.threads(threads))
-    for (int64_t node = 0; node < nodes; ++node) table_gradient<inputs>(bank, bits, grad, table_grad, node);
-  });
-  return 0;
-}
-
-// x_grad[features][batch]. A thread owns samples, so the order of the sums is the same for any number of threads.
-int difflut_lookup_input_gradient(const uint64_t* bits, const int64_t* wiring, const float* slope, const float* grad,
-                                  float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
-                                  int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel num_threads(bank.threads(threads))
-    {
-      float* sums = scratch(features * kBlock);
-#pragma omp for
-      for (int64_t word = 0; word < words_of(batch); ++word) {
-        std::fill_n(sums, features * kBlock, 0.0f);
-        input_gradient<inputs>(bank, bits, slope, grad, sums, word);
-        copy_rows<kBlock>(sums, kBlock, x_grad + word * kBlock, batch, features, batch - word * kBlock);
-      }
-    }
-  });
-  return 0;
 }
 
 }  // extern "C"

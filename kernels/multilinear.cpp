@@ -156,49 +156,36 @@ void input_gradient(const Bank& bank, const float* x, const float* table, const 
 extern "C" {
 
 // y[nodes * m][batch] from x[features][batch]; returns 1 where the wiring reads inputs that there are not.
-int difflut_multilinear(const float* x, const int64_t* wiring, const float* table, float* y, void*, int64_t batch,
+int difflut_multilinear(const float* x, const int64_t* wiring, const float* table, float* y, int64_t batch,
                         int64_t features, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
   if (!bank.wiring_fits()) return 1;
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel for num_threads(bank.threads(threads))
-    for (int64_t node = 0; node < nodes; ++node) forward<inputs>(bank, x, table, y, node);
-  });
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) { forward<inputs>(bank, x, table, y, node); });
   return 0;
 }
 
 // table_grad[nodes * m][2**n]: the upstream gradients, summed with the weights of the corners.
-int difflut_multilinear_table_gradient(const float* x, const int64_t* wiring, const float*, const float* grad,
-                                       float* table_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
-                                       int64_t m, int64_t threads) {
+void difflut_multilinear_table_gradient(const float* x, const int64_t* wiring, const float* grad, float* table_grad,
+                                        int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
+                                        int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
-  with_inputs(n, [&](auto inputs) {
-#pragma omp parallel for num_threads(bank.threads(threads))
-    for (int64_t node = 0; node < nodes; ++node) table_gradient<inputs>(bank, x, grad, table_grad, node);
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) {
+    table_gradient<inputs>(bank, x, grad, table_grad, node);
   });
-  return 0;
 }
 
-// x_grad[features][batch]. A thread owns samples, so the order of the sums is the same for any number of threads.
-int difflut_multilinear_input_gradient(const float* x, const int64_t* wiring, const float* table, const float* grad,
-                                       float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
-                                       int64_t m, int64_t threads) {
+// x_grad[features][batch]
+void difflut_multilinear_input_gradient(const float* x, const int64_t* wiring, const float* table, const float* grad,
+                                        float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
+                                        int64_t m, int64_t threads) {
   const Bank bank{wiring, batch, features, nodes, n, m};
   with_inputs(n, [&](auto inputs) {
-#pragma omp parallel num_threads(bank.threads(threads))
-    {
-      float* sums = scratch(2 * features * kTile);
-      float* x_tile = sums + features * kTile;
-#pragma omp for
-      for (int64_t start = 0; start < batch; start += kTile) {
-        std::fill_n(sums, features * kTile, 0.0f);
-        copy_rows<kTile>(x + start, batch, x_tile, kTile, features, batch - start);
-        input_gradient<inputs>(bank, x_tile, table, grad, sums, start);
-        copy_rows<kTile>(sums, kTile, x_grad + start, batch, features, batch - start);
-      }
-    }
+    sum_by_sample<kTile>(features, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+      float* tile = scratch<1>(features * kTile);
+      copy_rows<kTile>(x + start, batch, tile, kTile, features, batch - start);
+      input_gradient<inputs>(bank, tile, table, grad, sums, start);
+    });
   });
-  return 0;
 }
 
 }  // extern "C"

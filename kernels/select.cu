@@ -67,7 +67,6 @@ __global__ void signs(const uint32_t* __restrict__ bits, int64_t eights, int64_t
   row[0] = row[row_eights] = {pairs[0], pairs[1], pairs[2], pairs[3]};
 }
 
-
 __device__ inline float root(float x) {
   float y;
   asm("sqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -131,3 +131,9 @@ def test_missing_files_and_jobs_are_named(tmp_path):
         config.ConfigurationError, match=r"no job: add a line such as 'run.job = @train'; known: .*train"
     ):
         config.parse([str(empty)])
+
+
+def test_what_a_job_lacks_is_named():
+    config.parse([], text="run.job = @train\ntrain.network = @network")
+    with pytest.raises(config.ConfigurationError, match=r"^train\.optimizer must be set, in a Gin file"):
+        config.run()

@@ -3,14 +3,28 @@ import torch
 
 from difflut import kernels
 from difflut.kernels import cpp
+from difflut.kernels.cpp import calling
+from difflut.kernels.cpp.recycling import LARGE, idle
+from tests.kernels.operations import (
+    LAYOUTS,
+    OPERATIONS,
+    assert_as_in_double,
+    assert_empty_ones_work,
+    evaluated,
+    selected,
+    selection,
+)
 
 
-@pytest.fixture(params=[(), ("-DDIFFLUT_PORTABLE",)], ids=["native", "portable"], autouse=True)
-def library(request, monkeypatch):
-    library = cpp.library(request.param)
-    if library is None:
-        pytest.skip("the C++ kernels cannot be compiled here")
-    monkeypatch.setattr(cpp, "library", lambda: library)
+@pytest.fixture(params=[(), ("-DDIFFLUT_PORTABLE",)], ids=["native", "portable"], autouse=True, scope="module")
+def library(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calling, "FLAGS", calling.FLAGS + request.param)
+        calling.library.cache_clear()
+        if not cpp.available():
+            pytest.skip("the C++ kernels cannot be compiled here")
+        yield
+    calling.library.cache_clear()
 
 
 @pytest.fixture(params=[1, 2])
@@ -18,57 +32,24 @@ def threads(request, one_thread):
     torch.set_num_threads(request.param)
 
 
-def strided(x):
-    return torch.stack((x, x.neg()), 2).flatten(1)[:, ::2]
-
-
-LAYOUTS = {"rows": torch.Tensor.contiguous, "features first": lambda x: x.t().contiguous().t(), "strided": strided}
-
-
-def waves(table):
-    """Coefficients of cosines and of sines, both from the table and so small that their sums are about 1."""
-    return table / 16, table.flip(2) / 8 - 1 / 16
-
-
-OPERATIONS = {
-    "lookup": lambda bank, dtype: lambda x, table: kernels.lookup(x, bank.wiring, table, bank.slope.to(dtype)),
-    "multilinear": lambda bank, dtype: lambda x, table: kernels.multilinear(x, bank.wiring, table),
-    "hybrid": lambda bank, dtype: lambda x, table: kernels.multilinear(x, bank.wiring, table, hard=True),
-    "fourier": lambda bank, dtype: lambda x, table: kernels.fourier(x, bank.wiring, *waves(table)),
-}
-SMOOTH = {"multilinear", "fourier"}
-
-
-def assert_as_in_double(bank, gradients, operation, layout="rows"):
-    build, arrange = OPERATIONS[operation], LAYOUTS[layout]
-    found = gradients(build(bank, torch.float32), arrange(bank.x), bank.table, arrange(bank.grad))
-    assert kernels.backend_for(bank.table).name == "cpp"
-    expected = gradients(build(bank, torch.float64), bank.x.double(), bank.table.double(), bank.grad)
-    for single, double in zip(found, expected, strict=True):
-        # Sums of up to a few hundred terms around 1 in single precision.
-        torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=3e-5)
-    if operation not in SMOOTH:
-        assert torch.equal(found[0].double(), expected[0])
-
-
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("batch", [1, 3, 17, 128, 131])
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize("n", range(1, 9))
 def test_agrees_with_the_reference_in_double_precision(make_bank, gradients, operation, n, m, batch):
-    assert_as_in_double(make_bank(n, m, batch), gradients, operation)
+    assert_as_in_double(make_bank(n, m, batch), gradients, operation, "cpp")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_takes_any_strides(make_bank, gradients, operation, layout, threads):
-    assert_as_in_double(make_bank(6, 2, batch=131, nodes=211, features=97), gradients, operation, layout)
+    assert_as_in_double(make_bank(6, 2, batch=131, nodes=211, features=97), gradients, operation, "cpp", layout)
 
 
 @pytest.mark.parametrize("n", range(1, 9))
 def test_binary_inputs_give_the_entries_of_the_table_exactly(make_bank, gradients, n):
     bank = make_bank(n, 2, batch=67, binary=True)
-    assert_as_in_double(bank, gradients, "multilinear")
+    assert_as_in_double(bank, gradients, "multilinear", "cpp")
     y = kernels.multilinear(bank.x, bank.wiring, bank.table)
     assert torch.equal(y, kernels.lookup(bank.x, bank.wiring, bank.table))
 
@@ -79,7 +60,7 @@ def test_results_do_not_depend_on_the_number_of_threads(make_bank, gradients, op
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(gradients(OPERATIONS[operation](bank, torch.float32), bank.x, bank.table, bank.grad))
+        results.append(evaluated(bank, gradients, operation))
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))
 
@@ -87,7 +68,7 @@ def test_results_do_not_depend_on_the_number_of_threads(make_bank, gradients, op
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_outputs_and_gradients_are_stored_batch_last(make_bank, gradients, operation):
     bank = make_bank(6, 2, batch=20)
-    y, x_grad, _ = gradients(OPERATIONS[operation](bank, torch.float32), bank.x, bank.table, bank.grad)
+    y, x_grad, _ = evaluated(bank, gradients, operation)
     assert y.t().is_contiguous() and x_grad.t().is_contiguous()
 
 
@@ -101,13 +82,7 @@ def test_takes_expanded_gradients(make_bank):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("batch,nodes", [(0, 5), (5, 0)])
 def test_takes_empty_banks_and_batches(make_bank, gradients, operation, batch, nodes):
-    bank = make_bank(3, 2, batch=4, nodes=6)
-    bank.x = bank.x[:1].expand(batch, -1)
-    bank.wiring, bank.table, bank.slope = bank.wiring[:nodes], bank.table[:nodes], bank.slope[:nodes]
-    bank.grad = torch.ones(batch, 2 * nodes)
-    y, x_grad, table_grad = gradients(OPERATIONS[operation](bank, torch.float32), bank.x, bank.table, bank.grad)
-    assert y.shape == (batch, 2 * nodes) and x_grad.shape == bank.x.shape and table_grad.shape == bank.table.shape
-    assert not x_grad.any() and not table_grad.any()
+    assert_empty_ones_work(make_bank(3, 2, batch=4, nodes=6), gradients, operation, "cpu", batch, nodes)
 
 
 def test_lookup_keeps_only_bits_of_its_inputs(make_bank):
@@ -119,7 +94,7 @@ def test_lookup_keeps_only_bits_of_its_inputs(make_bank):
 def test_fourier_takes_inputs_of_several_periods(make_bank, gradients):
     bank = make_bank(6, 1, batch=60)
     bank.x = 9 * bank.x - 5
-    assert_as_in_double(bank, gradients, "fourier")
+    assert_as_in_double(bank, gradients, "fourier", "cpp")
 
 
 def test_bits_are_known_as_such():
@@ -150,25 +125,7 @@ def test_unknown_inputs_are_an_error(make_bank, operation, bad):
     bank = make_bank(4, 1, batch=8)
     bank.wiring[3, 2] = bad
     with pytest.raises(ValueError, match=f"{bad}.*37 features: its entries must be 0 to 36"):
-        OPERATIONS[operation](bank, torch.float32)(bank.x, bank.table)
-
-
-def selection(form, binary, batch, features=150, pins=50):
-    """x, logits, candidates and an upstream gradient."""
-    generator = torch.Generator().manual_seed(batch)
-    x = torch.rand(batch, features, generator=generator)
-    x = x.round() if binary else x
-    candidates = torch.randint(features, (pins, 19), generator=generator) if form == "candidates" else None
-    logits = torch.rand((features, pins) if candidates is None else candidates.shape, generator=generator)
-    logits[3] = logits[11] = 1.5 if candidates is None else 0.5  # of equal logits the first is taken
-    return x, logits, candidates, torch.randn(batch, pins, generator=generator)
-
-
-def selected(case, tau, dtype=torch.float32, arrange=lambda x: x, needs_x=True):
-    x, logits, candidates, grad = case
-    x, logits = arrange(x.to(dtype)).requires_grad_(needs_x), arrange(logits.to(dtype)).requires_grad_()
-    y = kernels.select(x, logits, candidates, tau=tau)
-    return y.detach(), *torch.autograd.grad(y, (x, logits) if needs_x else (logits,), arrange(grad.to(dtype)))
+        OPERATIONS[operation](bank.wiring, bank.slope)(bank.x, bank.table)
 
 
 @pytest.mark.parametrize("tau", [0.001, 0.3])
@@ -207,7 +164,7 @@ def test_selection_does_not_depend_on_the_number_of_threads(form):
 
 def test_gradients_that_live_at_once_do_not_share_memory():
     case = selection("dense", True, batch=8, features=1100, pins=1000)
-    assert case[1].numel() > cpp.LARGE
+    assert case[1].numel() > LARGE
     for _ in range(2):  # the second time in the memory of the first
         first = selected(case, 0.1, needs_x=False)[1]
         kept = first.clone()
@@ -215,7 +172,7 @@ def test_gradients_that_live_at_once_do_not_share_memory():
         assert torch.equal(first, kept) and torch.equal(second, 2 * first)
         address = first.data_ptr()
         del first, second
-    assert address in {idle.data_ptr() for idle in cpp._idle[case[1].numel()]}
+    assert address in {tensor.data_ptr() for tensor in idle[case[1].numel()]}
 
 
 @pytest.mark.parametrize("form", ["dense", "candidates"])

@@ -5,48 +5,21 @@ import pytest
 import torch
 
 from difflut import kernels
-from difflut.kernels import cuda
+from difflut.kernels.cuda.launching import FILES
 from difflut.kernels.sources import source_dir
-
-LAYOUTS = {
-    "rows": torch.Tensor.contiguous,
-    "features first": lambda x: x.t().contiguous().t(),
-    "strided": lambda x: torch.stack((x, x.neg()), 2).flatten(1)[:, ::2],
-}
-
-
-def waves(table):
-    return table / 16, table.flip(2) / 8 - 1 / 16  # so small that the sums of 2**n are about 1
-
-
-OPERATIONS = {
-    "lookup": lambda wiring, slope: lambda x, table: kernels.lookup(x, wiring, table, slope.to(table.dtype)),
-    "multilinear": lambda wiring, slope: lambda x, table: kernels.multilinear(x, wiring, table),
-    "hybrid": lambda wiring, slope: lambda x, table: kernels.multilinear(x, wiring, table, hard=True),
-    "fourier": lambda wiring, slope: lambda x, table: kernels.fourier(x, wiring, *waves(table)),
-}
-SMOOTH = {"multilinear", "fourier"}
-
-
-def on_gpu(bank, gradients, operation, arrange=torch.Tensor.contiguous):
-    build = OPERATIONS[operation](bank.wiring.cuda(), bank.slope.cuda())
-    return gradients(build, arrange(bank.x.cuda()), bank.table.cuda(), arrange(bank.grad.cuda()))
-
-
-def assert_as_in_double(bank, gradients, operation, arrange=torch.Tensor.contiguous):
-    assert kernels.backend_for(bank.table.cuda()).name == "cuda"
-    found = on_gpu(bank, gradients, operation, arrange)
-    build = OPERATIONS[operation](bank.wiring, bank.slope)
-    expected = gradients(build, bank.x.double(), bank.table.double(), bank.grad)
-    for single, double in zip(found, expected, strict=True):
-        # Sums of up to a few hundred terms around 1 in single precision.
-        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=3e-5)
-    if operation not in SMOOTH:
-        assert torch.equal(found[0].cpu().double(), expected[0])
+from tests.kernels.operations import (
+    LAYOUTS,
+    OPERATIONS,
+    assert_as_in_double,
+    assert_empty_ones_work,
+    evaluated,
+    selected,
+    selection,
+)
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc")
-@pytest.mark.parametrize("file", cuda.FILES)
+@pytest.mark.parametrize("file", FILES)
 def test_sources_compile_without_a_gpu(tmp_path, file):
     target = ["-gencode", "arch=compute_90,code=sm_90"]
     subprocess.run(["nvcc", *target, "-c", source_dir() / file, "-o", tmp_path / "object.o"], check=True)
@@ -58,7 +31,7 @@ def test_sources_compile_without_a_gpu(tmp_path, file):
 @pytest.mark.parametrize("m", [1, 3])
 @pytest.mark.parametrize("n", range(1, 9))
 def test_agrees_with_the_reference_in_double_precision(make_bank, gradients, operation, n, m, batch):
-    assert_as_in_double(make_bank(n, m, batch), gradients, operation)
+    assert_as_in_double(make_bank(n, m, batch), gradients, operation, "cuda")
 
 
 @pytest.mark.cuda
@@ -67,14 +40,14 @@ def test_agrees_with_the_reference_in_double_precision(make_bank, gradients, ope
 @pytest.mark.parametrize("n,batch", [(2, 1032), (3, 1031), (6, 1031)])
 def test_takes_any_strides(make_bank, gradients, operation, n, batch, layout):
     bank = make_bank(n, 2, batch=batch, nodes=211, features=97)
-    assert_as_in_double(bank, gradients, operation, LAYOUTS[layout])
+    assert_as_in_double(bank, gradients, operation, "cuda", layout)
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("n", range(1, 9))
 def test_binary_inputs_give_the_entries_of_the_table_exactly(make_bank, gradients, n):
     bank = make_bank(n, 2, batch=67, binary=True)
-    assert_as_in_double(bank, gradients, "multilinear")
+    assert_as_in_double(bank, gradients, "multilinear", "cuda")
     x, wiring, table = bank.x.cuda(), bank.wiring.cuda(), bank.table.cuda()
     torch.testing.assert_close(
         kernels.multilinear(x, wiring, table), kernels.lookup(x, wiring, table), rtol=0, atol=1e-6
@@ -86,7 +59,7 @@ def test_binary_inputs_give_the_entries_of_the_table_exactly(make_bank, gradient
 @pytest.mark.parametrize("n", [2, 6])
 def test_every_run_gives_the_same_bits(make_bank, gradients, operation, n):
     bank = make_bank(n, 1, batch=5000, nodes=300, features=150)
-    first, again = (on_gpu(bank, gradients, operation) for _ in range(2))
+    first, again = (evaluated(bank, gradients, operation, "cuda") for _ in range(2))
     assert all(map(torch.equal, first, again))
 
 
@@ -94,13 +67,7 @@ def test_every_run_gives_the_same_bits(make_bank, gradients, operation, n):
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("batch,nodes", [(0, 5), (5, 0)])
 def test_takes_empty_banks_and_batches(make_bank, gradients, operation, batch, nodes):
-    bank = make_bank(3, 2, batch=4, nodes=6)
-    bank.x = bank.x[:1].expand(batch, -1)
-    bank.wiring, bank.table, bank.slope = bank.wiring[:nodes], bank.table[:nodes], bank.slope[:nodes]
-    bank.grad = torch.ones(batch, 2 * nodes)
-    y, x_grad, table_grad = on_gpu(bank, gradients, operation)
-    assert y.shape == (batch, 2 * nodes) and x_grad.shape == bank.x.shape and table_grad.shape == bank.table.shape
-    assert not x_grad.any() and not table_grad.any()
+    assert_empty_ones_work(make_bank(3, 2, batch=4, nodes=6), gradients, operation, "cuda", batch, nodes)
 
 
 @pytest.mark.cuda
@@ -112,6 +79,7 @@ def test_a_graph_replays_the_operation(make_bank, gradients, operation):
     build = OPERATIONS[operation](wiring, slope)
     expected = gradients(build, x, table, grad)
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         gradients(build, x, table, grad)
     graph = torch.cuda.CUDAGraph()
@@ -133,3 +101,38 @@ def test_a_changed_wiring_is_seen(make_bank):
     wiring.copy_(wiring.flip(0))
     expected = kernels.lookup(bank.x, bank.wiring.flip(0), bank.table)
     assert torch.equal(kernels.lookup(x, wiring, table).cpu(), expected)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("batch", [1, 3, 67, 128, 131, 1031])
+@pytest.mark.parametrize("binary", [True, False], ids=["bits", "real"])
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+def test_select_agrees_with_the_reference_in_double_precision(form, binary, batch, layout):
+    case = selection(form, binary, batch)
+    found, expected = selected(case, 0.3, arrange=LAYOUTS[layout], device="cuda"), selected(case, 0.3, torch.float64)
+    assert torch.equal(found[0].cpu().double(), expected[0])
+    for single, double in zip(found[1:], expected[1:], strict=True):
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=1e-4)  # sums of up to 1031 terms
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("choices", [1, 2, 31, 32, 33, 70])
+def test_select_takes_any_number_of_candidates(choices):
+    x, _, candidates, grad = selection("candidates", True, 300, choices=choices)
+    case = x, torch.rand(candidates.shape), candidates, grad
+    found, again = (selected(case, 0.1, device="cuda") for _ in range(2))
+    assert all(map(torch.equal, found, again))
+    for single, double in zip(found, selected(case, 0.1, torch.float64), strict=True):
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+@pytest.mark.parametrize("batch,pins", [(0, 5), (5, 0)])
+def test_select_takes_empty_batches_and_no_pins(form, batch, pins):
+    x, logits, candidates, grad = selection(form, True, 5)
+    logits = logits[:, :pins] if candidates is None else logits[:pins]
+    candidates = None if candidates is None else candidates[:pins]
+    y, x_grad, logits_grad = selected((x[:batch], logits, candidates, grad[:batch, :pins]), 0.1, device="cuda")
+    assert y.shape == (batch, pins) and not x_grad.any() and not logits_grad.any()

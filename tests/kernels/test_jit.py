@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from difflut.kernels import cpp
+from difflut.kernels.cpp.calling import FILES
 from difflut.kernels.sources import source, source_dir
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def run(cache, **environment):
 
 def test_sources_are_found():
     assert source_dir().samefile(ROOT / "kernels")
-    assert all(source(file).startswith(f'#line 1 "{source_dir() / file}"') for file in cpp.FILES)
+    assert all(source(file).startswith(f'#line 1 "{source_dir() / file}"') for file in FILES)
 
 
 @pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
@@ -48,7 +49,7 @@ def test_one_process_compiles_and_the_next_reuses(tmp_path):
 @pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
 def test_the_kernels_use_the_openmp_runtime_of_torch():
     look = "for line in open('/proc/self/maps'): print(line.split()[-1]) if 'omp' in line and 'r-xp' in line else None"
-    script = f"from difflut.kernels import cpp\ncpp.library()\n{look}"
+    script = f"from difflut.kernels import cpp\ncpp.available()\n{look}"
     runtimes = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert len(set(runtimes)) == 1, "two runtimes would fight for the cores"
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from difflut.kernels.wires import walk
+from difflut.kernels.cuda.wires import walk
 from difflut.layers.wiring import random_wiring
 
 

@@ -5,11 +5,11 @@ defaults; only what a Gin file names is bound.
 """
 
 import difflut.config.components  # noqa: F401
+from difflut.config.errors import ConfigurationError as ConfigurationError
 from difflut.config.jobs import JOBS as JOBS
 from difflut.config.jobs import configurable as configurable
 from difflut.config.jobs import job as job
 from difflut.config.jobs import run as run
-from difflut.config.parsing import ConfigurationError as ConfigurationError
 from difflut.config.parsing import operative_config as operative_config
 from difflut.config.parsing import parse as parse
 from difflut.config.parsing import parsed_config as parsed_config

@@ -1,9 +1,12 @@
 """Jobs: the functions that a Gin file can run."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import gin
+
+from difflut.config.errors import ConfigurationError
 
 JOBS: dict[str, Callable[..., Any]] = {}
 
@@ -22,5 +25,13 @@ def configurable(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 @gin.configurable
 def run(job: Callable[..., Any], **arguments: Any) -> Any:
-    """Runs the job that the configuration names, `run.job = @train`; arguments are stronger than the configuration."""
+    """Runs the job that the configuration names, `run.job = @train`; arguments are stronger than the configuration.
+
+    Raises:
+        ConfigurationError: The job needs more than it is given.
+    """
+    given = {*arguments, *gin.get_bindings(job, resolve_references=False)}
+    needed = [name for name, parameter in signature(job).parameters.items() if parameter.default is parameter.empty]
+    if missing := [f"{job.__name__}.{name}" for name in needed if name not in given]:
+        raise ConfigurationError(f"{' and '.join(missing)} must be set, in a Gin file or by --gin_param")
     return job(**arguments)

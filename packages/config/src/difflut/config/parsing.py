@@ -7,11 +7,8 @@ from typing import Any
 
 import gin
 
+from difflut.config.errors import ConfigurationError
 from difflut.config.jobs import JOBS
-
-
-class ConfigurationError(ValueError):
-    """A Gin file or parameter that names something which does not exist."""
 
 
 def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") -> None:

@@ -68,7 +68,7 @@ class Adam(torch.optim.Adam):
             return loss
         for number, (group, backend) in enumerate(zip(self.param_groups, backends, strict=True)):
             if backend is cuda:
-                self._step_group(number, group)
+                self._step_on_gpu(number, group)
             else:
                 self._step_on_cpu(group)
         return loss
@@ -91,7 +91,7 @@ class Adam(torch.optim.Adam):
                 self.state[p]["step"] = self.state[p]["step"].clone()
         self._on_device.clear()
 
-    def _step_group(self, number: int, group: dict[str, Any]) -> None:
+    def _step_on_gpu(self, number: int, group: dict[str, Any]) -> None:
         parameters = group["params"]
         device = self._on_device.get(number)
         if device is None or any(self.state[p].get("step") is not device.steps for p in parameters):

@@ -44,7 +44,7 @@ def learned_lookup(
     if backend is not cuda or x.requires_grad or not logits.is_contiguous() or len(x) == 0:
         pins = torch.arange(logits.shape[1], device=logits.device).view(nodes, n)
         x = x.float() if isinstance(x, Bits) else x
-        return lookup(select(x, logits, tau=tau), pins, table, slope, use_cuda=use_cuda)
+        return lookup(select(x, logits, tau=tau, use_cuda=use_cuda), pins, table, slope, use_cuda=use_cuda)
     if logits.shape != (x.shape[1], nodes * n):
         raise ValueError(f"logits need the shape {(x.shape[1], nodes * n)}, got {tuple(logits.shape)}")
     return _LearnedLookup.apply(accepted(x, backend), logits, table, slope)

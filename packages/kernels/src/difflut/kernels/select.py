@@ -12,7 +12,9 @@ from difflut.kernels.backends import backend_for
 from difflut.kernels.factors import Factors, accepts_factors
 
 
-def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001) -> Tensor:
+def select(
+    x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001, use_cuda: bool = True
+) -> Tensor:
     """Lets every pin read its best input, with the straight-through gradients of DWN.
 
     `y[b, p] = x[b, argmax_i logits[i, p]]`; `dlogits = (2x - 1)^T g`; `dx = g softmax(logits / tau)^T`
@@ -24,6 +26,7 @@ def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: 
         logits: A logit for each input and pin, (features, P); with candidates a logit for each of them, (P, K)
         candidates: The inputs among which each pin chooses. (P, K), int64
         tau: Temperature of the softmax that spreads the gradient of x.
+        use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
         (batch, P), stored with the batch as the fast axis.
@@ -47,7 +50,7 @@ def select(x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: 
             f"candidates need the shape of logits, {tuple(logits.shape)}, and int64, "
             f"got {tuple(candidates.shape)} of {candidates.dtype}"
         )
-    return _Select.apply(x, logits, candidates, tau, backend_for(logits, use_cuda=False))
+    return _Select.apply(x, logits, candidates, tau, backend_for(logits, use_cuda))
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:

@@ -7,11 +7,24 @@ import torch
 from torch import Tensor
 
 from difflut.kernels import jit
+from difflut.kernels.signatures import as_values, declare
 
-FILES = ("layout.cu", "lookup.cu", "multilinear.cu", "fourier.cu", "gates.cu", "select.cu", "step.cu")
+FILES = (
+    "layout.cu",
+    "lookup.cu",
+    "lookup_gradient.cu",
+    "multilinear.cu",
+    "multilinear_gradients.cu",
+    "fourier.cu",
+    "gates.cu",
+    "select.cu",
+    "candidates.cu",
+    "step.cu",
+    "adam.cu",
+)
 FLAGS = ("-O3",)
 
-_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+# See `signatures`; the stream, which is the last argument of all, is left out.
 _FUNCTIONS = {
     "pack": "piiiip",
     "lookup": "ppppppiiiii",
@@ -34,6 +47,8 @@ _FUNCTIONS = {
     "argmax": "piip",
     "read_keys": "pip",
     "signs": "piip",
+    "candidates_gradient": "ppipiip",
+    "candidates_input_gradient": "pppipiip",
     "select_adam": "pppiipipiippdddp",
     "choose": "pippppiipp",
     "binarize": "ppppii",
@@ -52,9 +67,7 @@ def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they cannot be compiled."""
     loaded = jit.load("cuda", FILES, FLAGS)
     if loaded is not None:
-        for function, arguments in _FUNCTIONS.items():
-            types = [_TYPES[kind] for kind in arguments]
-            getattr(loaded, f"difflut_cuda_{function}").argtypes = [*types, ctypes.c_void_p]
+        declare(loaded, "difflut_cuda_", {name: f"{kinds}p" for name, kinds in _FUNCTIONS.items()})
     return loaded
 
 
@@ -65,9 +78,9 @@ def launch(function: str, *arguments: Tensor | float | None) -> None:
         RuntimeError: It could not be launched.
     """
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor) and argument.is_cuda)
-    values = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
     with torch.cuda.device(device):
-        code = getattr(library(), f"difflut_cuda_{function}")(*values, torch.cuda.current_stream().cuda_stream)
+        stream = torch.cuda.current_stream().cuda_stream
+        code = getattr(library(), f"difflut_cuda_{function}")(*as_values(arguments), stream)
     if code:
         raise RuntimeError(f"the CUDA kernel {function} could not be launched: CUDA error {code}")
 

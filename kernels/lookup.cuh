@@ -1,0 +1,19 @@
+// The addresses that nodes took, as the forward pass keeps them for the gradients: byte u of code[node][quad][lane] is
+// that of sample 32 u + lane.
+#pragma once
+
+#include "bank.cuh"
+
+namespace difflut::lookup {
+
+__device__ inline int address(uint32_t code, int word) { return code >> (8 * word) & 255; }
+
+// Of each of the four addresses, the bits that are less significant than that of input j.
+__device__ inline uint32_t bits_below(int j) { return ((1u << j) - 1) * 0x01010101u; }
+
+// The four addresses with the bit of one input taken out.
+__device__ inline uint32_t without_input(uint32_t code, uint32_t below) {
+  return (code >> 1 & ~below) | (code & below);
+}
+
+}  // namespace difflut::lookup

@@ -1,0 +1,24 @@
+"""The operations in C++ for float32 tensors on the CPU: same names and signatures as in `reference`.
+
+Tensors are handed to the kernels feature-major, as (features, batch), so that the batch is the fast axis.
+"""
+
+from difflut.kernels.cpp.adam import adam as adam
+from difflut.kernels.cpp.adam import select_adam as select_adam
+from difflut.kernels.cpp.calling import available as available
+from difflut.kernels.cpp.fourier import fourier as fourier
+from difflut.kernels.cpp.fourier import fourier_gradients as fourier_gradients
+from difflut.kernels.cpp.layout import feature_major as feature_major
+from difflut.kernels.cpp.layout import is_binary as is_binary
+from difflut.kernels.cpp.lookup import binarize as binarize
+from difflut.kernels.cpp.lookup import lookup as lookup
+from difflut.kernels.cpp.lookup import lookup_input_gradient as lookup_input_gradient
+from difflut.kernels.cpp.lookup import lookup_table_gradient as lookup_table_gradient
+from difflut.kernels.cpp.multilinear import multilinear as multilinear
+from difflut.kernels.cpp.multilinear import multilinear_gradients as multilinear_gradients
+from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
+from difflut.kernels.cpp.select import select as select
+from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
+from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient
+
+name = "cpp"

@@ -1,0 +1,32 @@
+"""Adam, with gradients as they are or as factors."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from difflut.kernels.cpp.calling import call
+from difflut.kernels.cpp.select import remember_best_inputs
+
+
+def adam(rows: Sequence[tuple[Tensor, ...]], scalars: tuple[float, ...]) -> None:
+    """A step of Adam in place for (parameter, gradient, two moments, number of the step) in each row.
+
+    The scalars are the rate, the two decays and epsilon.
+    """
+    tensors = [[*(tensor.data_ptr() for tensor in row), row[0].numel()] for row in rows]
+    call("adam", torch.tensor(tensors, dtype=torch.int64), len(rows), *scalars)
+    for parameter, *_ in rows:
+        increment_version(parameter)
+
+
+def select_adam(
+    bits: Tensor, grad: Tensor, logits: Tensor, moments: tuple[Tensor, ...], scalars: tuple[float, ...]
+) -> None:
+    """A step of Adam as in `adam`, with the gradient as `Factors`; `select` then knows the best inputs."""
+    features, pins = logits.shape
+    chosen = torch.empty(pins, dtype=torch.int64)
+    call("select_adam", bits, grad, grad.shape[1], features, pins, logits, *moments, chosen, *scalars)
+    increment_version(logits)
+    remember_best_inputs(logits, chosen)

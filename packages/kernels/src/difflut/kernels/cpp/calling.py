@@ -1,0 +1,68 @@
+"""The compiled C++ kernels, and calling them."""
+
+import ctypes
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from difflut.kernels import jit
+from difflut.kernels.signatures import as_values, declare
+
+FILES = (
+    "layout.cpp",
+    "lookup.cpp",
+    "multilinear.cpp",
+    "fourier.cpp",
+    "select.cpp",
+    "select_gradient.cpp",
+    "adam.cpp",
+)
+FLAGS = ("-O3", "-march=native", "-fopenmp")
+
+# See `signatures`; the number of threads, which is the last argument of all, is left out.
+_FUNCTIONS = {
+    "transpose": "piiiip",
+    "pack_bits": "piiiip",
+    "lookup": "ppppiiiii",
+    "lookup_input_gradient": "pppppiiiii",
+    "lookup_table_gradient": "ppppiiiii",
+    "binarize": "ppi",
+    "multilinear": "ppppiiiii",
+    "multilinear_input_gradient": "pppppiiiii",
+    "multilinear_table_gradient": "ppppiiiii",
+    "fourier_waves": "pip",
+    "fourier_fold": "ppiip",
+    "fourier_unfold": "piipp",
+    "fourier": "ppppiiiii",
+    "fourier_input_gradient": "pppppiiiii",
+    "fourier_coefficient_gradient": "ppppiiiii",
+    "select_inputs": "piip",
+    "select_candidates": "ppiiip",
+    "select_read": "ppiip",
+    "select_inputs_gradient": "ppiiip",
+    "select_candidates_gradient": "pppipiip",
+    "select_x_gradient": "ppipdpiiip",
+    "adam": "pidddd",
+    "select_adam": "ppiiipppppdddd",
+}
+
+
+def available() -> bool:
+    """Whether the kernels are there; the first call compiles them."""
+    return library() is not None
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they cannot be compiled."""
+    loaded = jit.load("cpp", FILES, FLAGS)
+    if loaded is not None:
+        declare(loaded, "difflut_", {name: f"{kinds}i" for name, kinds in _FUNCTIONS.items()})
+        declare(loaded, "difflut_", {"is_binary": "piiii"})
+    return loaded
+
+
+def call(function: str, *arguments: Tensor | float | None) -> int:
+    """Calls a kernel with torch's number of threads; the tensors must be as it expects them, mostly contiguous."""
+    return getattr(library(), f"difflut_{function}")(*as_values(arguments), torch.get_num_threads())

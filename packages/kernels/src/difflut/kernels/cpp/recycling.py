@@ -1,0 +1,23 @@
+"""Memory for large gradients, used again: fresh pages cost too much."""
+
+import ctypes
+import weakref
+from collections import defaultdict, deque
+
+import torch
+from torch import Tensor
+
+LARGE = 2**20  # numbers
+
+idle: defaultdict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=2))
+
+
+def recycled(rows: int, columns: int) -> Tensor:
+    """An uninitialised matrix; a large one may lie where an earlier one did, once no tensor lies there any more."""
+    size = rows * columns
+    if size < LARGE:
+        return torch.empty(rows, columns)
+    owner = idle[size].pop() if idle[size] else torch.empty(size)
+    memory = (ctypes.c_float * size).from_address(owner.data_ptr())
+    weakref.finalize(memory, idle[size].append, owner).atexit = False
+    return torch.frombuffer(memory, dtype=torch.float32).view(rows, columns)

@@ -1,0 +1,38 @@
+"""The operations in CUDA for float32 tensors: same names and signatures as in `reference`.
+
+Tensors are handed to the kernels feature-major, as (features, batch). Nothing here waits for the device, and nothing is
+summed in an order that depends on it: results are the same in every run.
+"""
+
+from difflut.kernels.cuda.fourier import fourier as fourier
+from difflut.kernels.cuda.fourier import fourier_gradients as fourier_gradients
+from difflut.kernels.cuda.launching import available as available
+from difflut.kernels.cuda.launching import launch as launch
+from difflut.kernels.cuda.launching import ticket as ticket
+from difflut.kernels.cuda.layout import SAMPLES as SAMPLES
+from difflut.kernels.cuda.layout import feature_major as feature_major
+from difflut.kernels.cuda.layout import pack as pack
+from difflut.kernels.cuda.layout import padded as padded
+from difflut.kernels.cuda.learned import BestInputs as BestInputs
+from difflut.kernels.cuda.learned import best_inputs as best_inputs
+from difflut.kernels.cuda.learned import signs as signs
+from difflut.kernels.cuda.lookup import group_sum as group_sum
+from difflut.kernels.cuda.lookup import lookup as lookup
+from difflut.kernels.cuda.lookup import read_tables as read_tables
+from difflut.kernels.cuda.lookup_gradient import Upstream as Upstream
+from difflut.kernels.cuda.lookup_gradient import chained_gradient as chained_gradient
+from difflut.kernels.cuda.lookup_gradient import input_gradient as input_gradient
+from difflut.kernels.cuda.lookup_gradient import lookup_input_gradient as lookup_input_gradient
+from difflut.kernels.cuda.lookup_gradient import lookup_table_gradient as lookup_table_gradient
+from difflut.kernels.cuda.lookup_gradient import pin_gradient as pin_gradient
+from difflut.kernels.cuda.lookup_gradient import spread as spread
+from difflut.kernels.cuda.lookup_gradient import table_gradient as table_gradient
+from difflut.kernels.cuda.multilinear import multilinear as multilinear
+from difflut.kernels.cuda.multilinear import multilinear_gradients as multilinear_gradients
+from difflut.kernels.cuda.select import select as select
+from difflut.kernels.cuda.select import select_logits_gradient as select_logits_gradient
+from difflut.kernels.cuda.select import select_x_gradient as select_x_gradient
+from difflut.kernels.cuda.wires import Wires as Wires
+from difflut.kernels.cuda.wires import wires_of as wires_of
+
+name = "cuda"

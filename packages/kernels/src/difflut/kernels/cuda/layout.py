@@ -1,0 +1,41 @@
+"""How tensors are handed to the CUDA kernels."""
+
+import torch
+from torch import Tensor
+
+from difflut.kernels.bits import Bits
+from difflut.kernels.cuda.launching import launch
+
+SAMPLES = 128  # rows of packed bits and of addresses are padded to so many
+
+
+def pack(x: Tensor | Bits) -> Tensor:
+    """The bits `x >= 1/2` of x (batch, features), by 32 samples: (features, 4 ceil(batch / 128)) int32."""
+    if isinstance(x, Bits):
+        return x.words
+    batch, features = x.shape
+    bits = torch.empty(features, padded(batch) // 32, dtype=torch.int32, device=x.device)
+    if bits.numel():
+        launch("pack", x, *x.stride(), batch, features, bits)
+    return bits
+
+
+def padded(batch: int) -> int:
+    """The batch rounded up to whole quads of words."""
+    return -(-batch // SAMPLES) * SAMPLES
+
+
+def feature_major(x: Tensor) -> Tensor:
+    """x (batch, features) as contiguous (features, batch)."""
+    return x.t().contiguous()
+
+
+def aligned(table: Tensor) -> Tensor:
+    """The table, contiguous and at an address that four floats can be read from at once."""
+    table = table.contiguous()
+    return table if table.data_ptr() % 16 == 0 else table.clone()
+
+
+def bank_sizes(wiring: Tensor, table: Tensor) -> tuple[int, int, int]:
+    """L, n and m of a wiring (L, n) and a table (L, m, 2**n)."""
+    return *wiring.shape, table.shape[1]

@@ -1,0 +1,32 @@
+"""The hard look-up and the sum of its outputs by class."""
+
+import torch
+from torch import Tensor
+
+from difflut.kernels.bits import Bits
+from difflut.kernels.cuda.launching import launch
+from difflut.kernels.cuda.layout import aligned, bank_sizes, pack, padded
+from difflut.kernels.cuda.wires import Wires, wires_of
+
+
+def lookup(x: Tensor | Bits, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """The look-up (batch, L * m), and the addresses taken as the kernels keep them, a byte each."""
+    y = table.new_empty(table.shape[0] * table.shape[1], len(x))
+    return y.t(), read_tables(pack(x), len(x), wires_of(wiring, x.shape[1]), table, y)
+
+
+def read_tables(
+    bits: Tensor, batch: int, wires: Wires, table: Tensor, y: Tensor | None = None, y_bits: Tensor | None = None
+) -> Tensor:
+    """The look-up from packed bits into `y` (L * m, batch) and, packed, `y_bits`; returns the addresses taken."""
+    codes = torch.empty(len(wires.wiring), padded(batch) // 4, dtype=torch.int32, device=bits.device)
+    sizes = batch, len(bits), *bank_sizes(wires.wiring, table)
+    launch("lookup", bits, wires.wiring, aligned(table), codes, y, y_bits, *sizes)
+    return codes
+
+
+def group_sum(codes: Tensor, table: Tensor, tau: float, sums: Tensor) -> None:
+    """Fills `sums` (groups, batch) with the entries that each group's tables gave at their addresses, over tau."""
+    (groups, batch), (nodes, m, entries) = sums.shape, table.shape
+    sizes = batch, nodes, entries.bit_length() - 1, m
+    launch("group_sum", codes, table.contiguous(), nodes * m // groups, tau, sums, *sizes)

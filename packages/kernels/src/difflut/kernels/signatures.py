@@ -1,0 +1,19 @@
+"""The C interface of compiled kernels: pointers, integers and doubles."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double}
+
+
+def declare(library: ctypes.CDLL, prefix: str, functions: Mapping[str, str]) -> None:
+    """Tells a library the arguments of its functions, a letter of `KINDS` each; the prefix begins their names."""
+    for name, kinds in functions.items():
+        getattr(library, prefix + name).argtypes = [KINDS[kind] for kind in kinds]
+
+
+def as_values(arguments: Sequence[Tensor | float | None]) -> list[float | None]:
+    """Arguments as C takes them: a tensor is where its first entry lies."""
+    return [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
