@@ -9,7 +9,12 @@ from typing import Any
 import torch
 
 from difflut.config import job
-from experiments import plots, timing
+from difflut.kernels.backends import CHOICES
+from difflut.kernels.validation import MAX_INPUTS
+from difflut.registry import LAYERS, NODES
+from experiments import step_plots, timing
+from experiments.arguments import check_whole, check_wholes, device_named
+from experiments.names import check_names
 from experiments.peers import PEERS
 from experiments.runs import RunFolder
 
@@ -20,10 +25,10 @@ COLUMNS = (
 HEADER = """# Training steps on {device}
 
 A whole step: forward, loss, backward, Adam; medians; `torch` {torch}; {input_size} bits to {widths} nodes of n = {n}
-(difflogic: 2). On a GPU a step of `auto` is the replay of a CUDA graph and includes the choice of its samples.
-`floor_ms` is the time to move what a step must move (`floor_bytes` in `experiments/timing.py`) at the bandwidth of a
-large copy, {bandwidth:,.0f} GB/s, `of_floor` its share of the step; `memory_mb` is what the step needs besides data and
-parameters; `speedup` is over the torch reference.
+(difflogic: 2); a pin of a learnable layer has {candidates} inputs to choose from. On a GPU a step of `auto` is the
+replay of a CUDA graph and includes the choice of its samples. `floor_ms` is the time to move what a step must move
+(`floor_bytes` in `experiments/timing.py`) at the bandwidth of a large copy, {bandwidth:,.0f} GB/s, `of_floor` its share
+of the step; `memory_mb` is what the step needs besides data and parameters; `speedup` is over the torch reference.
 
 """
 
@@ -35,6 +40,7 @@ def benchmark(
     input_size: int = 2352,
     widths: Sequence[int] = (2000, 1000),
     n: int = 6,
+    top_k: int | None = None,
     first_layers: Sequence[str] = ("random",),
     threads: Sequence[int] = (1, 2),
     backends: Sequence[str] = ("reference", "auto"),
@@ -55,6 +61,7 @@ def benchmark(
         input_size: Input bits.
         widths: Nodes of each layer.
         n: Inputs of each node.
+        top_k: Candidates of each pin of a learnable layer; None is all inputs.
         first_layers: Names of layer types for the first layer; the others are random.
         threads: CPU threads; a GPU is measured with the first number only.
         backends: "reference" is plain torch, "auto" the fastest there is; "torch_dwn" and "torchlogix" are other
@@ -66,21 +73,36 @@ def benchmark(
     Returns:
         The rows of the table.
     """
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    check_names("benchmark.node_types", node_types, NODES)
+    check_names("benchmark.first_layers", first_layers, LAYERS)
+    check_names("benchmark.backends", backends, [*CHOICES, *PEERS])
+    for argument, values in {"batch_sizes": batch_sizes, "widths": widths, "threads": threads}.items():
+        check_wholes(f"benchmark.{argument}", values)
+    check_whole("benchmark.input_size", input_size)
+    check_whole("benchmark.n", n, most=MAX_INPUTS)
+    device = device_named("benchmark.device", device).type
     folder = RunFolder.create(runs, "benchmark")
-    header = _header(device, input_size, widths, n)
+    header = _header(device, input_size, widths, n, top_k)
     rows: list[dict[str, Any]] = []
     print(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
     for case in _cases(node_types, first_layers, batch_sizes, threads if device == "cpu" else threads[:1], backends):
         inputs = 2 if case["node"] == "difflogic" else n
         found = timing.measure(
-            timing.Case(**case, input_size=input_size, widths=tuple(widths), n=inputs, seconds=seconds, device=device)
+            timing.Case(
+                **case,
+                input_size=input_size,
+                widths=tuple(widths),
+                n=inputs,
+                top_k=top_k,
+                seconds=seconds,
+                device=device,
+            )
         )
         row = dict.fromkeys(COLUMNS) | case | found
         rows.append(row | {"speedup": _speedup(row, rows)})
         print(_line(rows[-1]), flush=True)
         _write(folder, header, rows)
-    draw = plots.step_times_by_batch if len(batch_sizes) > 1 else plots.step_times
+    draw = step_plots.step_times_by_batch if len(batch_sizes) > 1 else step_plots.step_times
     draw([row for row in rows if row["step_ms"]], folder.plots / "steps.png")
     print(f"tables and plot: {folder.path}")
     return rows
@@ -115,13 +137,14 @@ def _speedup(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | Non
     return reference / row["step_ms"] if reference and row["step_ms"] else None
 
 
-def _header(device: str, input_size: int, widths: Sequence[int], n: int) -> str:
+def _header(device: str, input_size: int, widths: Sequence[int], n: int, top_k: int | None) -> str:
     return HEADER.format(
         device=torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU cores",
         torch=torch.__version__,
         input_size=input_size,
         widths=", ".join(map(str, widths)),
         n=n,
+        candidates=top_k or "all",
         bandwidth=timing.copy_bandwidth(device) / 1e9,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from difflut.config import job
+from experiments.arguments import configured
 from experiments.sweep.folder import Sweep, tracking_key
 
 ACCURACY, CIRCUIT, NODES = "test_accuracy_hard", "circuit_luts", "luts"
@@ -36,7 +37,8 @@ def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -
         import wandb_workspaces  # noqa: F401
     except ImportError as error:
         return print(f"dashboard: wandb-workspaces cannot be imported ({error}): pip install wandb-workspaces")
-    opened = Sweep.open(sweep)
+    with configured():
+        opened = Sweep.open(sweep)
     login = _login()
     entity = entity or login or "entity"
     workspace = _workspace(opened, project, entity)

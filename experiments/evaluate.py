@@ -3,12 +3,11 @@
 import time
 from typing import Any
 
-import torch
-
 from difflut.config import job
 from difflut.models import load_checkpoint
 from difflut.training import evaluate as scores_of
 from difflut.training import predict
+from experiments.arguments import configured, device_named
 from experiments.train import dataset
 
 
@@ -23,10 +22,11 @@ def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
     Returns:
         Hard and relaxed accuracy, the gap, and hard samples per second.
     """
-    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    model = load_checkpoint(checkpoint, device)
-    data = dataset().to(device)
-    scores = scores_of(model, data.x_test, data.y_test)
+    with configured():
+        device = device_named("evaluate.device", device)
+        model = load_checkpoint(checkpoint, device)
+        data = dataset().to(device)
+        scores = scores_of(model, data.x_test, data.y_test)  # where data of another shape are found out
     start = time.perf_counter()
     predict(model, data.x_test).cpu()
     scores["samples_per_second"] = len(data.x_test) / (time.perf_counter() - start)

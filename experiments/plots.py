@@ -1,4 +1,4 @@
-"""Figures of a training run, as PNG files."""
+"""Figures of a training run as PNG files, and the style of all figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Metrics = Sequence[Mapping[str, float]]
 
-# Colours of Okabe and Ito, told apart by color-blind readers and in gray.
+# Colours of Okabe and Ito, told apart by colour-blind readers and in grey.
 HARD, RELAXED, CONSTANT, SATURATED, INK, FAINT = "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#333333", "#D9D9D9"
 
 STYLE = {
@@ -70,14 +70,6 @@ def table_statistics(layers: Sequence[Mapping[str, Any]], path: str | Path) -> P
     return Path(path)
 
 
-def confusion(counts: Any, class_names: Sequence[str], path: str | Path, title: str = "Confusion matrix") -> Path:
-    """Draws a confusion matrix: counts of rows by true class (down) and predicted class (across)."""
-    size = 2.2 + 0.42 * min(max(len(class_names), 4), 20)
-    with figure_at(path, (size, size)) as figure:
-        _draw_confusion(figure.subplots(), counts, class_names, title)
-    return Path(path)
-
-
 def summary_figure(
     metrics: Metrics,
     counts: Any,
@@ -103,84 +95,6 @@ def summary_figure(
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     return Path(path)
-
-
-def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
-    """Draws the time of a training step by node type, a bar for each back end, batch size and number of threads.
-
-    Args:
-        rows: With `node`, `backend`, `batch`, `threads` and `step_ms`.
-    """
-    nodes = list(dict.fromkeys(row["node"] for row in rows))
-    variants = list(dict.fromkeys(_variant(row) for row in rows))
-    settings = list(dict.fromkeys(variant[1:] for variant in variants))
-    height = 0.8 / len(variants)
-    with figure_at(path, (8, 1.5 + 0.22 * len(nodes) * len(variants))) as figure:
-        axes = figure.subplots()
-        for number, variant in enumerate(variants):
-            backend, batch, threads = variant
-            times = {row["node"]: row["step_ms"] for row in rows if _variant(row) == variant}
-            places = [nodes.index(node) + (number - (len(variants) - 1) / 2) * height for node in times]
-            color = FAINT if backend == "reference" else HARD
-            label = f"{backend}, batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
-            bars = axes.barh(
-                places,
-                list(times.values()),
-                0.9 * height,
-                color=color,
-                alpha=2 / (2 + settings.index((batch, threads))),
-                label=label,
-            )
-            axes.bar_label(bars, [f"{time:.3g}" for time in times.values()], padding=3, fontsize=7)
-        axes.set(title="Training step, ms", xscale="log", ylim=(len(nodes) - 0.5, -0.5))
-        axes.set_yticks(range(len(nodes)), nodes)
-        axes.grid(axis="y", visible=False)
-        axes.grid(axis="x")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return Path(path)
-
-
-def step_times_by_batch(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
-    """Draws the time of a training step over the batch size, a panel for each node type and first layer.
-
-    Args:
-        rows: With `node`, `first_layer`, `backend`, `threads`, `batch`, `step_ms` and, where it is known, `floor_ms`.
-    """
-    panels = list(dict.fromkeys((row["node"], row["first_layer"]) for row in rows))
-    columns = min(4, len(panels))
-    height = -(-len(panels) // columns)
-    with figure_at(path, (3 * columns, 0.5 + 2.4 * height)) as figure:
-        grid = figure.subplots(height, columns, sharex=True, sharey=True, squeeze=False)
-        for axes, panel in zip(grid.flat, panels, strict=False):
-            _draw_steps(axes, [row for row in rows if (row["node"], row["first_layer"]) == panel])
-            axes.set(title=panel[0] if panel[1] == "random" else " ".join(panel), xscale="log", yscale="log")
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
-        figure.supylabel("training step, ms")
-        figure.supxlabel("batch size")
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
-    return Path(path)
-
-
-def _draw_steps(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
-    colors = {"auto": HARD, "reference": RELAXED}
-    counts = sorted({row["threads"] for row in rows})
-    for backend, threads in dict.fromkeys((row["backend"], row["threads"]) for row in rows):
-        mine = [row for row in rows if (row["backend"], row["threads"]) == (backend, threads)]
-        label = backend if len(counts) == 1 else f"{backend}, threads: {threads}"
-        style = {
-            "color": colors.get(backend, CONSTANT),
-            "marker": "o",
-            "ms": 3,
-            "alpha": 1 / (1 + counts.index(threads)),
-        }
-        axes.plot([row["batch"] for row in mine], [row["step_ms"] for row in mine], label=label, **style)
-    floors = {row["batch"]: row["floor_ms"] for row in rows if row.get("floor_ms")}
-    axes.plot(list(floors), list(floors.values()), color=INK, linewidth=1, linestyle=":", label="floor")
-
-
-def _variant(row: Mapping[str, Any]) -> tuple[str, int, int]:
-    return row["backend"], row["batch"], row["threads"]
 
 
 @contextmanager

@@ -4,8 +4,10 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from multiprocessing import get_context
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +36,7 @@ class Case:
     input_size: int
     widths: Sequence[int]
     n: int
+    top_k: int | None
     seconds: float
     device: str
 
@@ -44,8 +47,8 @@ def measure(case: Case) -> dict[str, float | str | None]:
     if missing:
         return {"note": missing}
     if case.device == "cpu":
-        with torch.multiprocessing.get_context("spawn").Pool(1) as pool:
-            return pool.apply(_measure, (case,))
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            return pool.submit(_measure, case).result()
     try:
         return _measure(case)
     except torch.OutOfMemoryError:
@@ -131,8 +134,9 @@ def _network(case: Case) -> nn.Module:
         return PEERS[case.backend][0](case.node, case.first_layer, case.input_size, case.widths, case.n, CLASSES)
     layers = []
     for number, (inputs, outputs) in enumerate(zip((case.input_size, *case.widths), case.widths, strict=False)):
-        layer_type = LAYERS[case.first_layer if number == 0 else "random"]
-        layers.append(layer_type(inputs, outputs, NODES[case.node], n=case.n, seed=number))
+        name = case.first_layer if number == 0 else "random"
+        options = {"top_k": case.top_k} if name == "learnable" else {}
+        layers.append(LAYERS[name](inputs, outputs, NODES[case.node], n=case.n, seed=number, **options))
     return LUTNetwork(None, layers, GroupSum(CLASSES, tau=10.0))
 
 

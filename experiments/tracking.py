@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from difflut.config import ConfigurationError
+
 MODES = ("disabled", "offline", "online")
 
 
@@ -104,7 +106,7 @@ def tracker(
         group: Shows runs together, such as the trials of one sweep.
     """
     if mode not in MODES:
-        raise ValueError(f"tracking mode must be one of {', '.join(MODES)}, got {mode!r}")
+        raise ConfigurationError(f"tracking.mode must be one of {', '.join(MODES)}, got {mode!r}")
     if mode == "disabled":
         return Tracker()
     # W&B's reports about its own use would look for the network even in an offline run.

@@ -11,6 +11,7 @@ effects.csv             the effect of each value with all else equal
 from pathlib import Path
 
 from difflut.config import job
+from experiments.arguments import configured
 from experiments.report.drawing import draw
 from experiments.report.page import page
 from experiments.report.summary import Summary
@@ -40,7 +41,8 @@ def report(sweep: str) -> Path:
 
 def write_report(folder: str | Path) -> Path:
     """Writes the report of a sweep into its folder `report`, prints its tables, and gives the page's path."""
-    summary = Summary(Sweep.open(folder))
+    with configured():
+        summary = Summary(Sweep.open(folder))
     path = summary.sweep.report
     figures = draw(summary, path)
     (path / "trials.csv").write_text(trials_csv(summary.outcomes))

@@ -1,4 +1,24 @@
-"""The job that runs a sweep."""
+"""The job that runs a sweep.
+
+A dimension is named by what it varies: a Gin binding, or a macro, which sets as many bindings as refer to it.
+
+    ablate.dimensions = {
+        'NODE': ['@nodes.dwn', '@nodes.hybrid'],                  # references begin with @
+        'hidden/layers.random.output_size': [1000, 2000],
+        'optimizers.adam.lr': 'log_uniform(1e-3, 1e-1)',          # or uniform(low, high), integers(low, high)
+        'encoder': {                                              # a name of its own: bundles of bindings
+            'binary': {'network.encoder': '@encoders.binary()', 'encoders.binary.num_bits': 4},
+            'plain': {'network.encoder': '@encoders.thermometer()'},
+        },
+        'train.seed': [0, 1, 2],                                  # results are averaged over it
+    }
+    ablate.conditions = [
+        {'if': {'NODE': '@nodes.difflogic'}, 'set': {'N': 2}},    # sets dimensions, or any binding
+        {'if': {'NODE': ['@nodes.dwn', '@nodes.hybrid']}, 'only': {'N': [4, 6]}},  # leaves out all others
+    ]
+
+Combinations that a condition makes equal are run once.
+"""
 
 import fcntl
 import sys
@@ -8,6 +28,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from difflut.config import ConfigurationError, job, parsed_config
+from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
 from experiments.report import write_report
 from experiments.sweep.checking import Checker
@@ -18,7 +39,7 @@ from experiments.sweep.guided import check_every_value, guided
 from experiments.sweep.objectives import check_objectives
 from experiments.sweep.plan import Plan, Point
 from experiments.sweep.space import read_dimensions
-from experiments.sweep.tuning import SCHEDULERS, Settings, Tuning
+from experiments.sweep.tuning import Settings, Tuning
 from experiments.sweep.worker import Work
 
 SEARCHES = ("grid", "random", "optuna")
@@ -45,26 +66,9 @@ def ablate(
 ) -> Sweep:
     """Trains what the rest of the Gin file describes once for each combination of the dimensions' values, on Ray Tune.
 
-    A dimension is named by what it varies: a Gin binding, or a macro, which sets as many bindings as refer to it.
-
-        ablate.dimensions = {
-            'NODE': ['@nodes.dwn', '@nodes.hybrid'],                  # references begin with @
-            'hidden/layers.random.output_size': [1000, 2000],
-            'optimizers.adam.lr': 'log_uniform(1e-3, 1e-1)',          # or uniform(low, high), integers(low, high)
-            'encoder': {                                              # a name of its own: bundles of bindings
-                'binary': {'network.encoder': '@encoders.binary()', 'encoders.binary.num_bits': 4},
-                'plain': {'network.encoder': '@encoders.thermometer()'},
-            },
-            'train.seed': [0, 1, 2],                                  # results are averaged over it
-        }
-        ablate.conditions = [
-            {'if': {'NODE': '@nodes.difflogic'}, 'set': {'N': 2}},    # sets dimensions, or any binding
-            {'if': {'NODE': ['@nodes.dwn', '@nodes.hybrid']}, 'only': {'N': [4, 6]}},  # leaves out all others
-        ]
-
-    Combinations that a condition makes equal are run once.
-
     Args:
+        dimensions: What varies; the top of this module says how it is written.
+        conditions: Which values go together, or do not.
         search: "grid", all combinations; "random", `max_trials` of them or of the ranges; or "optuna", `max_trials`
             that Optuna suggests from the results before, the seeds in turn.
         max_trials: The most trials; of a larger grid a random part is run, with all seeds of each combination.
@@ -87,14 +91,16 @@ def ablate(
         ConfigurationError: The dimensions, or a trial's configuration, are wrong; nothing has been started then.
     """
     start = time.time()
-    _check_choices(search, max_trials, scheduler)
+    _check_search(search, max_trials)
+    settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
     check_objectives(objectives, scheduler)
     plan = Plan(read_dimensions(dimensions), conditions)
     sweep = _opened(resume, plan) if resume else None
     checker = Checker(sweep.config if sweep else parsed_config())
-    settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
     with kept_rows({}) as rows:
         points, sizes = _checked(plan, checker, sweep.trials if sweep else [], search, max_trials, seed)
+        epochs = max(size["epochs"] for size in sizes)
+        settings.check_grace(epochs)
         sweep = sweep or Sweep.create(runs, name, checker.text, objectives, plan.description, plan.seed_dimension)
         if not sweep.trials:
             sweep.add(point.trial(size) for point, size in zip(points, sizes, strict=False))
@@ -104,7 +110,7 @@ def ablate(
             each = f"{cpus_per_trial:g} CPU and {gpus_per_trial:g} GPU each"
             print(f"{number} trials, {fit} at once with {each}: {sweep.path}", flush=True)
             work = _work(sweep, rows, cpus_per_trial)
-            tuner = Tuning(sweep, work, settings, fit, max(size["epochs"] for size in sizes))
+            tuner = Tuning(sweep, work, settings, fit, epochs)
             tuner.run(_missing(sweep))
             if search == "optuna":
                 tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
@@ -113,16 +119,18 @@ def ablate(
     return sweep
 
 
-def _check_choices(search: str, max_trials: int | None, scheduler: str) -> None:
-    for name, value, known in (("search", search, SEARCHES), ("scheduler", scheduler, SCHEDULERS)):
-        if value not in known:
-            raise ConfigurationError(f"ablate.{name} must be one of {', '.join(known)}, got {value!r}")
-    if search != "grid" and not max_trials:
+def _check_search(search: str, max_trials: int | None) -> None:
+    if search not in SEARCHES:
+        raise ConfigurationError(f"ablate.search must be one of {', '.join(SEARCHES)}, got {search!r}")
+    if max_trials is not None:
+        check_whole("ablate.max_trials", max_trials)
+    elif search != "grid":
         raise ConfigurationError(f"ablate.search = {search!r} needs ablate.max_trials")
 
 
 def _opened(path: str, plan: Plan) -> Sweep:
-    sweep = Sweep.open(path)
+    with configured():
+        sweep = Sweep.open(path)
     if sweep.dimensions != plan.description:
         raise ConfigurationError(
             f"{path} is a sweep over {sweep.dimensions}, not over {plan.description}; continue it with "

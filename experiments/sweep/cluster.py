@@ -2,10 +2,13 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from difflut.config import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
 # What a worker needs of the repository.
@@ -30,11 +33,16 @@ def connected(address: str | None) -> Iterator[None]:
     """Joins the cluster at `address`, or at `RAY_ADDRESS`, or starts Ray here; leaves it, or stops it, at the end.
 
     To a cluster the code goes along: every worker runs the packages as they are in this repository.
+
+    Raises:
+        ConfigurationError: No cluster answers at the address.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address:
+        _check_answers(address)
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     import ray
 
-    address = address or os.environ.get("RAY_ADDRESS")
     options = {"address": address, "runtime_env": _shipped_code()} if address else {"address": "local"}
     if not address:
         options |= {"include_dashboard": False}
@@ -47,11 +55,25 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
+def _check_answers(address: str) -> None:
+    # Ray itself would try for minutes.
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"no Ray cluster answers at {address} ({error}); start one there with 'ray start --head', or unset "
+            "ablate.address and RAY_ADDRESS"
+        ) from error
+
+
 def slots(cpus: float, gpus: float) -> int:
     """How many trials fit at once.
 
     Raises:
-        ValueError: Not even one does.
+        ConfigurationError: Not even one does.
     """
     import ray
 
@@ -60,7 +82,7 @@ def slots(cpus: float, gpus: float) -> int:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     fit = sum(min(int(node.get(name, 0) / amount + 1e-9) for name, amount in needed.items()) for node in nodes)
     if not fit:
-        raise ValueError(
+        raise ConfigurationError(
             f"a trial needs {needed}, and no node has as much: the cluster has "
             f"{ {name: there.get(name, 0) for name in needed} }; lower ablate.cpus_per_trial or ablate.gpus_per_trial"
         )

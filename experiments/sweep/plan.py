@@ -42,9 +42,10 @@ class Plan:
     def __init__(self, dimensions: Mapping[str, Dimension], conditions: Sequence[Mapping[str, Any]]) -> None:
         self.dimensions, self.conditions = dimensions, conditions
         for condition in conditions:
-            if not isinstance(condition, Mapping) or set(condition) not in ({"if", "set"}, {"if", "only"}):
+            if not _is_condition(condition):
                 raise ConfigurationError(
-                    f"a condition has the keys 'if' and 'set', or 'if' and 'only'; got {condition!r}"
+                    "a condition has the keys 'if' and 'set', or 'if' and 'only', each with a dictionary; "
+                    f"got {condition!r}"
                 )
             for label in {**condition["if"], **condition.get("only", {})}:
                 if label not in dimensions:
@@ -136,6 +137,12 @@ class Plan:
         if not any(points):
             raise ConfigurationError("the conditions leave no trial")
         return [point for point in points if point][:max_trials]
+
+
+def _is_condition(condition: Any) -> bool:
+    if not isinstance(condition, Mapping) or set(condition) not in ({"if", "set"}, {"if", "only"}):
+        return False
+    return all(isinstance(part, Mapping) for part in condition.values())
 
 
 def _as_list(values: Any) -> list[Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from difflut.config import ConfigurationError
+from experiments.arguments import check_whole
 from experiments.sweep.folder import Sweep, Trial
 from experiments.sweep.recorder import Recorder
 from experiments.sweep.worker import Work, run_trial
@@ -16,7 +18,11 @@ SCHEDULERS = ("none", "asha")
 
 @dataclass(frozen=True)
 class Settings:
-    """How trials are run; see `ablate`."""
+    """How trials are run; see `ablate`.
+
+    Raises:
+        ConfigurationError: A number is none that Ray can work with.
+    """
 
     cpus_per_trial: float
     gpus_per_trial: float
@@ -24,6 +30,30 @@ class Settings:
     scheduler: str
     grace_epochs: int
     reduction: int
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in SCHEDULERS:
+            raise ConfigurationError(f"ablate.scheduler must be one of {', '.join(SCHEDULERS)}, got {self.scheduler!r}")
+        if not self.cpus_per_trial > 0 or not self.gpus_per_trial >= 0:
+            raise ConfigurationError(
+                "ablate.cpus_per_trial must be above 0 and ablate.gpus_per_trial at least 0; "
+                f"got {self.cpus_per_trial!r} and {self.gpus_per_trial!r}"
+            )
+        check_whole("ablate.retries", self.retries, least=0)
+        check_whole("ablate.grace_epochs", self.grace_epochs)
+        check_whole("ablate.reduction", self.reduction, least=2)
+
+    def check_grace(self, epochs: int) -> None:
+        """Checks that a scheduler can stop trials of so many epochs at all.
+
+        Raises:
+            ConfigurationError: They end before.
+        """
+        if self.scheduler != "none" and self.grace_epochs > epochs:
+            raise ConfigurationError(
+                f"ablate.grace_epochs = {self.grace_epochs} is more than the {epochs} epochs of the longest trial; "
+                "lower it, or raise train.epochs"
+            )
 
 
 def parameters_of(trial: Trial) -> dict[str, str]:

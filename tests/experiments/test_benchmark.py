@@ -5,7 +5,7 @@ import pytest
 from difflut import config
 from difflut.models import LUTNetwork
 from difflut.registry import LAYERS, NODES
-from experiments import plots, timing
+from experiments import step_plots, timing
 
 
 def test_a_benchmark_times_every_case_beside_its_reference(tmp_path):
@@ -13,8 +13,9 @@ def test_a_benchmark_times_every_case_beside_its_reference(tmp_path):
     file.write_text(
         f"""
 run.job = @benchmark
-benchmark.node_types = ["dwn", "warp"]
-benchmark.first_layers = ["random"]
+benchmark.node_types = ["dwn"]
+benchmark.first_layers = ["random", "learnable"]
+benchmark.top_k = 5
 benchmark.batch_sizes = [17]
 benchmark.input_size = 40
 benchmark.widths = [30, 20]
@@ -27,8 +28,8 @@ benchmark.runs = "{tmp_path}/runs"
     )
     config.parse([str(file)])
     rows = [row for row in config.run() if row["backend"] != "torchlogix"]
-    assert [(row["node"], row["backend"]) for row in rows] == [
-        ("dwn", "reference"), ("dwn", "auto"), ("warp", "reference"), ("warp", "auto"),
+    assert [(row["first_layer"], row["backend"]) for row in rows] == [
+        ("random", "reference"), ("random", "auto"), ("learnable", "reference"), ("learnable", "auto"),
     ]  # fmt: skip
     for reference, compiled in zip(rows[::2], rows[1::2], strict=True):
         assert reference["speedup"] == 1
@@ -37,13 +38,13 @@ benchmark.runs = "{tmp_path}/runs"
         assert compiled["floor_ms"] > 0 and compiled["samples_per_second"] == pytest.approx(17e3 / compiled["step_ms"])
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(list(csv.DictReader((folder / "steps.csv").open()))) >= 4
-    assert (folder / "steps.md").read_text().count("\n") >= 6
+    assert "has 5 inputs to choose from" in (folder / "steps.md").read_text()
     assert (folder / "plots" / "steps.png").stat().st_size > 1000
 
 
 def test_a_reference_that_would_not_fit_is_skipped(monkeypatch):
     monkeypatch.setattr(timing, "_free_memory", lambda device: 2**20)
-    case = timing.Case("warp", "random", 4096, 1, "reference", 40, (30, 20), 6, 0.01, "cpu")
+    case = timing.Case("warp", "random", 4096, 1, "reference", 40, (30, 20), 6, None, 0.01, "cpu")
     assert timing.measure(case) == {"note": "skipped: it may need 0.117 GB"}
 
 
@@ -65,4 +66,23 @@ def test_steps_are_drawn_over_the_batch_size(tmp_path):
         for backend in ("auto", "reference")
         for batch in (32, 128)
     ]
-    assert plots.step_times_by_batch(rows, tmp_path / "steps.png").stat().st_size > 1000
+    assert step_plots.step_times_by_batch(rows, tmp_path / "steps.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ("benchmark.node_types = ['dwm']", "benchmark.node_types: there is no 'dwm'; known: .*dwn"),
+        ("benchmark.first_layers = ['dense']", "benchmark.first_layers: there is no 'dense'"),
+        ("benchmark.backends = ['triton']", "benchmark.backends: there is no 'triton'; known: auto, reference"),
+        ("benchmark.batch_sizes = []", "benchmark.batch_sizes must be a list of at least one number"),
+        ("benchmark.widths = [0]", "benchmark.widths must be a whole number, 1 or more; got 0"),
+        ("benchmark.n = 9", "benchmark.n must be a whole number, 1 to 8; got 9"),
+        ("benchmark.device = 'tpu'", "benchmark.device: there is no 'tpu' here"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused_at_once(parameter, message, tmp_path):
+    config.parse([], [f'benchmark.runs = "{tmp_path}/runs"', parameter], text="run.job = @benchmark")
+    with pytest.raises(config.ConfigurationError, match=message):
+        config.run()
+    assert not (tmp_path / "runs").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.plots import confusion, summary_figure, table_statistics, training_curves
+from experiments.plots import summary_figure, table_statistics, training_curves
 
 LAYERS = [{"layer": "learnable", "constant": 0.1, "saturated": 0.8}, {"layer": "random", "constant": 0, "saturated": 1}]
 
@@ -69,25 +69,28 @@ def test_table_statistics_have_two_bars_a_layer(tmp_path, figures):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["learnable", "random"]
 
 
+def summarized(matrix, names, tmp_path):
+    return summary_figure(metrics(2), matrix, names, LAYERS, tmp_path / "summary.png")
+
+
 @pytest.mark.parametrize("classes", [2, 10, 50])
-def test_confusion_writes_the_counts_while_they_can_be_read(tmp_path, figures, classes):
+def test_the_confusion_has_its_counts_while_they_can_be_read(tmp_path, figures, classes):
     matrix = counts(classes)
-    names = [f"class {index}" for index in range(classes)]
-    assert is_png(confusion(matrix, names, tmp_path / "confusion.png"))
-    (axes,) = figures[0].axes
+    assert is_png(summarized(matrix, [f"class {index}" for index in range(classes)], tmp_path))
+    axes = panels(figures[0])["Hard network on the test set"]
     written = {text.get_position(): int(text.get_text()) for text in axes.texts}
     expected = {(column, row): count for (row, column), count in np.ndenumerate(matrix) if count}
     assert written == (expected if classes <= 20 else {})
     assert len(axes.get_xticklabels()) <= 40
 
 
-def test_confusion_accepts_a_class_without_rows(tmp_path):
-    assert is_png(confusion([[3, 0], [0, 0]], ["a", "b"], tmp_path / "confusion.png"))
+def test_a_class_without_rows_can_be_drawn(tmp_path):
+    assert is_png(summarized([[3, 0], [0, 0]], ["a", "b"], tmp_path))
 
 
-def test_confusion_needs_one_name_a_class(tmp_path):
+def test_the_confusion_needs_one_name_a_class(tmp_path):
     with pytest.raises(ValueError, match=r"counts has shape \(3, 3\); 2 class names"):
-        confusion(counts(3), ["a", "b"], tmp_path / "confusion.png")
+        summarized(counts(3), ["a", "b"], tmp_path)
 
 
 def test_the_summary_shows_every_panel_under_its_title(tmp_path, figures):

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from difflut.config import ConfigurationError
 from experiments.report import write_report
 
 SEEDS = {"train.seed": ["0", "1", "2"]}
@@ -181,5 +182,5 @@ def test_what_users_write_is_shown_as_they_wrote_it(made_up_sweep):
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no sweep here; sweep.json is missing"):
+    with pytest.raises(ConfigurationError, match=r"no sweep here; sweep.json is missing"):
         write_report(tmp_path)

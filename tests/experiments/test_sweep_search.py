@@ -9,6 +9,7 @@ from difflut.config import ConfigurationError
 from experiments.data import kept_rows
 from experiments.sweep import Sweep
 from experiments.sweep.checking import Checker
+from experiments.sweep.cluster import connected
 from experiments.sweep.guided import check_every_value, guided
 from experiments.sweep.plan import Plan
 from experiments.sweep.recorder import Recorder
@@ -165,6 +166,15 @@ def test_the_reason_of_an_earlier_attempt_is_forgotten(sweep, capsys):
         ("ablate.search = 'bayes'", "ablate.search must be one of grid, random, optuna, got 'bayes'"),
         ("ablate.scheduler = 'hyperband'", "ablate.scheduler must be one of none, asha"),
         ("ablate.search = 'random'", "'random' needs ablate.max_trials"),
+        ("ablate.max_trials = 0", "ablate.max_trials must be a whole number, 1 or more; got 0"),
+        ("ablate.cpus_per_trial = 0", "ablate.cpus_per_trial must be above 0"),
+        ("ablate.retries = -1", "ablate.retries must be a whole number, 0 or more; got -1"),
+        ("ablate.reduction = 1", "ablate.reduction must be a whole number, 2 or more; got 1"),
+        (
+            "ablate.scheduler = 'asha'\nablate.grace_epochs = 30\nablate.search = 'random'\nablate.max_trials = 1",
+            "ablate.grace_epochs = 30 is more than the 20 epochs of the longest trial",
+        ),
+        ("ablate.conditions = [{'if': 3, 'set': {}}]", "each with a dictionary; got"),
         ("ablate.objectives = {'val_accuracy_hard': 'maximum'}", "must say 'max' or 'min'"),
         ("ablate.objectives = {'val_acuracy_hard': 'max'}", "one of val_accuracy_hard, .*; got 'val_acuracy_hard'"),
         ("ablate.objectives = {'luts': 'min', 'test_accuracy_hard': 'max'}", "one of .*; got 'test_accuracy_hard'"),
@@ -178,6 +188,11 @@ def test_unknown_options_are_named(parameter, message):
     config.parse([], [f"ablate.dimensions = {DIMENSIONS!r}", parameter], text=BASE)
     with pytest.raises(ConfigurationError, match=message):
         config.run()
+
+
+def test_an_address_without_a_cluster_is_named():
+    with pytest.raises(ConfigurationError, match="no Ray cluster answers at"), connected("127.0.0.1:1"):
+        pass
 
 
 def test_another_sweep_cannot_be_continued(sweep):

@@ -95,7 +95,8 @@ def test_reports_tell_the_last_epoch_and_nothing_of_the_test_set(tmp_path, monke
     monkeypatch.setattr("experiments.sweep.worker._node", lambda: "here")
     gaps = iter([0.1, 0.2, 0.3])  # of the validation rows in two epochs, and of the test set
     scores = {"accuracy_hard": 0.5, "accuracy_relaxed": 0.6}
-    monkeypatch.setattr("experiments.train.evaluate", lambda *arguments: {**scores, "gap": next(gaps)})
+    for module in ("fitting", "measuring"):
+        monkeypatch.setattr(f"experiments.{module}.evaluate", lambda *arguments: {**scores, "gap": next(gaps)})
     (tmp_path / "sweep.json").write_text("{}")
     run_trial({"trial": json.dumps(TRIAL | {"epochs": 2})}, Work(tmp_path, "widths", TEXT, 1, {}))
     *rows, last = reports

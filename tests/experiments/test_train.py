@@ -171,8 +171,17 @@ def test_another_network_cannot_be_continued(gin_file, tmp_path):
 
 
 def test_a_folder_without_a_run_is_an_error(gin_file, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run to continue here"):
+    with pytest.raises(config.ConfigurationError, match="no run to continue here"):
         train(gin_file, f'train.resume = "{tmp_path}"')
+
+
+def test_a_damaged_checkpoint_is_not_continued(gin_file, tmp_path):
+    train(gin_file, "train.epochs = 1")
+    folder = only_run(tmp_path)
+    content = (folder / "last.pt").read_bytes()
+    (folder / "last.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(config.ConfigurationError, match=r"last\.pt: damaged or not a checkpoint"):
+        train(gin_file, f'train.resume = "{folder}"')
 
 
 def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
@@ -185,10 +194,21 @@ def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
     [
         ("train.loss = @losses.distillation", "add train.teacher = @teachers.trained"),
         ("train.teacher = @teachers.trained", "add train.loss = @losses.distillation"),
+        ("train.epochs = 0", "train.epochs must be a whole number, 1 or more; got 0"),
+        ("train.epochs = 1.5", "got 1.5"),
+        ("train.batch_size = 0", "batch_size=0 must be a whole number"),
+        ("train.batch_size = 2.5", "batch_size=2.5 must be a whole number"),
+        ("train.device = 'tpu'", "train.device: there is no 'tpu' here; known: auto, cpu"),
+        ("optimizers.adam.lr = -0.1", "lr=-0.1 must be a number above 0"),
+        ("optimizers.adam.lr = '0.1'", "lr='0.1' must be a number"),
+        ("optimizers.adam.betas = (0.9,)", "must be two numbers"),
+        ("train.schedule = @schedules.step\nschedules.step.every = 0", "every=0 must be a whole number of epochs"),
+        ("train.schedule = @schedules.milestones\nschedules.milestones.at = 3", "at=3 must list whole numbers"),
+        ("dataset.name = 'digitz'", "did you mean 'digits'"),
     ],
 )
-def test_a_teacher_and_a_loss_that_listens_come_together(gin_file, tmp_path, parameter, remedy):
-    with pytest.raises(ValueError, match=remedy):
+def test_what_cannot_be_trained_is_refused_before_a_run_begins(gin_file, tmp_path, parameter, remedy):
+    with pytest.raises(config.ConfigurationError, match=remedy):
         train(gin_file, parameter)
     assert not (tmp_path / "runs").exists()
 

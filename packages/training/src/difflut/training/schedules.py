@@ -1,6 +1,7 @@
 """Optimizers and learning rate schedules of the published recipes, as functions that Gin can bind."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -11,6 +12,7 @@ from difflut import kernels
 
 def adam(parameters: Iterable[nn.Parameter], lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> Optimizer:
     """Adam, with one fused update of all parameters."""
+    _check(lr, betas)
     return kernels.Adam(parameters, lr=lr, betas=tuple(betas))
 
 
@@ -21,27 +23,41 @@ def adamw(
     weight_decay: float = 0.002,
 ) -> Optimizer:
     """AdamW, with one fused update of all parameters."""
+    _check(lr, betas)
     return AdamW(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay, fused=True)
 
 
 def sgd(parameters: Iterable[nn.Parameter], lr: float = 0.1, momentum: float = 0.9) -> Optimizer:
     """Stochastic gradient descent with momentum."""
+    _check(lr)
     return SGD(parameters, lr=lr, momentum=momentum, fused=True)
 
 
 def step(optimizer: Optimizer, epochs: int, every: int = 14, gamma: float = 0.1) -> LRScheduler:
     """The rate times `gamma` after each `every` epochs; the published DWN notebook has 0.1 and 14."""
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"every={every!r} must be a whole number of epochs, 1 or more")
     return StepLR(optimizer, every, gamma)
 
 
 def milestones(optimizer: Optimizer, epochs: int, at: Iterable[int] = (30, 60, 90), gamma: float = 0.1) -> LRScheduler:
     """The rate times `gamma` after the given epochs; by default those of DWN (arXiv 2410.11112)."""
+    if not isinstance(at, Iterable) or not all(isinstance(epoch, int) for epoch in at):
+        raise ValueError(f"at={at!r} must list whole numbers of epochs, such as (30, 60)")
     return MultiStepLR(optimizer, list(at), gamma)
 
 
 def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0) -> LRScheduler:
     """The rate falls to `final_lr` along half a cosine over the whole training."""
     return CosineAnnealingLR(optimizer, epochs, final_lr)
+
+
+def _check(lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+    # torch has no words for some wrong values, and takes others.
+    if not isinstance(lr, int | float) or not 0 < lr < math.inf:
+        raise ValueError(f"lr={lr!r} must be a number above 0")
+    if not isinstance(betas, Sequence) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas={betas!r} must be two numbers, each at least 0 and below 1")
 
 
 OPTIMIZERS: tuple[Callable[..., Optimizer], ...] = (adam, adamw, sgd)

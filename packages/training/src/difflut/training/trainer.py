@@ -60,8 +60,8 @@ class Trainer:
         augmentation: Augmentation | None = None,
         teacher: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} must be a whole number, 1 or more")
         self.device = next(model.parameters()).device
         self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
         self.model, self.batch_size, self.loss = model, batch_size, loss

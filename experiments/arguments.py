@@ -1,0 +1,64 @@
+"""Arguments of jobs, checked before any work starts."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from difflut.config import ConfigurationError
+
+
+@contextmanager
+def configured() -> Iterator[None]:
+    """Within, what is wrong with a value, a name or a file is an error of the configuration, told in one line.
+
+    It surrounds what a job makes of its configuration, not its work, whose errors need their tracebacks.
+
+    Raises:
+        ConfigurationError: In the place of a ValueError, LookupError of a name, or OSError.
+    """
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (ValueError, KeyError, OSError) as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def check_whole(argument: str, value: Any, least: int = 1, most: int | None = None) -> None:
+    """Checks a number that counts something.
+
+    Raises:
+        ConfigurationError: It is not whole, or outside its bounds.
+    """
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ConfigurationError(f"{argument} must be a whole number, {bounds}; got {value!r}")
+
+
+def check_wholes(argument: str, values: Any) -> None:
+    """Checks a list of such numbers.
+
+    Raises:
+        ConfigurationError: It is no list, is empty, or one of them is wrong.
+    """
+    if not isinstance(values, Sequence) or len(values) == 0:
+        raise ConfigurationError(f"{argument} must be a list of at least one number; got {values!r}")
+    for value in values:
+        check_whole(argument, value)
+
+
+def device_named(argument: str, name: str) -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one.
+
+    Raises:
+        ConfigurationError: There is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    known = ["auto", "cpu", *(["cuda", *gpus] if gpus else [])]
+    if name not in known:
+        raise ConfigurationError(f"{argument}: there is no {name!r} here; known: {', '.join(known)}")
+    return torch.device(name)

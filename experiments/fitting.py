@@ -1,0 +1,87 @@
+"""The epochs of a run, and going on where one stopped."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from difflut.models import describe, read_checkpoint, save_checkpoint
+from difflut.training import Trainer, evaluate
+from experiments.data import Dataset
+from experiments.progress import ProgressBar
+from experiments.runs import RunFolder
+from experiments.tracking import Tracker
+
+
+def fit(
+    trainer: Trainer,
+    data: Dataset,
+    epochs: int,
+    folder: RunFolder,
+    run: Tracker,
+    pause: float | None,
+    report: Callable[[Mapping[str, float]], None],
+) -> None:
+    """Trains the epochs that are left; each ends with its metrics written and reported.
+
+    Args:
+        pause: Seconds between checkpoints to continue from; None writes none. The best network is written in any case.
+    """
+    best, saved = max(map(_merit, folder.metrics()), default=-1.0), time.monotonic()
+    pause = math.inf if pause is None else pause
+    if trainer.epoch == 0 and pause < math.inf:
+        _save(trainer, folder.last)
+    while trainer.epoch < epochs:
+        with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", trainer.steps_per_epoch) as bar:
+            row = {"epoch": trainer.epoch + 1, **trainer.run_epoch(bar.update)}
+            if len(data.x_val):
+                scores = evaluate(trainer.model, data.x_val, data.y_val)
+                row |= {"gap": scores.pop("gap"), **{f"val_{key}": value for key, value in scores.items()}}
+            bar.summarize(row)
+        folder.append_metrics(row)
+        run.log(row, step=trainer.epoch)
+        is_last, now = trainer.epoch == epochs, time.monotonic()
+        is_due = now - saved >= pause or (is_last and pause < math.inf)
+        if _merit(row) > best and (len(data.x_val) or is_due or is_last):
+            best = _merit(row)
+            save_checkpoint(trainer.model, folder.best, training={"epoch": trainer.epoch})
+        if is_due:
+            _save(trainer, folder.last)
+            saved = now
+        report(row)
+
+
+def _merit(row: Mapping[str, float]) -> float:
+    # Without validation rows there is nothing to choose by, and the last epoch is taken.
+    return row.get("val_accuracy_hard", row["epoch"])
+
+
+def _save(trainer: Trainer, path: Path) -> None:
+    save_checkpoint(trainer.model, path, training=trainer.state_dict())
+
+
+def proceed(trainer: Trainer, folder: RunFolder) -> None:
+    """Puts a trainer where the folder's run stopped.
+
+    Raises:
+        CheckpointError: The last checkpoint is damaged.
+        ValueError: The run trained another network.
+    """
+    checkpoint = read_checkpoint(folder.last)
+    difference = _first_difference(describe(trainer.model), checkpoint["config"])
+    if difference:
+        raise ValueError(f"{folder.path}: cannot be continued with this configuration: {difference}")
+    trainer.model.load_state_dict(checkpoint["state"])
+    trainer.load_state_dict(checkpoint["training"])
+    folder.forget_after(trainer.epoch)
+
+
+def _first_difference(now: Any, then: Any, path: str = "network") -> str | None:
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        pairs = ((f"{path}.{key}", now.get(key), then.get(key)) for key in {**now, **then})
+    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        pairs = ((f"{path}[{i}]", *pair) for i, pair in enumerate(zip(now, then, strict=True)))
+    else:
+        return None if now == then else f"{path} is {now}, the run has {then}"
+    return next(filter(None, (_first_difference(a, b, where) for where, a, b in pairs)), None)
