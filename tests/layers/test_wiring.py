@@ -34,7 +34,7 @@ def test_windows_hold_all_that_a_node_may_read(layer_type, options):
     layer = LAYERS[layer_type](6 * 9 * 4, 400, NODES["dwn"], n=5, seed=3, **IMAGE, **options)
     read = layer.mapping if layer_type == "random" else layer.candidates
     pixels = read // 4
-    lines, columns = pixels // 9, pixels % 9
+    lines, columns = (place.view(400, -1) for place in (pixels // 9, pixels % 9))
     for place in (lines, columns):
         assert (place.amax(1) - place.amin(1)).max() <= 2
     assert all(len(set(node)) == 5 for node in read.tolist())

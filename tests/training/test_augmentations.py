@@ -74,6 +74,15 @@ def test_affine_flips_half_of_the_images():
     assert 150 < mirrored.sum() < 250 and torch.equal(moved[~mirrored], x[~mirrored])
 
 
+def test_nearest_interpolation_mixes_no_pixels():
+    x = torch.randint(0, 2, (50, 9, 8), dtype=torch.uint8) * 200
+    mixed, nearest = (AFFINE(x, seeded(), shift=1.5, interpolation=name) for name in ("bilinear", "nearest"))
+    assert set(nearest.unique().tolist()) == {0, 200} and len(mixed.unique()) > 50
+    assert (nearest.float() - mixed.float()).abs().mean() < 60  # of two pictures that have nothing in common: 100
+    with pytest.raises(ValueError, match="interpolation='cubic' must be one of bilinear, nearest"):
+        AFFINE(x, seeded(), interpolation="cubic")
+
+
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS)
 def test_tables_cannot_be_augmented(augmentation):
     with pytest.raises(ValueError, match=r"needs images .* got the shape \(4, 7\)"):

@@ -35,7 +35,7 @@ class Learnable(Layer):
         tau_steps: Training steps over which soft selection's temperature falls, geometrically.
         gumbel: Whether soft selection adds Gumbel noise to its weights in training.
         image_shape: Height and width of the image that the layer reads, where candidates are drawn from windows of it.
-        window: Side of these windows, one for each pin (see `local_wiring`).
+        window: Side of these windows, one for all pins of a node (see `local_wiring`).
 
     Raises:
         ValueError: An option is out of range.
@@ -75,7 +75,8 @@ class Learnable(Layer):
             raise ValueError(f"window={window} needs top_k, the number of candidates that it holds for each pin")
         self.image_shape, self.window = image_shape and list(image_shape), window
         pins, generator = self.node.num_nodes * self.n, self.generator()
-        candidates = draw_wiring(input_size, pins, top_k, generator, image_shape, window) if top_k else None
+        place = input_size, pins, top_k, generator, image_shape, window
+        candidates = draw_wiring(*place, together=self.n) if top_k else None
         self.register_buffer("candidates", candidates)
         shape = (pins, top_k) if top_k else (input_size, pins)
         self.logits = nn.Parameter(torch.rand(shape, generator=generator))
@@ -101,8 +102,8 @@ class Learnable(Layer):
             return kernels.learned_lookup(x, self.logits, *tables, tau=self.tau, use_cuda=node.use_cuda)
         x = x.float() if isinstance(x, kernels.Bits) else x
         if self.selection == "soft":
-            return self.node(self._mixture(x))
-        return self.node(kernels.select(x, self.logits, self.candidates, tau=self.tau))
+            return node(self._mixture(x))
+        return node(kernels.select(x, self.logits, self.candidates, tau=self.tau, use_cuda=node.use_cuda))
 
     def temperature(self) -> Tensor:
         """The present temperature of soft selection, a scalar tensor."""

@@ -13,6 +13,7 @@ def draw_wiring(
     generator: torch.Generator,
     image_shape: Sequence[int] | None = None,
     window: int | None = None,
+    together: int = 1,
 ) -> Tensor:
     """Draws the inputs of every node, `(L, n)`: from windows of an image (`local_wiring`) or all (`random_wiring`).
 
@@ -23,7 +24,7 @@ def draw_wiring(
         raise ValueError(f"a wiring by windows needs both image_shape and window, got {image_shape} and {window}")
     if window is None:
         return random_wiring(input_size, num_nodes, n, generator)
-    return local_wiring(input_size, image_shape, window, num_nodes, n, generator)
+    return local_wiring(input_size, image_shape, window, num_nodes, n, generator, together)
 
 
 def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Generator) -> Tensor:
@@ -53,7 +54,13 @@ def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Gene
 
 
 def local_wiring(
-    input_size: int, image_shape: Sequence[int], window: int, num_nodes: int, n: int, generator: torch.Generator
+    input_size: int,
+    image_shape: Sequence[int],
+    window: int,
+    num_nodes: int,
+    n: int,
+    generator: torch.Generator,
+    together: int = 1,
 ) -> Tensor:
     """Draws the inputs of every node from one square window of an image.
 
@@ -66,6 +73,7 @@ def local_wiring(
         num_nodes: Nodes of the layer, L.
         n: Inputs of each node.
         generator: The source of randomness.
+        together: How many nodes that follow each other share a window.
 
     Returns:
         Input indices `(L, n)`.
@@ -81,7 +89,8 @@ def local_wiring(
         raise ValueError(
             f"window={window} must lie between 1 and {min(height, width)} and hold n={n} inputs, {depth} to a pixel"
         )
-    places = random_wiring((height - window + 1) * (width - window + 1), num_nodes, 1, generator)
+    places = random_wiring((height - window + 1) * (width - window + 1), num_nodes // together, 1, generator)
+    places = places.repeat_interleave(together, 0)
     top, left = places // (width - window + 1), places % (width - window + 1)
     inside = torch.rand(num_nodes, window**2 * depth, generator=generator).topk(n).indices
     pixel, bit = inside // depth, inside % depth

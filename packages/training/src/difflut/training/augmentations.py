@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+INTERPOLATIONS = ("bilinear", "nearest")
+
 
 def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = False) -> Tensor:
     """Moves each image by whole pixels, and mirrors every second one if wanted; what comes in from outside is 0.
@@ -45,8 +47,9 @@ def affine(
     zoom: float = 0.1,
     shear: float = 0.0,
     flip: bool = False,
+    interpolation: str = "bilinear",
 ) -> Tensor:
-    """Moves, turns, zooms and shears each image about its centre by amounts drawn evenly, with bilinear interpolation.
+    """Moves, turns, zooms and shears each image about its centre by amounts drawn evenly.
 
     What comes in from outside is 0; whole-number pixels are rounded.
 
@@ -58,10 +61,14 @@ def affine(
         zoom: Each axis is scaled by `1 - zoom` to `1 + zoom`.
         shear: The largest sideways move of a line, as a share of its distance from the centre.
         flip: Whether an image is mirrored, left to right, with probability 1/2.
+        interpolation: `"bilinear"`, or `"nearest"`, which makes no values that are not in the image; the mixed ones of
+            `"bilinear"` pass other thresholds than those of images that were not moved.
 
     Raises:
-        ValueError: `x` holds no images.
+        ValueError: `x` holds no images, or there is no such interpolation.
     """
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation={interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
     images = _with_channels(x)
     rows, height, width, _ = images.shape
     down, right, angle, tall, wide, slant = 2 * torch.rand(6, rows, generator=generator) - 1
@@ -79,7 +86,8 @@ def affine(
         dim=1,
     ).view(rows, 2, 3)
     grid = F.affine_grid(matrix.to(x.device), (rows, 1, height, width), align_corners=False)
-    moved = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False).permute(0, 2, 3, 1)
+    moved = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, interpolation, align_corners=False)
+    moved = moved.permute(0, 2, 3, 1)
     return (moved if x.is_floating_point() else moved.round()).to(x.dtype).reshape(x.shape)
 
 
