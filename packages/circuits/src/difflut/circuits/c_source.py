@@ -16,7 +16,7 @@ TEMPLATE = Path(__file__).with_name("circuit.c.in")
 def write_c(circuit: Circuit, path: str | os.PathLike) -> Path:
     """Writes a self-contained C file; its header comment documents inputs, outputs and their order.
 
-    Compile it with `cc -std=c99 -O1`, or load it with `CompiledCircuit`.
+    The comment also says how to compile it; `CompiledCircuit` does that and loads it.
     """
     encoder, parts = encoder_bits(circuit), chunks(circuit, FUNCTION_SIZE)
     number = {signal: row for row, signal in enumerate(encoder.signals.tolist())}
@@ -28,6 +28,7 @@ def write_c(circuit: Circuit, path: str | os.PathLike) -> Path:
         "FEATURES": circuit.num_features,
         "CLASSES": circuit.num_classes,
         "LUTS": circuit.num_luts,
+        "TAU": circuit.tau,
         "SIGNALS": max(len(number), 1),
         "COMPARISONS": len(encoder.comparisons),
         "BITS": len(encoder.signals),

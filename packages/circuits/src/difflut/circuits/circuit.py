@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difflut.models import LUTNetwork
-
 if TYPE_CHECKING:
     from difflut.circuits.engine import Engine
+    from difflut.models import LUTNetwork
 
 FORMAT = 2
 BATCH = 1024
@@ -49,7 +48,7 @@ class Circuit:
     tau: float
 
     @classmethod
-    def from_model(cls, model: LUTNetwork) -> "Circuit":
+    def from_model(cls, model: "LUTNetwork") -> "Circuit":
         """Takes encoder, wiring, truth tables and group sum out of a network.
 
         Raises:
@@ -198,7 +197,7 @@ class Circuit:
         return cls(tables=tables, tau=float(arrays.pop("tau")), **arrays)
 
 
-def _encoder(model: LUTNetwork) -> tuple[np.ndarray, np.ndarray]:
+def _encoder(model: "LUTNetwork") -> tuple[np.ndarray, np.ndarray]:
     """Thresholds and code book; where inputs are bits, `x >= 1/2` as `x >` the float32 just below 1/2."""
     encoder, width = model.encoder, model.layers[0].input_size
     if encoder is None:

@@ -17,6 +17,8 @@ FLAGS = ("-std=c99", "-O1", "-march=native")
 class CompiledCircuit:
     """What `write_c` wrote, compiled by the system's C compiler.
 
+    `CompiledCircuit("circuit.c", 784, 10).counts_and_classes(x)` classifies the rows of an array.
+
     Args:
         path: The C file.
         num_features: Of the circuit.

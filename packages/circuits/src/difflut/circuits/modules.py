@@ -8,6 +8,7 @@ from difflut.circuits.split import LUT_SIZE
 from difflut.circuits.words import InputWords
 
 CLOCK = "input clk"
+ZERO, ONE = "1'b0", "1'b1"
 
 
 def module(name: str, ports: list[str], body: list[str]) -> str:
@@ -22,13 +23,15 @@ def vector(direction: str, width: int, name: str) -> str:
 
 def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
     """Words to the bits that are read: comparisons, and their exclusive or where the code book asks for it."""
-    lines = [vector("wire", len(bits.comparisons), "exceeds") + ";"]
+    lines = [f"wire exceeds{index};" for index in range(len(bits.comparisons))]
     for index, (feature, threshold) in enumerate(bits.comparisons.tolist()):
         word = [f"x[{feature * words.width + bit}]" for bit in range(words.width)]
-        lines += _comparison(f"exceeds[{index}]", f"c{index}_", word, int(words.limits[feature, threshold]))
-    for bit, (terms, inverted) in enumerate(zip(bits.terms, bits.inverted, strict=True)):
-        values = [f"exceeds[{term}]" for term in terms] + ["1'b1"] * bool(inverted) or ["1'b0"]
-        lines.append(f"assign y[{bit}] = {' ^ '.join(values)};")
+        lines += _comparison(f"exceeds{index}", f"c{index}_", word, int(words.limits[feature, threshold]))
+    outputs = [
+        " ^ ".join([f"exceeds{term}" for term in terms] + [ONE] * bool(inverted) or [ZERO])
+        for terms, inverted in zip(bits.terms, bits.inverted, strict=True)
+    ]
+    lines.append(_together(outputs))
     ports = [vector("input", circuit.num_features * words.width, "x"), vector("output", len(bits.signals), "y")]
     return module("encoder", ports, lines)
 
@@ -71,17 +74,23 @@ def _comparison(output: str, prefix: str, word: list[str], limit: int) -> list[s
 
 def layer(circuit: Circuit, name: str, luts: slice, reads: list[int], gives: list[int]) -> str:
     """One layer: `reads` are the signals of its input `s`, `gives` those of its output `y`; some just pass."""
-    position = {signal: index for index, signal in enumerate(reads)}
+    names = {signal: f"s[{index}]" for index, signal in enumerate(reads)}
     lines = []
-    for index, signal in enumerate(gives):
-        if signal in position:
-            lines.append(f"assign y[{index}] = s[{position[signal]}];")
-        else:
-            lut = signal - circuit.num_inputs
-            pins = [pin for pin in circuit.wiring[lut].tolist() if pin >= 0]
-            init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
-            lines.append(instance(f"lut{lut}", init, [f"s[{position[pin]}]" for pin in pins], f"y[{index}]"))
+    for lut in range(luts.start, luts.stop):
+        inputs = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
+        init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
+        lines += [f"wire y{lut};", instance(f"lut{lut}", init, inputs, f"y{lut}")]
+        names[circuit.num_inputs + lut] = f"y{lut}"
+    lines.append(_together([names[signal] for signal in gives]))
     return module(name, [vector("input", len(reads), "s"), vector("output", len(gives), "y")], lines)
+
+
+def _together(bits: list[str]) -> str:
+    """The statement that gives all bits of the output `y`.
+
+    One driver instead of one a bit: at each change of a bit, Icarus wakes all that read a bit of the same vector.
+    """
+    return f"assign y = {{{', '.join(reversed(bits or [ZERO]))}}};"
 
 
 def instance(name: str, init: int, inputs: list[str], output: str) -> str:

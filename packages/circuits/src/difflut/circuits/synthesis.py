@@ -12,15 +12,16 @@ from pathlib import Path
 
 from difflut.circuits.verilog import Design
 
-# Tables are LUTs already; everything else is broken into gates and mapped.
+TIMEOUT = 600.0
+# Tables are LUTs already; everything else is broken into gates and mapped. Registers stay without enable and reset.
 MAP = """\
 read_verilog -icells -DDIFFLUT_YOSYS {files}
 hierarchy -top {top}
 proc
 flatten
-opt
+opt -nodffe -nosdff
 techmap t:* t:$lut %d
-opt -fast
+opt -fast -nodffe -nosdff
 abc -lut 6
 opt_clean
 """
@@ -44,6 +45,7 @@ def synthesize(design: Design, part: str) -> Mapped:
     Raises:
         FileNotFoundError: There is no Yosys.
         RuntimeError: It fails.
+        TimeoutError: It takes longer than ten minutes.
     """
     with tempfile.TemporaryDirectory() as folder:
         run_yosys(mapping(design, part) + REPORT.format(folder=folder))
@@ -64,11 +66,15 @@ def run_yosys(script: str) -> None:
     Raises:
         FileNotFoundError: There is no Yosys.
         RuntimeError: It fails.
+        TimeoutError: It takes longer than ten minutes.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "script.ys")
         file.write_text(script)
-        result = subprocess.run([*_yosys(), str(file)], capture_output=True, text=True)
+        try:
+            result = subprocess.run([*_yosys(), str(file)], capture_output=True, text=True, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"Yosys was not done within {TIMEOUT:g} s") from error
     if result.returncode:
         raise RuntimeError(f"Yosys failed:\n{(result.stderr or result.stdout)[-4000:]}")
 

@@ -40,6 +40,7 @@ class Design:
         count_width: Bits of each class's count.
         index_width: Bits of the class.
         latency: Clock cycles from an input to its class; one input a cycle. 0 is combinational.
+        core_latency: Those of them from the bits of the encoder on.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Design:
     count_width: int
     index_width: int
     latency: int
+    core_latency: int
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,10 @@ def write_verilog(
     add("group_sum", summed, "s", "counts", counts, latency)
     chosen, latency = argmax(circuit.num_classes, width, "tournament" in registers)
     add("argmax", chosen, "counts", "winner", label, latency)
-    modules["core"], latency = _core(parts, len(live[0]))
+    modules["core"], core_latency = _core(parts, len(live[0]))
     encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
-    top = _circuit(encoded, circuit.num_features * words.width, counts, label, latency)
-    latency += encoded.latency
+    top = _circuit(encoded, circuit.num_features * words.width, counts, label, core_latency)
+    latency = core_latency + encoded.latency
     modules["circuit"] = _header(circuit, words, width, latency, registers) + top
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +136,7 @@ def write_verilog(
         (folder / f"{name}.v").write_text(text)
     (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text())
     files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
-    return Design(folder, files, words, width, label, latency)
+    return Design(folder, files, words, width, label, latency, core_latency)
 
 
 def _chosen(known: list[str], pipeline: bool | Collection[str]) -> list[str]:

@@ -6,6 +6,8 @@ import numpy as np
 
 from difflut.circuits.circuit import Circuit
 
+WIDTHS = range(2, 49)
+
 
 @dataclass(frozen=True)
 class InputWords:
@@ -16,15 +18,26 @@ class InputWords:
         scales: The power of two that multiplies each feature: `(features,)` exponents; 0 for pixels.
         offset: Added to the word, so that it is never negative; 0 for pixels.
         limits: `(features, K)` integers; below 0 where every word exceeds them.
-        exact: Whether comparisons of words and of floats agree on every input. Otherwise they differ for inputs between
-            a threshold and the multiple of `2**-scale` just below it.
+        needed: Bits that a word would need so that comparisons of words and of floats agree on every input.
     """
 
     width: int
     scales: np.ndarray
     offset: int
     limits: np.ndarray
-    exact: bool
+    needed: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether comparisons of words and of floats agree on every input.
+
+        Otherwise they differ for inputs between a threshold and the multiple of `2**-scale` just below it.
+        """
+        return self.needed <= self.width
+
+    def __str__(self) -> str:
+        exactly = "compared as the floats are" if self.exact else f"not exact: that takes {self.needed} bits"
+        return f"features are words of {self.width} bits, {exactly}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *features)` to words: `ceil(x * 2**scale) + offset`, held within the width; NaN is 0."""
@@ -36,7 +49,7 @@ class InputWords:
 def pixel_words(circuit: Circuit) -> InputWords:
     """Eight bits for features that are whole numbers from 0 to 255; always exact."""
     limits = np.clip(np.floor(circuit.thresholds), -1, 255).astype(np.int64)
-    return InputWords(8, np.zeros(circuit.num_features, int), 0, limits, True)
+    return InputWords(8, np.zeros(circuit.num_features, int), 0, limits, 8)
 
 
 def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
@@ -48,8 +61,8 @@ def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
     Raises:
         ValueError: `max_width` is no number from 2 to 48, or a threshold is infinite.
     """
-    if not 2 <= max_width <= 48:
-        raise ValueError(f"max_width={max_width} must be from 2 to 48 bits")
+    if max_width not in WIDTHS:
+        raise ValueError(f"max_width={max_width} must be from {WIDTHS[0]} to {WIDTHS[-1]} bits")
     thresholds = circuit.thresholds.astype(np.float64)
     if not np.isfinite(thresholds).all():
         raise ValueError("a threshold is infinite or NaN; fit the encoder to finite values")
@@ -66,4 +79,4 @@ def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
     scales = width - 2 - magnitude
     offset = 2 ** (width - 1)
     limits = np.floor(np.ldexp(thresholds, scales[:, None])).astype(np.int64) + offset
-    return InputWords(width, scales, offset, limits, needed <= max_width)
+    return InputWords(width, scales, offset, limits, needed)

@@ -1,0 +1,139 @@
+"""The export job: a trained network as a circuit, C and Verilog, each compared with it on test data."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from difflut.circuits import Circuit, fixed_point_words, pixel_words, simplify, stages
+from difflut.circuits.simulate import SIMULATORS
+from difflut.circuits.words import WIDTHS
+from difflut.config import ConfigurationError, job
+from difflut.models import load_checkpoint
+from experiments.data import load_dataset
+from experiments.export.checks import check_back_ends, expect
+from experiments.export.costs import find_costs
+from experiments.export.files import draw, write_files
+from experiments.export.steps import Steps
+from experiments.export.table import write_table
+from experiments.names import check_names
+from experiments.runs import RunFolder, write_json
+
+LUT_SIZES = range(1, 13)
+
+
+class MismatchError(RuntimeError):
+    """A back end computes something else than the network."""
+
+
+@job
+def export(
+    run: str,
+    folder: str | None = None,
+    lut_size: int = 6,
+    pipeline: bool | Sequence[str] = True,
+    max_width: int = 32,
+    simulated_samples: int | None = 1000,
+    simulator: str = "auto",
+    yosys: bool = False,
+    prove: bool = False,
+    place: str | None = None,
+) -> dict[str, Any]:
+    """Writes circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares each with the network.
+
+    What needs a tool that is missing or fails is left out, and a line says why.
+
+    Args:
+        run: A run folder; its best checkpoint is taken, and the test set of the data set that its result.json names.
+        folder: Where to write; None is the folder `export` in the run's.
+        lut_size: Inputs that a LUT may have after simplification.
+        pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
+            "tournament", "argmax"); True is all, False none.
+        max_width: The most bits of a feature that is no pixel.
+        simulated_samples: Test samples for the simulator; None is all.
+        simulator: "verilator", "iverilog", "auto" for what there is, or "none".
+        yosys: Whether Yosys counts the LUTs of core and encoder.
+        prove: Whether ABC proves the netlist equal to the circuit.
+        place: "core" or "circuit", the encoder too, for nextpnr to place and route on an ECP5, which takes minutes and
+            needs registers.
+
+    Returns:
+        The content of report.json.
+
+    Raises:
+        ConfigurationError: An argument is none of these.
+        FileNotFoundError: The run has no network.
+        MismatchError: A back end differs from the network; raised when all have been compared and the report written.
+    """
+    _check_arguments(lut_size, pipeline, max_width, simulated_samples, simulator, place)
+    source, steps = RunFolder.open_finished(run), Steps()
+    folder = Path(folder) if folder else source.path / "export"
+    result = json.loads((source.path / "result.json").read_text())
+    data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
+
+    original = steps.run("from_model", lambda: Circuit.from_model(network))
+    circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))
+    print(simplified)
+    check_names("export.pipeline", [] if isinstance(pipeline, bool) else pipeline, stages(circuit))
+    words = pixel_words(circuit) if data.x_test.dtype == torch.uint8 else fixed_point_words(circuit, max_width)
+    print(words)
+
+    expected = expect(network, data.x_test, circuit.tau)
+    accuracy = float((expected.classes == data.y_test.numpy()).mean())
+    print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
+    design = write_files(circuit, folder, words, pipeline, expected.first(simulated_samples), steps)
+    steps.attempt("plots", lambda: draw(circuit, simplified, folder))
+    report = {
+        "run": str(source.path),
+        "dataset": result["dataset"],
+        "accuracy": accuracy,
+        "simplification": vars(simplified),
+        "words": str(words),
+        "latency": design.latency,
+        "samples": len(expected.x),
+        "samples_per_second": expected.speed,
+        "checks": check_back_ends(expected, circuit, design, folder, simulator, steps),
+        "costs": find_costs(original, circuit, design, yosys, prove, place, steps),
+        "seconds": steps.seconds,
+        "not_done": steps.not_done,
+    }
+    write_json(folder / "report.json", report)
+    write_table(report, folder / "export.md")
+    print(f"written: {folder}")
+    _check_agreement(report)
+    return report
+
+
+def _check_arguments(
+    lut_size: int, pipeline: object, max_width: int, simulated_samples: int | None, simulator: str, place: str | None
+) -> None:
+    """Checks what can be said without the network; the stages are its own."""
+    check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
+    check_names("export.place", [place] if place else [], ["core", "circuit"])
+    for name, value, allowed in (("lut_size", lut_size, LUT_SIZES), ("max_width", max_width, WIDTHS)):
+        if value not in allowed:
+            raise ConfigurationError(f"export.{name} = {value!r} must be from {allowed[0]} to {allowed[-1]}")
+    if simulated_samples is not None and simulated_samples < 1:
+        raise ConfigurationError(
+            f"export.simulated_samples = {simulated_samples} must be at least 1, or None for all; "
+            'export.simulator = "none" skips the simulation'
+        )
+    if not isinstance(pipeline, bool | list | tuple):
+        raise ConfigurationError(f"export.pipeline = {pipeline!r} must be True, False or a list of stages")
+    if place and not pipeline:
+        raise ConfigurationError(f"export.place needs registers: set export.pipeline = True, got {pipeline!r}")
+
+
+def _check_agreement(report: dict[str, Any]) -> None:
+    wrong = [
+        f"{check['name']} differs from the network in {check['mismatches']} of {check['samples']} samples, "
+        f"first in {check['first']}"
+        for check in report["checks"].values()
+        if check and check["mismatches"]
+    ]
+    proof = report["costs"].get("proof")
+    wrong += ["the netlist is not equivalent to the circuit"] * bool(proof and not proof["equivalent"])
+    if wrong:
+        raise MismatchError("; ".join([*wrong, report["words"]]))

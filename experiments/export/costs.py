@@ -1,0 +1,60 @@
+"""What an exported circuit costs: estimated, counted by Yosys, proven, placed."""
+
+import tempfile
+from typing import Any
+
+from difflut import circuits
+from difflut.circuits import Circuit, Design, InputWords
+from experiments.export.steps import Steps
+
+
+def find_costs(
+    original: Circuit, circuit: Circuit, design: Design, yosys: bool, prove: bool, place: str | None, steps: Steps
+) -> dict[str, Any]:
+    """The estimate and what else is wanted; None is what could not be done.
+
+    Args:
+        original: The circuit before simplification.
+        circuit: The circuit after it.
+        design: Its Verilog.
+        yosys: Whether LUTs are counted.
+        prove: Whether the netlist is proven equal.
+        place: The part to place.
+    """
+    versions = {"before simplification": original, "after simplification": circuit}
+    finders = {
+        "estimate": lambda: {when: _estimate(when, of, design.words, steps) for when, of in versions.items()},
+        "Yosys": yosys and (lambda: {when: _count(when, of, design.words, steps) for when, of in versions.items()}),
+        "proof": prove and (lambda: _prove(circuit, design.words, steps)),
+        "placement": place and (lambda: _place(design, place, steps)),
+    }
+    return {name: steps.attempt(name, find) for name, find in finders.items() if find}
+
+
+def _estimate(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, Any]:
+    cost = steps.run(f"estimate, {when}", lambda: circuits.estimate_cost(circuit, words))
+    print(cost)
+    return vars(cost) | {"core": cost.core}
+
+
+def _count(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, int]:
+    """LUTs and depth of core and encoder, without registers."""
+    with tempfile.TemporaryDirectory() as folder:
+        design = circuits.write_verilog(circuit, folder, words)
+        parts = ("core", "encoder")
+        core, encoder = steps.run(f"Yosys, {when}", lambda: [circuits.synthesize(design, part) for part in parts])
+    print(f"core {core.luts} LUTs, depth {core.depth}; "
+          f"encoder {encoder.luts} LUTs, depth {encoder.depth}")  # fmt: skip
+    return {"core": core.luts, "depth": core.depth, "encoder": encoder.luts, "encoder_depth": encoder.depth}
+
+
+def _prove(circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, bool]:
+    equivalent = steps.run("proof", lambda: circuits.prove(circuit, words))
+    print(f"netlist and circuit are {'' if equivalent else 'not '}equivalent")
+    return {"equivalent": equivalent}
+
+
+def _place(design: Design, part: str, steps: Steps) -> dict[str, Any]:
+    placement = steps.run("placement", lambda: circuits.place(design, part))
+    print(f"{part} on an ECP5-85: {placement.megahertz:.0f} MHz, latency {placement.nanoseconds:.0f} ns")
+    return vars(placement) | {"part": part}

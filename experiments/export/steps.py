@@ -1,0 +1,43 @@
+"""The steps of an export: what each took, and which could not be done."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Steps:
+    """Runs steps and says what came of them.
+
+    Attributes:
+        seconds: What each step took, in their order.
+        not_done: Why a step could not be done.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.not_done: dict[str, str] = {}
+
+    def run(self, name: str, function: Callable[[], T]) -> T:
+        """What the function returns; its time is noted."""
+        start = time.perf_counter()
+        result = function()
+        self.note(name, time.perf_counter() - start)
+        return result
+
+    def note(self, name: str, seconds: float) -> None:
+        self.seconds[name] = seconds
+        print(f"{name}: {seconds:.2f} s", flush=True)
+
+    def attempt(self, name: str, function: Callable[[], T]) -> T | None:
+        """What the function returns; None if it fails, for then a line says why, and the others go on.
+
+        Tools may be missing, too slow, of another version, or killed; none of this may lose what has been found.
+        """
+        try:
+            return function()
+        except Exception as error:
+            self.not_done[name] = f"{error}" or type(error).__name__
+            print(f"{name}: not done: {self.not_done[name]}", flush=True)
+            return None

@@ -1,0 +1,58 @@
+"""What an export came to, as a page of tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_table(report: dict[str, Any], path: Path) -> None:
+    """Writes agreement and speed of each back end, cost in LUTs, the time of each step, and what was left out."""
+    lines = [
+        f"**{report['dataset']}**: {report['accuracy']:.2%} of the test set right.",
+        "",
+        *_table(("back end", "samples", "mismatches", "samples/s"), _back_ends(report)),
+        "",
+        *_table(("LUTs", "nodes", "core", "encoder", "depth"), _luts(report)),
+        "",
+        *_table(("step", "seconds"), ((step, f"{seconds:.2f}") for step, seconds in report["seconds"].items())),
+        "",
+        *(f"- {note}" for note in _notes(report)),
+        "",
+    ]
+    path.write_text("\n".join(lines))
+
+
+def _table(header: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield "|---" + "|--:" * (len(header) - 1) + "|"
+    for row in rows:
+        yield f"| {' | '.join(map(str, row))} |"
+
+
+def _back_ends(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    yield "`model.eval()`", report["samples"], "", f"{report['samples_per_second']:,.0f}"
+    for check in filter(None, report["checks"].values()):
+        yield check["name"], check["samples"], check["mismatches"], f"{check['samples_per_second']:,.0f}"
+
+
+def _luts(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    simplified = report["simplification"]
+    nodes = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after")}
+    for name in ("estimate", "Yosys"):
+        for when, cost in (report["costs"].get(name) or {}).items():
+            yield f"{when}, {name}", nodes[when], cost["core"], cost["encoder"], cost["depth"]
+
+
+def _notes(report: dict[str, Any]) -> Iterator[str]:
+    cycles = f"latency {report['latency']} cycles, an input each cycle" if report["latency"] else "combinational"
+    yield f"Verilog: {cycles}; {report['words']}."
+    costs = report["costs"]
+    if proof := costs.get("proof"):
+        yield f"The netlist is {'' if proof['equivalent'] else 'not '}equivalent to the circuit, by ABC."
+    if placement := costs.get("placement"):
+        yield (
+            f"The {placement['part']} placed and routed on an ECP5-85: {placement['megahertz']:.0f} MHz, latency "
+            f"{placement['nanoseconds']:.0f} ns."
+        )
+    for name, reason in report["not_done"].items():
+        yield f"{name}: not done: {' '.join(reason.split())}"
