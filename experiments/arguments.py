@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from difflut.config import ConfigurationError
+from difflut.registry import UnknownComponentError
 
 
 @contextmanager
@@ -16,13 +17,13 @@ def configured() -> Iterator[None]:
     It surrounds what a job makes of its configuration, not its work, whose errors need their tracebacks.
 
     Raises:
-        ConfigurationError: In the place of a ValueError, LookupError of a name, or OSError.
+        ConfigurationError: In the place of a ValueError, UnknownComponentError or OSError.
     """
     try:
         yield
     except ConfigurationError:
         raise
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, UnknownComponentError, OSError) as error:
         raise ConfigurationError(str(error)) from error
 
 

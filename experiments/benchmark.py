@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from difflut.config import job
+from difflut.config import ConfigurationError, job
 from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.registry import LAYERS, NODES
@@ -80,7 +80,12 @@ def benchmark(
         check_wholes(f"benchmark.{argument}", values)
     check_whole("benchmark.input_size", input_size)
     check_whole("benchmark.n", n, most=MAX_INPUTS)
-    device = device_named("benchmark.device", device).type
+    if top_k is not None:
+        check_whole("benchmark.top_k", top_k, most=input_size)
+    backends = _comparable(backends, top_k)
+    device = str(device_named("benchmark.device", device))
+    if ":" in device:
+        raise ConfigurationError(f"benchmark.device = {device!r}: say 'cuda', and which GPU by CUDA_VISIBLE_DEVICES")
     folder = RunFolder.create(runs, "benchmark")
     header = _header(device, input_size, widths, n, top_k)
     rows: list[dict[str, Any]] = []
@@ -123,6 +128,13 @@ def _cases(
         case = dict(zip(names, values, strict=True))
         if case["backend"] not in PEERS or _can(case["backend"], case["node"], case["first_layer"]):
             yield case
+
+
+def _comparable(backends: Sequence[str], top_k: int | None) -> list[str]:
+    if top_k is not None and (dense := [backend for backend in backends if backend in PEERS]):
+        print(f"{', '.join(dense)}: no top-K wiring, left out")
+        return [backend for backend in backends if backend not in PEERS]
+    return list(backends)
 
 
 def _can(peer: str, node: str, first_layer: str) -> bool:

@@ -26,7 +26,8 @@ def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
         device = device_named("evaluate.device", device)
         model = load_checkpoint(checkpoint, device)
         data = dataset().to(device)
-        scores = scores_of(model, data.x_test, data.y_test)  # where data of another shape are found out
+        predict(model, data.x_test[:1])  # where data of another shape are found out
+    scores = scores_of(model, data.x_test, data.y_test)
     start = time.perf_counter()
     predict(model, data.x_test).cpu()
     scores["samples_per_second"] = len(data.x_test) / (time.perf_counter() - start)

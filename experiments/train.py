@@ -81,7 +81,6 @@ def train(
         check_whole("train.seed", seed, least=0)
         _check_pairing(loss, teacher)
         torch.manual_seed(seed)
-        device = device_named("train.device", device)
         data = dataset(seed=seed)
         model = network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=seed)
         make_trainer = partial(
@@ -97,15 +96,16 @@ def train(
         if dry_run:
             make_trainer(model, data.x_train, data.y_train)
             return {"nodes": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
+        device = device_named("train.device", device)
         model.encoder.fit(data.x_train)
         data = data.to(device) if _num_bytes(data) < _free_memory(device) / 2 else data
         trainer = make_trainer(model.to(device), data.x_train, data.y_train)
         folder = RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
         if resume:
             proceed(trainer, folder)
-    trainer.samples.teacher = teacher and _educated(teacher, data, device, folder.teacher)
     shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
     with tracking(folder=folder.path, config=shown, **trial.tracking) as run:
+        trainer.samples.teacher = teacher and _educated(teacher, data, device, folder.teacher)
         if not resume:
             folder.forget_after(0)
             folder.write_config(operative_config())

@@ -42,7 +42,8 @@ def report(sweep: str) -> Path:
 def write_report(folder: str | Path) -> Path:
     """Writes the report of a sweep into its folder `report`, prints its tables, and gives the page's path."""
     with configured():
-        summary = Summary(Sweep.open(folder))
+        sweep = Sweep.open(folder)
+    summary = Summary(sweep)
     path = summary.sweep.report
     figures = draw(summary, path)
     (path / "trials.csv").write_text(trials_csv(summary.outcomes))

@@ -137,3 +137,9 @@ def test_what_a_job_lacks_is_named():
     config.parse([], text="run.job = @train\ntrain.network = @network")
     with pytest.raises(config.ConfigurationError, match=r"^train\.optimizer must be set, in a Gin file"):
         config.run()
+
+
+def test_a_job_may_have_a_scope(gin_file):
+    scoped = ["run.job = @short/train", "train.epochs = 3", "short/train.epochs = 2", "short/train.dry_run = True"]
+    config.parse([gin_file], [*scoped, 'dataset.name = "digits"', "output/layers.random.output_size = 10"])
+    assert config.run()["epochs"] == 2

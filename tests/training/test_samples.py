@@ -42,6 +42,11 @@ def test_each_epoch_sees_other_inputs_and_what_the_teacher_says_of_them():
     assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], original)
 
 
+def test_an_augmentation_that_cannot_be_fails_at_once():
+    with pytest.raises(ValueError, match="interpolation='cubic' must be one of"):
+        trainer(augmentation=partial(AUGMENTATIONS[1], interpolation="cubic"))
+
+
 def test_without_augmentation_the_teacher_is_asked_once():
     asked = []
     samples = trainer(augmentation=None, teacher=lambda x: asked.append(len(x)) or teacher(x)).samples

@@ -30,7 +30,9 @@ def run(job: Callable[..., Any], **arguments: Any) -> Any:
     Raises:
         ConfigurationError: The job needs more than it is given.
     """
-    given = {*arguments, *gin.get_bindings(job, resolve_references=False)}
+    reference = gin.query_parameter("run.job")
+    with gin.config_scope(reference.scopes or None):
+        given = {*arguments, *gin.get_bindings(reference.selector, resolve_references=False)}
     needed = [name for name, parameter in signature(job).parameters.items() if parameter.default is parameter.empty]
     if missing := [f"{job.__name__}.{name}" for name in needed if name not in given]:
         raise ConfigurationError(f"{' and '.join(missing)} must be set, in a Gin file or by --gin_param")

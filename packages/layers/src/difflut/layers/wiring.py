@@ -73,7 +73,7 @@ def local_wiring(
         num_nodes: Nodes of the layer, L.
         n: Inputs of each node.
         generator: The source of randomness.
-        together: How many nodes that follow each other share a window.
+        together: How many nodes that follow each other share a window; it divides L.
 
     Returns:
         Input indices `(L, n)`.

@@ -44,6 +44,8 @@ class Samples:
         self.augmentation, self.teacher, self.seed, self.device = augmentation, teacher, seed, device
         self.taught: Tensor | None = None
         self.version = 0
+        if augmentation:
+            augmentation(x[:1].to(device), self._generator(0))  # what cannot be augmented shows before any work
 
     def __len__(self) -> int:
         return len(self.y)
