@@ -140,21 +140,21 @@ void difflut_engine_run(const void* engine, const void* x, int64_t pixels, int64
 }
 
 // The chunks of a netlist for a GPU, and how many there are of everything.
-void* difflut_engine_chunks(const Plan* plan, int64_t chunk, int64_t* sizes) {
-  auto* chunks = new Chunks(cut(*plan, chunk));
-  const int64_t found[] = {chunks->places, int64_t(chunks->chunks.size()), int64_t(chunks->gates.size()),
-                           int64_t(chunks->wide.size()), int64_t(chunks->votes.size())};
+void* difflut_engine_chunks(const Plan* plan, int64_t threads, int64_t step, int64_t banks, int64_t* sizes) {
+  auto* chunks = new Chunks(cut(*plan, threads, step, banks));
+  const int64_t found[] = {chunks->places, int64_t(chunks->chunks.size()), int64_t(chunks->code.size()),
+                           int64_t(chunks->votes.size())};
   std::copy(std::begin(found), std::end(found), sizes);
   return chunks;
 }
 
 // Copies them and ends their life.
-void difflut_engine_take_chunks(void* from, int32_t* chunks, uint64_t* gates, uint64_t* wide, int32_t* votes,
-                                int32_t* start, int32_t* bias) {
+void difflut_engine_take_chunks(void* from, uint64_t* chunks, uint64_t* code, int32_t* votes, int32_t* start,
+                                int32_t* bias) {
   const std::unique_ptr<Chunks> of(static_cast<Chunks*>(from));
-  std::memcpy(chunks, of->chunks.data(), of->chunks.size() * sizeof of->chunks[0]);
-  std::copy(of->gates.begin(), of->gates.end(), gates);
-  std::copy(of->wide.begin(), of->wide.end(), wide);
+  static_assert(sizeof(Chunks::Chunk) == sizeof *chunks);
+  std::memcpy(chunks, of->chunks.data(), of->chunks.size() * sizeof *chunks);
+  std::copy(of->code.begin(), of->code.end(), code);
   std::copy(of->votes.begin(), of->votes.end(), votes);
   std::copy(of->start.begin(), of->start.end(), start);
   std::copy(of->bias.begin(), of->bias.end(), bias);

@@ -1,26 +1,29 @@
-// A netlist for a GPU: chunks of nodes that a block of threads computes at once, between two barriers.
+// A netlist for a GPU: chunks of nodes of as many pins, in steps that a block of threads computes at once, between two
+// barriers.
 //
-// A chunk's nodes read what earlier chunks wrote and write where no node of this one or a later one reads. A place holds
-// `words` words, so eight threads with places of different banks access memory together; nodes are put into eights
-// whose first operands, and whose second ones, lie in different banks as far as that goes.
+// A step's nodes read what earlier ones wrote and write where no node of this one or a later one reads. A place holds
+// up to four words, so eight threads with places of different banks access memory together (16 or 32 threads with
+// smaller places).
 #pragma once
 
-#include "engine_reduce.h"
+#include "engine_gates.h"
 #include "engine_schedule.h"
+#include "engine_spread.h"
 
 namespace difflut::engine {
 
-constexpr int kBanks = 8;
 constexpr int kWarp = 32;
-constexpr int32_t kMostPlaces = 1 << 14;
+constexpr int kRow = 6;  // words of code that a thread takes at a time
 
 struct Chunks {
   struct Chunk {
-    int32_t begin, count, wide;  // begin among the gates, or among the wide nodes
+    int32_t begin;
+    uint16_t lanes;  // threads that have nodes: whole warps
+    uint8_t pins;
+    uint8_t rows : 7, last : 1;  // words that each of them has; whether this is the last chunk of a step
   };
-  std::vector<Chunk> chunks;
-  std::vector<uint64_t> gates;        // two operands and the result, 14 bits each, then four bits of the table
-  std::vector<uint64_t> wide;         // table; pins 0 to 3; pins 4 and 5 and the result, 16 bits each
+  std::vector<Chunk> chunks;          // and an empty one
+  std::vector<uint64_t> code;         // of each chunk [rows][lanes]
   std::vector<int32_t> votes, start;  // places counted for each class, ~place where zeros count
   std::vector<int64_t> bias;
   int32_t places = 0;
@@ -28,129 +31,159 @@ struct Chunks {
 
 class Chunker {
  public:
-  Chunker(const Netlist& net, int64_t chunk) : net_(net), chunk_(chunk), of_(net.signals(), -1), left_(net.signals()) {
+  // The place behind those of comparisons is read where there is nothing to read, and written for nothing.
+  Chunker(const Netlist& net, int64_t threads, int64_t step, int64_t banks)
+      : net_(net), threads_(threads), step_(step), banks_(int(banks)), of_(net.signals(), -1), left_(net.signals()),
+        free_(banks), trash_(net.origin) {
     for (const Node& node : net.nodes)
       for (int p = 0; p < node.arity; ++p) ++left_[node.pins[p]];
     for (int32_t output : net.outputs) ++left_[output];
     for (int32_t s = 0; s < net.origin; ++s) {
       of_[s] = s;
-      if (!left_[s]) free_[s % kBanks].push_back(s);
+      if (!left_[s]) free_[s % banks].push_back(s);
     }
-    out_.places = net.origin;
-    trash_ = take(0);
+    out_.places = net.origin + 1;
   }
 
   Chunks cut() {
     const std::vector<int32_t> depth = depths(net_);
     std::vector<int32_t> order(net_.nodes.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = int32_t(i);
-    auto key = [&](int32_t i) { return 2 * depth[i] + wide(i); };
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return key(a) < key(b); });
-    for (size_t begin = 0, end; begin < order.size(); begin = end) {
-      for (end = begin; end < order.size() && key(order[end]) == key(order[begin]) && int64_t(end - begin) < chunk_;) ++end;
-      add({order.begin() + begin, order.begin() + end});
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return depth[a] < depth[b]; });
+    while (!order.empty()) {
+      std::vector<int32_t> now, later;
+      for (int32_t i : order) (int64_t(now.size()) < step_ && ready(i) ? now : later).push_back(i);
+      step(now);
+      order = std::move(later);
     }
+    out_.chunks.push_back({int32_t(out_.code.size()), 0, 2, 0, 0});
+    out_.code.resize(out_.code.size() + kRow * threads_);  // threads without a node load, too
     return std::move(out_);
   }
 
   int32_t place(int32_t signal) const { return of_[signal]; }
 
  private:
-  bool wide(int32_t node) const { return net_.nodes[node].arity > 2; }
+  static constexpr int32_t kNone = -1;
 
-  void add(std::vector<int32_t> nodes) {
-    const bool wide_nodes = wide(nodes[0]);
-    if (!wide_nodes) nodes = spread(std::move(nodes));
-    while (nodes.size() % kWarp) nodes.push_back(-1);
-    auto& code = wide_nodes ? out_.wide : out_.gates;
-    out_.chunks.push_back({int32_t(code.size() / (wide_nodes ? 3 : 1)), int32_t(nodes.size()), wide_nodes});
-    for (size_t i = 0; i < nodes.size(); ++i) {
-      const int32_t result = nodes[i] < 0 ? trash_ : of_[net_.origin + nodes[i]] = take(int(i % kBanks));
-      wide_nodes ? encode_wide(nodes[i], result) : encode_gate(nodes[i], result);
-    }
-    for (int32_t i : nodes)  // places are free again only once the whole chunk is done
-      for (int p = 0; i >= 0 && p < net_.nodes[i].arity; ++p)
-        if (const int32_t pin = net_.nodes[i].pins[p]; --left_[pin] == 0) free_[of_[pin] % kBanks].push_back(of_[pin]);
+  bool ready(int32_t node) const {
+    const auto& pins = net_.nodes[node].pins;
+    return std::all_of(pins.begin(), pins.begin() + net_.nodes[node].arity, [&](int32_t pin) { return of_[pin] >= 0; });
   }
 
-  void encode_gate(int32_t index, int32_t result) {
-    uint64_t a = trash_, b = trash_, table = 0;
-    if (index >= 0) {
-      const Node& node = net_.nodes[index];
-      a = of_[node.pins[0]], b = of_[node.pins[1]], table = node.table & 15;
-      if (swapped_[index]) std::swap(a, b), table = (table & 9) | (table & 2) << 1 | (table & 4) >> 1;
-    }
-    out_.gates.push_back(a | b << 14 | uint64_t(result) << 28 | table << 42);
-  }
-
-  void encode_wide(int32_t index, int32_t result) {
-    uint64_t pins[kPins];
-    for (int p = 0; p < kPins; ++p) {
-      const bool used = index >= 0 && p < net_.nodes[index].arity;
-      pins[p] = used ? of_[net_.nodes[index].pins[p]] : trash_;
-    }
-    out_.wide.push_back(index >= 0 ? net_.nodes[index].table : 0);
-    out_.wide.push_back(pins[0] | pins[1] << 16 | pins[2] << 32 | pins[3] << 48);
-    out_.wide.push_back(pins[4] | pins[5] << 16 | uint64_t(result) << 32);
-  }
-
-  // Eights of gates (i, i + d mod 8), i = 0 to 7, where there are such; then the others as they come.
-  std::vector<int32_t> spread(std::vector<int32_t> nodes) {
-    swapped_.resize(net_.nodes.size());
-    std::vector<int32_t> by_banks[kBanks][kBanks], order;
-    for (int32_t i : nodes) {
-      int a = of_[net_.nodes[i].pins[0]] % kBanks, b = of_[net_.nodes[i].pins[1]] % kBanks;
-      swapped_[i] = by_banks[b][a].size() < by_banks[a][b].size();
-      if (swapped_[i]) std::swap(a, b);
-      by_banks[a][b].push_back(i);
-    }
-    for (int d = 0; d < kBanks; ++d) {
-      size_t common = SIZE_MAX;
-      for (int i = 0; i < kBanks; ++i) common = std::min(common, by_banks[i][(i + d) % kBanks].size());
-      for (; common; --common)
-        for (int i = 0; i < kBanks; ++i) {
-          order.push_back(by_banks[i][(i + d) % kBanks].back());
-          by_banks[i][(i + d) % kBanks].pop_back();
-        }
-    }
-    for (int d = 0; d < kBanks; ++d)  // neighbours still differ in their first banks mostly
-      for (bool any = true; any;) {
-        any = false;
-        for (int i = 0; i < kBanks; ++i)
-          if (auto& some = by_banks[i][(i + d) % kBanks]; !some.empty()) order.push_back(some.back()), some.pop_back(), any = true;
+  void step(const std::vector<int32_t>& nodes) {
+    std::vector<int32_t> by_pins[kPins + 1];
+    for (int32_t i : nodes) by_pins[net_.nodes[i].arity].push_back(i);
+    for (int pins = 3; pins < kPins; ++pins)  // few are not worth a chunk of their own
+      if (int64_t(by_pins[pins].size()) < threads_ / 4) {
+        by_pins[pins + 1].insert(by_pins[pins + 1].end(), by_pins[pins].begin(), by_pins[pins].end());
+        by_pins[pins].clear();
       }
-    return order;
+    by_pins[2] = spread(by_pins[2]);
+    for (int pins = 2; pins <= kPins; ++pins) {
+      const std::vector<int32_t>& alike = by_pins[pins];
+      const size_t most = pins == 2 ? kRow * threads_ : threads_;
+      for (size_t begin = 0; begin < alike.size(); begin += most)
+        chunk(pins, {alike.begin() + begin, alike.begin() + std::min(alike.size(), begin + most)});
+    }
+    out_.chunks.back().last = true;
+    for (int32_t i : nodes)  // places are free again only once the whole step is done
+      for (int p = 0; p < net_.nodes[i].arity; ++p)
+        if (const int32_t pin = net_.nodes[i].pins[p]; --left_[pin] == 0) free_[bank(pin)].push_back(of_[pin]);
   }
+
+  std::vector<int32_t> spread(const std::vector<int32_t>& gates) {
+    Spread spread(banks_);
+    swapped_.resize(net_.nodes.size());
+    for (int32_t i : gates) {
+      int a = bank(net_.nodes[i].pins[0]), b = bank(net_.nodes[i].pins[1]);
+      swapped_[i] = spread.swapped(a, b);
+      if (swapped_[i]) std::swap(a, b);
+      spread.add(i, a, b);
+    }
+    return spread.order();
+  }
+
+  void chunk(int pins, std::vector<int32_t> nodes) {
+    const size_t warps = (nodes.size() + kWarp - 1) / kWarp, turns = (nodes.size() + threads_ - 1) / threads_;
+    const size_t lanes = (warps + turns - 1) / turns * kWarp, begin = out_.code.size();
+    const size_t words = pins == 2 ? 1 : pins < 6 ? 2 : 3;
+    nodes.resize(turns * lanes, kNone);
+    out_.chunks.push_back({int32_t(begin), uint16_t(lanes), uint8_t(pins), uint8_t(turns * words), false});
+    out_.code.resize(begin + nodes.size() * words);
+    for (size_t i = 0; i < nodes.size(); ++i) {
+      const int32_t result = nodes[i] == kNone ? trash_ : of_[net_.origin + nodes[i]] = take(int(i % banks_));
+      uint64_t* code = &out_.code[begin + i / lanes * lanes * words + i % lanes];
+      for (const uint64_t word : pins == 2 ? gate(nodes[i], result) : wide(pins, nodes[i], result))
+        *code = word, code += lanes;
+    }
+  }
+
+  // Two operands, the result and what the gate is: an exclusive or (bit 14), or an and whose operands are inverted or
+  // not (bits 7 and 15).
+  std::vector<uint64_t> gate(int32_t index, int32_t result) const {
+    uint64_t a = trash_, b = trash_, kind = 0;
+    if (index != kNone) {
+      const Node& node = net_.nodes[index];
+      a = of_[node.pins[0]], b = of_[node.pins[1]];
+      const bool exclusive = node.table == kExclusiveOr;
+      uint64_t invert_a = !exclusive && node.table & 5, invert_b = !exclusive && node.table & 3;
+      if (swapped_[index]) std::swap(a, b), std::swap(invert_a, invert_b);
+      kind = uint64_t(exclusive) << 14 | invert_a << 7 | invert_b << 15;
+    }
+    return {a | b << 16 | uint64_t(result) << 32 | kind << 48};
+  }
+
+  // Pins, result and table: those of up to five pins have room for it beside the result.
+  std::vector<uint64_t> wide(int pins, int32_t index, uint64_t result) const {
+    const Node node = index == kNone ? Node{0, {}, 0} : net_.nodes[index];
+    const uint64_t table = node.table;
+    uint64_t pin[kPins];
+    for (int p = 0; p < kPins; ++p) pin[p] = p < node.arity ? of_[node.pins[p]] : trash_;
+    const uint64_t low = pin[0] | pin[1] << 16 | pin[2] << 32 | pin[3] << 48;
+    if (pins < 6) return {low, pin[4] | result << 16 | table << 32};
+    return {low, pin[4] | pin[5] << 16 | result << 32, table};
+  }
+
+  int bank(int32_t signal) const { return of_[signal] % banks_; }
 
   int32_t take(int bank) {
-    for (int i = 0; i < kBanks; ++i)
-      if (auto& some = free_[(bank + i) % kBanks]; !some.empty()) {
+    for (int i = 0; i < banks_; ++i)
+      if (auto& some = free_[(bank + i) % banks_]; !some.empty()) {
         const int32_t place = some.back();
         some.pop_back();
         return place;
       }
-    while (out_.places % kBanks != bank) free_[out_.places % kBanks].push_back(out_.places), ++out_.places;
+    for (; out_.places % banks_ != bank; ++out_.places) free_[out_.places % banks_].push_back(out_.places);
     return out_.places++;
   }
 
   const Netlist& net_;
-  int64_t chunk_;
-  std::vector<int32_t> of_, left_;  // of signals: place; readers to come
-  std::vector<int32_t> free_[kBanks];
-  std::vector<char> swapped_;
-  int32_t trash_ = 0;
+  int64_t threads_, step_;  // of a block; nodes of a step, at most
+  int banks_;
+  std::vector<int32_t> of_, left_;          // of signals: place; readers to come
+  std::vector<std::vector<int32_t>> free_;  // places of each bank
+  std::vector<char> swapped_;               // of gates: operands
+  int32_t trash_;
   Chunks out_;
 };
 
-inline Chunks cut(const Plan& plan, int64_t chunk) {
+inline Chunks cut(const Plan& plan, int64_t threads, int64_t step, int64_t banks) {
   Netlist net = netlist(plan);
-  const std::vector<Alias> counted = reduce(net, 2);
-  Chunker chunker(net, chunk);
+  std::vector<Alias> counted = reduce(net, 2);
+  GateMaker maker(net);
+  net = maker.take();
+  for (Alias& output : counted) {
+    if (output.signal < 0) continue;
+    const Alias alias = maker.aliases()[output.signal];
+    output = {alias.signal, alias.inverted != output.inverted};
+  }
+  Chunker chunker(net, threads, step, banks);
   Chunks chunks = chunker.cut();
   chunks.start.push_back(0);
   for (const Votes& votes : count_by_class(plan, counted, [&](int32_t signal) { return chunker.place(signal); })) {
-    chunks.votes.insert(chunks.votes.end(), votes.plain.begin(), votes.plain.end());
-    for (int32_t place : votes.inverted) chunks.votes.push_back(~place);
+    for (int32_t place : dealt(votes.plain, banks)) chunks.votes.push_back(place);
+    for (int32_t place : dealt(votes.inverted, banks)) chunks.votes.push_back(~place);
     chunks.start.push_back(int32_t(chunks.votes.size()));
     chunks.bias.push_back(votes.bias);
   }

@@ -3,7 +3,8 @@ import pytest
 from difflut.circuits import Circuit
 from difflut.config import ConfigurationError
 from difflut.models import load_checkpoint
-from experiments.inference import inference
+from experiments.export import MismatchError
+from experiments.inference import back_ends, inference
 
 
 def test_the_back_ends_of_a_run_and_of_a_circuit_are_timed_and_compared(finished_run, tmp_path):
@@ -14,6 +15,23 @@ def test_the_back_ends_of_a_run_and_of_a_circuit_are_timed_and_compared(finished
     assert all(row["compared"] == 100 and row["mismatches"] == 0 and row["luts"] <= 60 for row in rows)
     (folder,) = tmp_path.glob("inference-*")
     assert "| small | 60 | engine |" in (folder / "inference.md").read_text()
+
+
+def test_another_class_than_the_circuits_fails_once_all_is_measured_and_written(finished_run, tmp_path, monkeypatch):
+    def wrong(candidate, x):
+        def classify(given):
+            classes = candidate.circuit.classes(given)
+            classes[7] = (classes[7] + 1) % candidate.circuit.num_classes
+            return classes
+
+        return classify, x
+
+    monkeypatch.setitem(back_ends.BACK_ENDS, "engine", wrong)
+    with pytest.raises(MismatchError, match=r"classes than the circuit in numpy: engine of train-.*/inference.md"):
+        inference([str(finished_run)], ["engine", "numpy"], samples=100, seconds=0, runs=str(tmp_path))
+    (folder,) = tmp_path.glob("inference-*")
+    table = (folder / "inference.md").read_text()
+    assert "| 100 | 1 |" in table and "| numpy |" in table
 
 
 def test_what_is_not_there_is_refused_before_any_work(tmp_path):

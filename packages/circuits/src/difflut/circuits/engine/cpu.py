@@ -46,9 +46,9 @@ def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
         loaded.difflut_engine_create.restype = pointer
         loaded.difflut_engine_destroy.argtypes = [pointer]
         loaded.difflut_engine_assembled.argtypes = [pointer]
-        loaded.difflut_engine_chunks.argtypes = [plan, integer, pointer]
+        loaded.difflut_engine_chunks.argtypes = [plan, *[integer] * 3, pointer]
         loaded.difflut_engine_chunks.restype = pointer
-        loaded.difflut_engine_take_chunks.argtypes = [pointer] * 7
+        loaded.difflut_engine_take_chunks.argtypes = [pointer] * 6
         loaded.difflut_engine_run.argtypes = [pointer, pointer, integer, integer, pointer, pointer, integer]
         loaded.difflut_engine_run.restype = None
     return loaded

@@ -2,27 +2,29 @@
 
 import ctypes
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.comparisons import encoder_bits
 from difflut.circuits.engine import cpu
 from difflut.circuits.engine.engine import Engine
 from difflut.circuits.engine.netlist import Netlist, netlist
 from difflut.kernels import jit
 
 FLAGS = ("-O3",)
-THREADS = 1024
-TURNS = 2
-DIGITS = 13
-MOST_PLACES = 2**14
+THREADS = 384  # of a block: two blocks have the registers of a multiprocessor
+WARP = 32
+TURNS = 6, 4, 2, 1  # gates of a thread between two barriers: the more, the more signals are there at a time
+MOST_VOTES = 63 * WARP  # of a warp
 QUAD = 4
-NO_PLACE = 0xFFFF
+HALF = 1024  # bytes are compared as half-precision numbers, this added
 
-_ARRAYS = ("chunks", "gates", "wide", "votes", "start", "bias", "limits", "possible", "places")
-_INTEGERS = ("features", "levels", "num_chunks", "num_places", "classes")
+_ARRAYS = ("chunks", "code", "votes", "start", "bias", "quads", "limits", "places")
+_INTEGERS = ("features", "num_quads", "levels", "num_chunks", "num_places", "classes", "parts")
 
 
 class _Network(ctypes.Structure):
@@ -35,7 +37,9 @@ def library() -> ctypes.CDLL | None:
     loaded = jit.load("engine_cuda", ("engine.cu",), FLAGS)
     if loaded is not None:
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
-        loaded.difflut_cuda_engine.argtypes = [pointer, pointer, *[integer] * 3, *[pointer] * 3]
+        loaded.difflut_cuda_engine.argtypes = [pointer, pointer, *[integer] * 4, *[pointer] * 3]
+        loaded.difflut_cuda_engine_room.argtypes = [pointer, integer]
+        loaded.difflut_cuda_engine_room.restype = integer
     return loaded
 
 
@@ -59,14 +63,11 @@ class CudaEngine(Engine):
             raise RuntimeError("the GPU engine needs an NVIDIA GPU that torch can use; take device='cpu'")
         if not cpu.available() or library() is None:
             raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
-        net = netlist(circuit)
+        net, encoding = arranged(circuit)
         self._offset = net.offset
-        arrays = chunks(net, circuit.num_classes)
-        self._words = words or _words(len(arrays["start"]) - 1, arrays["num_places"])
-        self.name = f"GPU engine ({32 * self._words} samples a tile)"
-        self._networks = {
-            pixels: self._network(arrays | comparisons(circuit, net, pixels), pixels) for pixels in (False, True)
-        }
+        arrays, self._words = _fitting(net, circuit.num_classes, (words,) if words else (4, 2, 1))
+        self.name = f"GPU engine ({WARP * self._words} samples a tile)"
+        self._networks = {pixels: _network(arrays | comparisons(circuit, encoding, pixels)) for pixels in (False, True)}
 
     def counts(self, x: Any) -> Any:
         return self._run(x, "counts", (self.circuit.num_classes,)) - self._offset
@@ -80,77 +81,98 @@ class CudaEngine(Engine):
             return counts.astype(np.float32) / np.float32(self.circuit.tau)
         return counts.float() / self.circuit.tau
 
-    def _network(self, arrays: dict[str, Any], pixels: bool) -> tuple[_Network, list[torch.Tensor]]:
-        """The network as the kernel takes it, and the tensors in which it lies."""
-        tensors = [torch.from_numpy(arrays[name]).cuda() for name in _ARRAYS]
-        sizes = [arrays[name] for name in _INTEGERS]
-        return _Network(*(tensor.data_ptr() for tensor in tensors), *sizes), tensors
-
     def _run(self, x: Any, wanted: str, shape: tuple[int, ...]) -> Any:
         if not isinstance(x, torch.Tensor):
             return self._run(torch.from_numpy(self._checked(x)), wanted, shape).cpu().numpy()
         x = x.to("cuda", torch.uint8 if x.dtype == torch.uint8 else torch.float32).contiguous()
         self._check_features(x)
         result = torch.empty(len(x), *shape, dtype=torch.int64, device=x.device)
-        network, _ = self._networks[x.dtype == torch.uint8]
+        pixels = x.dtype == torch.uint8
+        network, _ = self._networks[pixels]
         outputs = [result.data_ptr() if name == wanted else None for name in ("classes", "counts")]
-        stream = torch.cuda.current_stream().cuda_stream
+        sizes, stream = (pixels, len(x), self._words, THREADS), torch.cuda.current_stream().cuda_stream
         if len(x):
-            code = library().difflut_cuda_engine(
-                ctypes.byref(network), x.data_ptr(), x.dtype == torch.uint8, len(x), self._words, *outputs, stream
-            )
+            code = library().difflut_cuda_engine(ctypes.byref(network), x.data_ptr(), *sizes, *outputs, stream)
             if code:
                 raise RuntimeError(f"the GPU engine could not be launched: CUDA error {code}")
         return result
 
 
-def chunks(net: Netlist, classes: int, chunk: int = THREADS * TURNS) -> dict[str, Any]:
+def _network(arrays: dict[str, Any]) -> tuple[_Network, list[torch.Tensor]]:
+    """The network as the kernel takes it, and the tensors in which it lies."""
+    tensors = [torch.from_numpy(np.ascontiguousarray(arrays[name])).cuda() for name in _ARRAYS]
+    return _Network(*(tensor.data_ptr() for tensor in tensors), *(arrays[name] for name in _INTEGERS)), tensors
+
+
+def _fitting(net: Netlist, classes: int, words: tuple[int, ...]) -> tuple[dict[str, Any], int]:
+    """The first of the numbers of words, and chunks as large as there is shared memory for."""
+    room = torch.cuda.get_device_properties(torch.cuda.current_device()).shared_memory_per_block_optin
+    for each, turns in product(words, TURNS):
+        arrays = chunks(net, classes, THREADS, turns, WARP // each)
+        sizes = _Network(**{name: arrays[name] for name in _INTEGERS if name in arrays})
+        needed = library().difflut_cuda_engine_room(ctypes.byref(sizes), each)
+        if needed <= room:
+            return arrays, each
+    raise RuntimeError(
+        f"the GPU engine needs {needed} bytes of shared memory for {arrays['num_places']} signals at a time, there are "
+        f"{room}; simplify the circuit, or take device='cpu'"
+    )
+
+
+def chunks(net: Netlist, classes: int, threads: int, turns: int, banks: int) -> dict[str, Any]:
     """The nodes as `kernels/engine_chunks.h` arranges them, as signed integers of the same size."""
     library = cpu.library()
-    sizes = np.zeros(5, np.int64)
-    handle = library.difflut_engine_chunks(cpu.plan(net, classes), chunk, sizes.ctypes.data)
-    places, num_chunks, gates, wide, votes = sizes.tolist()
+    sizes = np.zeros(4, np.int64)
+    handle = library.difflut_engine_chunks(cpu.plan(net, classes), threads, turns * threads, banks, sizes.ctypes.data)
+    places, num_chunks, code, votes = sizes.tolist()
     arrays = {
-        "chunks": np.empty((num_chunks, 3), np.int32),
-        "gates": np.empty(gates, np.int64),
-        "wide": np.empty(wide, np.int64),
+        "chunks": np.empty(num_chunks, np.int64),
+        "code": np.empty(code, np.int64),
         "votes": np.empty(votes, np.int32),
         "start": np.empty(classes + 1, np.int32),
         "bias": np.empty(classes, np.int32),
     }
     library.difflut_engine_take_chunks(handle, *(array.ctypes.data for array in arrays.values()))
-    return arrays | {"num_chunks": num_chunks, "num_places": places, "classes": classes}
+    most = int(np.diff(arrays["start"]).max(initial=1))
+    parts = -(-most // MOST_VOTES)
+    return arrays | {"num_places": places, "num_chunks": num_chunks - 1, "classes": classes, "parts": parts}
 
 
-def comparisons(circuit: Circuit, net: Netlist, pixels: bool) -> dict[str, Any]:
-    """What each feature is compared with, four features together, and where the results go."""
-    features, indices = net.comparisons.T
+def arranged(circuit: Circuit) -> tuple[Netlist, np.ndarray]:
+    """The netlist, and of each of its comparisons feature, threshold, level among those of the feature, and place.
+
+    Neighbouring threads compare neighbouring quads of features: their places are neighbours, too.
+    """
+    features, indices = encoder_bits(circuit).comparisons.T
     order = np.lexsort((indices, features))
-    features, indices = features[order], indices[order]
-    levels = np.arange(len(features)) - np.searchsorted(features, features)
-    width = -(-circuit.num_features // QUAD) * QUAD
-    shape = int(levels.max(initial=-1)) + 1, width
-    places = np.full(shape, NO_PLACE, np.uint16)
-    places[levels, features] = order
-    limits = np.full(shape, np.inf, np.float32)
+    levels, places = np.empty((2, len(features)), np.int64)
+    levels[order] = np.arange(len(features)) - np.searchsorted(features[order], features[order])
+    thread = np.argsort(used_quads(features, levels))[np.unique(features // QUAD, return_inverse=True)[1]]
+    places[np.lexsort((thread, features % QUAD, levels))] = np.arange(len(features))
+    return netlist(circuit, places), np.stack([features, indices, levels, places])
+
+
+def used_quads(features: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The quads of features that are compared, those with many levels first, so that a warp's have as many each."""
+    used, quads = np.unique(features // QUAD, return_inverse=True)
+    count = np.zeros(len(used), np.int64)
+    np.maximum.at(count, quads, levels + 1)
+    return used[np.argsort(-count, kind="stable")]
+
+
+def comparisons(circuit: Circuit, encoding: np.ndarray, pixels: bool) -> dict[str, Any]:
+    """What each feature is compared with, and where the results go: those that are none to a place that none reads."""
+    features, indices, levels, at = encoding
+    width = -(-circuit.num_features // QUAD) * QUAD if pixels else circuit.num_features
+    places = np.full((int(levels.max(initial=-1)) + 1, width), len(at), np.uint16)
+    places[levels, features] = at
+    limits = np.full(places.shape, np.inf, np.float32)
     limits[levels, features] = circuit.thresholds[features, indices]
-    possible = np.ones(shape, np.uint8)
+    quads = used_quads(features, levels)
     if pixels:
         lowest = np.nan_to_num(np.clip(np.floor(limits) + 1, 0, 256), nan=256)
-        limits, possible = np.minimum(lowest, 255).astype(np.uint8), (lowest < 256).astype(np.uint8)
-    else:
-        limits = np.ascontiguousarray(limits[:, : circuit.num_features])
-    sizes = {"features": circuit.num_features, "levels": shape[0]}
-    return {"limits": limits, "possible": possible, "places": places.view(np.int16)} | sizes
-
-
-def _words(classes: int, places: int) -> int:
-    """As many words to a place as shared memory holds."""
-    room = torch.cuda.get_device_properties(torch.cuda.current_device()).shared_memory_per_block_optin
-    needed = 4 * (places + classes * max(1, 32 // classes) * DIGITS + 3)
-    if places > MOST_PLACES or needed > room:
-        raise RuntimeError(
-            f"the GPU engine keeps {places} signals at a time, but it has room for {min(MOST_PLACES, room // 4)}; "
-            "simplify the circuit, or take device='cpu'"
-        )
-    return next(words for words in (4, 2, 1) if needed * words <= room)
+        halves = (HALF + lowest).astype(np.float16).view(np.uint16)
+        used = [array.reshape(len(places), -1, QUAD)[:, quads] for array in (places, halves)]
+        limits = np.ascontiguousarray(np.concatenate(used, axis=-1)).view(np.int16)
+    arrays = {"quads": quads.astype(np.int32), "limits": limits, "places": places.view(np.int16)}
+    return arrays | {"features": circuit.num_features, "num_quads": len(quads), "levels": len(places)}

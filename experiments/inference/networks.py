@@ -1,0 +1,59 @@
+"""Networks for the inference job: runs, circuits, and random ones of published sizes."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from difflut.circuits import Circuit
+from difflut.models import LUTNetwork, load_checkpoint
+from experiments.data import load_dataset
+from experiments.runs import RunFolder
+
+FEATURES, CLASSES = 784, 10
+Loaded = tuple[Circuit, LUTNetwork | None, np.ndarray]
+
+
+def load_network(name: str, samples: int) -> Loaded:
+    """The circuit, the module where there is one, and inputs: see `inference`."""
+    rng = np.random.default_rng(0)
+    if name == "gates":
+        return _random(rng, 1, [8000] * 6, 2, samples)
+    if name == "luts":
+        return _random(rng, 3, [2000, 1000], 6, samples)
+    if name.endswith(".npz"):
+        circuit = Circuit.load(name)
+        return circuit, None, rng.integers(256, size=(samples, circuit.num_features), dtype=np.uint8)
+    run = RunFolder.open_finished(name)
+    result = json.loads((run.path / "result.json").read_text())
+    model = load_checkpoint(run.best).eval()
+    x = load_dataset(result["dataset"], seed=result["seed"]).x_test.numpy()[:samples]
+    return Circuit.from_model(model), model, x
+
+
+def _random(rng: np.random.Generator, bits: int, widths: Sequence[int], n: int, samples: int) -> Loaded:
+    """Each layer reads all of the one before it, as often as it can."""
+    wiring, first, width = [], 0, FEATURES * bits
+    for nodes in widths:
+        reads = [rng.permutation(width) for _ in range(-(-nodes * n // width))]
+        wiring.append(first + np.concatenate(reads)[: nodes * n].reshape(n, nodes).T)
+        first, width = first + width, nodes
+    tables = rng.random((sum(widths), 2**n)) < 0.5
+    if n == 2:
+        both = np.array([[t >> a & 1 for a in range(4)] for t in (1, 2, 4, 6, 7, 8, 9, 11, 13, 14)], bool)
+        tables = both[rng.integers(len(both), size=sum(widths))]
+    thresholds = np.sort(np.stack([rng.permutation(255)[:bits] for _ in range(FEATURES)]), axis=1).astype(np.float32)
+    outputs, layers = np.arange(first, first + width), np.repeat(np.arange(len(widths)), widths)
+    circuit = Circuit(
+        thresholds,
+        codebook=np.tri(bits + 1, bits, -1, dtype=bool),
+        wiring=np.concatenate(wiring),
+        tables=tables,
+        layers=layers,
+        outputs=outputs,
+        inverted=np.zeros(width, bool),
+        groups=np.arange(width) * CLASSES // width,
+        bias=np.zeros(CLASSES, int),
+        tau=1.0,
+    )
+    return circuit, None, rng.integers(256, size=(samples, FEATURES), dtype=np.uint8)
