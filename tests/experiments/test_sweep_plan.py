@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 import experiments  # noqa: F401
 from difflut import config
@@ -174,3 +175,10 @@ def test_a_trial_is_the_sweeps_text_with_its_bindings_last():
     text = trial_config(config.parsed_config(), {"N": "6", "hidden/layers.random.output_size": "40"})
     config.parse([], text=text)
     assert config.run(dry_run=True) == {"nodes": 60, "parameters": 60 * 64, "epochs": 20}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_driver_without_a_gpu_checks_trials_for_one():
+    config.parse([], text=BASE)
+    config.parse([], text=trial_config(config.parsed_config(), {"N": "6", "train.device": '"cuda"'}))
+    assert config.run(dry_run=True)["epochs"] == 20
