@@ -50,6 +50,16 @@ def check_wholes(argument: str, values: Any) -> None:
         check_whole(argument, value)
 
 
+def check_seconds(argument: str, value: Any) -> None:
+    """Checks a time.
+
+    Raises:
+        ConfigurationError: It is no number, or below 0.
+    """
+    if not isinstance(value, int | float) or not value >= 0:
+        raise ConfigurationError(f"{argument} must be a number of seconds, 0 or more; got {value!r}")
+
+
 def device_named(argument: str, name: str) -> torch.device:
     """The device of that name; "auto" is a GPU where there is one.
 

@@ -13,7 +13,7 @@ from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.registry import LAYERS, NODES
 from experiments import step_plots, timing
-from experiments.arguments import check_whole, check_wholes, device_named
+from experiments.arguments import check_seconds, check_whole, check_wholes, device_named
 from experiments.names import check_names
 from experiments.peers import PEERS
 from experiments.runs import RunFolder
@@ -80,6 +80,7 @@ def benchmark(
         check_wholes(f"benchmark.{argument}", values)
     check_whole("benchmark.input_size", input_size)
     check_whole("benchmark.n", n, most=MAX_INPUTS)
+    check_seconds("benchmark.seconds", seconds)
     if top_k is not None:
         check_whole("benchmark.top_k", top_k, most=input_size)
     backends = _comparable(backends, top_k)

@@ -77,6 +77,8 @@ def test_steps_are_drawn_over_the_batch_size(tmp_path):
         ("benchmark.backends = ['triton']", "benchmark.backends: there is no 'triton'; known: auto, reference"),
         ("benchmark.batch_sizes = []", "benchmark.batch_sizes must be a list of at least one number"),
         ("benchmark.widths = [0]", "benchmark.widths must be a whole number, 1 or more; got 0"),
+        ("benchmark.top_k = 2353", "benchmark.top_k must be a whole number, 1 to 2352; got 2353"),
+        ("benchmark.seconds = -1", "benchmark.seconds must be a number of seconds, 0 or more; got -1"),
         ("benchmark.n = 9", "benchmark.n must be a whole number, 1 to 8; got 9"),
         ("benchmark.device = 'tpu'", "benchmark.device: there is no 'tpu' here"),
     ],

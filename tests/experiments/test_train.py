@@ -196,6 +196,7 @@ def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
         ("train.teacher = @teachers.trained", "add train.loss = @losses.distillation"),
         ("train.epochs = 0", "train.epochs must be a whole number, 1 or more; got 0"),
         ("train.epochs = 1.5", "got 1.5"),
+        ("train.checkpoint_seconds = 'often'", "train.checkpoint_seconds must be a number of seconds, 0 or more"),
         ("train.batch_size = 0", "batch_size=0 must be a whole number"),
         ("train.batch_size = 2.5", "batch_size=2.5 must be a whole number"),
         ("train.device = 'tpu'", "train.device: there is no 'tpu' here; known: auto, cpu"),
