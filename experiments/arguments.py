@@ -1,6 +1,6 @@
 """Arguments of jobs, checked before any work starts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,17 @@ def configured() -> Iterator[None]:
         raise
     except (ValueError, UnknownComponentError, OSError) as error:
         raise ConfigurationError(str(error)) from error
+
+
+def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Checks the names that an argument lists.
+
+    Raises:
+        ConfigurationError: One is not known.
+    """
+    known = list(known)
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigurationError(f"{argument}: there is no {unknown[0]!r}; known: {', '.join(known)}")
 
 
 def check_whole(argument: str, value: Any, least: int = 1, most: int | None = None) -> None:

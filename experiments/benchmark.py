@@ -13,8 +13,7 @@ from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.registry import LAYERS, NODES
 from experiments import step_plots, timing
-from experiments.arguments import check_seconds, check_whole, check_wholes, device_named
-from experiments.names import check_names
+from experiments.arguments import check_names, check_seconds, check_whole, check_wholes, device_named
 from experiments.peers import PEERS
 from experiments.runs import RunFolder
 

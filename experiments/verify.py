@@ -26,9 +26,9 @@ from difflut.config import job
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
 from difflut.registry import ENCODERS, LAYERS, NODES
+from experiments.arguments import check_names
 from experiments.data import load_dataset
 from experiments.export import MismatchError
-from experiments.names import check_names
 
 WIRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "random": ("random", {}),

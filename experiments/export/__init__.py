@@ -12,13 +12,13 @@ from difflut.circuits.simulate import SIMULATORS
 from difflut.circuits.words import WIDTHS
 from difflut.config import ConfigurationError, job
 from difflut.models import load_checkpoint
+from experiments.arguments import check_names
 from experiments.data import load_dataset
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import find_costs
 from experiments.export.files import draw, write_files
 from experiments.export.steps import Steps
 from experiments.export.table import write_table
-from experiments.names import check_names
 from experiments.runs import RunFolder, write_json
 
 LUT_SIZES = range(1, 13)

@@ -13,10 +13,10 @@ import torch
 
 from difflut.circuits import simplify
 from difflut.config import job
+from experiments.arguments import check_names
 from experiments.export import MismatchError
 from experiments.inference.back_ends import BACK_ENDS, Candidate, serves
 from experiments.inference.networks import Loaded, load_network
-from experiments.names import check_names
 from experiments.runs import RunFolder
 
 GPU_INPUTS = 2  # of a table that its engine evaluates in one go

@@ -69,3 +69,11 @@ def selected(case, tau, dtype=torch.float32, arrange=lambda x: x, needs_x=True, 
     x, logits = arrange(x.to(dtype)).requires_grad_(needs_x), arrange(logits.to(dtype)).requires_grad_()
     y = kernels.select(x, logits, candidates, tau=tau)
     return y.detach(), *torch.autograd.grad(y, (x, logits) if needs_x else (logits,), arrange(grad.to(dtype)))
+
+
+def assert_empty_selections_work(form, batch, pins, device):
+    x, logits, candidates, grad = selection(form, True, 5)
+    logits = logits[:, :pins] if candidates is None else logits[:pins]
+    candidates = None if candidates is None else candidates[:pins]
+    y, x_grad, logits_grad = selected((x[:batch], logits, candidates, grad[:batch, :pins]), 0.1, device=device)
+    assert y.shape == (batch, pins) and not x_grad.any() and not logits_grad.any()

@@ -12,6 +12,7 @@ from tests.kernels.operations import (
     OPERATIONS,
     assert_as_in_double,
     assert_empty_ones_work,
+    assert_empty_selections_work,
     evaluated,
     selected,
     selection,
@@ -131,8 +132,4 @@ def test_select_takes_any_number_of_candidates(choices):
 @pytest.mark.parametrize("form", ["dense", "candidates"])
 @pytest.mark.parametrize("batch,pins", [(0, 5), (5, 0)])
 def test_select_takes_empty_batches_and_no_pins(form, batch, pins):
-    x, logits, candidates, grad = selection(form, True, 5)
-    logits = logits[:, :pins] if candidates is None else logits[:pins]
-    candidates = None if candidates is None else candidates[:pins]
-    y, x_grad, logits_grad = selected((x[:batch], logits, candidates, grad[:batch, :pins]), 0.1, device="cuda")
-    assert y.shape == (batch, pins) and not x_grad.any() and not logits_grad.any()
+    assert_empty_selections_work(form, batch, pins, "cuda")
