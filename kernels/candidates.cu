@@ -3,6 +3,9 @@
 
 namespace difflut::candidates {
 
+constexpr int kFours = 8;  // of samples in a word
+constexpr float kLeast = 1.4e-14f;  // 2**-46: what so small shares of up to 2**20 pins add up to is lost in rounding
+
 // out[pins][choices]: 2x - 1 of each candidate times the gradient of its pin, summed over the batch; a warp has a pin.
 // Candidates go by the 32, so that a value of the gradient is read once for all of them.
 __global__ void logits_gradient(const float* __restrict__ x, const int32_t* __restrict__ candidates, int choices,
@@ -28,10 +31,55 @@ __global__ void logits_gradient(const float* __restrict__ x, const int32_t* __re
   }
 }
 
+// The sums g0 s0 + g1 s1 + g2 s2 + g3 s3 of every four samples in a quad of words, s = 1 or -1 by the bits of an index,
+// sums[four][16]. Lanes that read the same four read different banks, whatever their indices.
+__device__ inline void sum_fours(const float* __restrict__ grad, int left, float* sums) {
+#pragma unroll
+  for (int u = 0; u < kQuad; ++u) {
+    const int four = u * kFours + lane_index() / 4, part = lane_index() % 4;
+    float g[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) g[i] = 4 * four + i < left ? __ldg(grad + 4 * four + i) : 0.0f;
+    const float rest = (part & 1 ? g[2] : -g[2]) + (part & 2 ? g[3] : -g[3]), sum = g[0] + g[1], difference = g[0] - g[1];
+    reinterpret_cast<float4*>(sums)[4 * four + part] = {rest - sum, rest + difference, rest - difference, rest + sum};
+  }
+}
+
+// The same for packed x, with rows of `row_samples` in grad. A lane has a candidate, and reads four samples at a time.
+__global__ void logits_gradient_of_bits(const uint4* __restrict__ bits, const int32_t* __restrict__ candidates,
+                                        int choices, const float* __restrict__ grad, int64_t row_samples, int64_t batch,
+                                        int pins, float* __restrict__ out) {
+  follow();
+  __shared__ float tables[kWarps][kQuad * kFours * 16];
+  const int pin = row_of_warp(), lane = lane_index();
+  if (pin >= pins) return;
+  float* sums = tables[threadIdx.x / kWarp];
+  const int64_t quads = ceil_div(batch, kSamples);
+  for (int first = 0; first < choices; first += kWarp) {
+    const int choice = first + lane < choices ? first + lane : first;
+    const uint4* own = bits + __ldg(candidates + int64_t(pin) * choices + choice) * quads;
+    float total = 0;
+    for (int64_t quad = 0; quad < quads; ++quad) {
+      const uint4 x = __ldg(own + quad);
+      __syncwarp();
+      sum_fours(grad + pin * row_samples + quad * kSamples, samples_left(batch, quad), sums);
+      __syncwarp();
+      const uint32_t words[kQuad] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+      for (int u = 0; u < kQuad; ++u)
+#pragma unroll
+        for (int four = 0; four < kFours; ++four)
+          total += sums[(u * kFours + four) * 16 + (words[u] >> (4 * four) & 15)];
+    }
+    if (first + lane < choices) out[int64_t(pin) * choices + choice] = total;
+  }
+}
+
 // x_grad[features][batch]: what the pins that have a feature among their candidates pass back, each its share of it. A
-// reader is pin * choices + candidate.
+// reader is pin * choices + candidate; what is lost in the rounding of the sum is not read.
 __global__ void input_gradient(Readers readers, const float* __restrict__ shares, int choices,
-                               const float* __restrict__ grad, int64_t batch, float* __restrict__ x_grad) {
+                               const float* __restrict__ grad, int64_t row_samples, int64_t batch,
+                               float* __restrict__ x_grad) {
   follow();
   const int feature = int(blockIdx.x), begin = readers.start[feature], end = readers.start[feature + 1];
   for (int64_t b = int64_t(blockIdx.y) * blockDim.x + threadIdx.x; b < batch; b += int64_t(gridDim.y) * blockDim.x) {
@@ -39,7 +87,8 @@ __global__ void input_gradient(Readers readers, const float* __restrict__ shares
 #pragma unroll 8
     for (int i = begin; i < end; ++i) {
       const int reader = __ldg(readers.pins + i);
-      sum = fmaf(__ldg(shares + reader), __ldg(grad + reader / choices * batch + b), sum);
+      const float share = __ldg(shares + reader);
+      if (share > kLeast) sum = fmaf(share, __ldg(grad + reader / choices * row_samples + b), sum);
     }
     x_grad[feature * batch + b] = sum;
   }
@@ -54,14 +103,22 @@ int difflut_cuda_candidates_gradient(const float* x, const int32_t* candidates, 
                  batch, int(pins), out);
 }
 
-// shares[pins][choices], grad[pins][batch].
+// bits[features][words], grad[pins][row_samples].
+int difflut_cuda_candidates_gradient_of_bits(const uint4* bits, const int32_t* candidates, int64_t choices,
+                                             const float* grad, int64_t row_samples, int64_t batch, int64_t pins,
+                                             float* out, cudaStream_t stream) {
+  return enqueue(logits_gradient_of_bits, unsigned(ceil_div(pins, kWarps)), kBlock, 0, stream, bits, candidates,
+                 int(choices), grad, row_samples, batch, int(pins), out);
+}
+
+// shares[pins][choices], grad[pins][row_samples].
 int difflut_cuda_candidates_input_gradient(const int32_t* start, const int32_t* readers, const float* shares,
-                                           int64_t choices, const float* grad, int64_t batch, int64_t features,
-                                           float* x_grad, cudaStream_t stream) {
+                                           int64_t choices, const float* grad, int64_t row_samples, int64_t batch,
+                                           int64_t features, float* x_grad, cudaStream_t stream) {
   const int threads = threads_for(batch);
   const dim3 blocks(unsigned(features), unsigned(ceil_div(batch, threads) < 65535 ? ceil_div(batch, threads) : 65535));
-  return enqueue(input_gradient, blocks, threads, 0, stream, Readers{start, readers}, shares, int(choices), grad, batch,
-                 x_grad);
+  return enqueue(input_gradient, blocks, threads, 0, stream, Readers{start, readers}, shares, int(choices), grad,
+                 row_samples, batch, x_grad);
 }
 
 }  // extern "C"

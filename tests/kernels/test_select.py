@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from difflut import kernels
+from difflut.kernels import cuda
+from tests.kernels.operations import selection
 
 
 def draw(*shape, seed=0):
@@ -92,6 +94,32 @@ def test_learned_lookup_is_a_lookup_of_what_was_selected(n, m, batch, device):
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=1e-3)  # bfloat16 pairs: 16 bits
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("batch,choices", [(1, 5), (40, 32), (128, 33), (300, 70)])
+@pytest.mark.parametrize("n,m", [(2, 1), (3, 2), (6, 1), (8, 1)])
+def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(n, m, batch, choices, device):
+    generator = torch.Generator().manual_seed(n)
+    x = torch.rand(batch, 2 * 70, generator=generator).round()[:, ::2]
+    candidates = torch.randint(70, (21 * n, choices), generator=generator)
+    logits = torch.rand(21 * n, choices, generator=generator)
+    table, slope = (torch.randn(21, m, 2**n, generator=generator) for _ in range(2))
+    grad = torch.randn(batch, 21 * m, generator=generator)
+
+    def gradients(operation, device, dtype):
+        inputs = [tensor.to(device, dtype).requires_grad_() for tensor in (x, logits, table)]
+        y = operation(*inputs, slope.to(device, dtype), candidates.to(device), tau=0.2)
+        return y.detach(), *torch.autograd.grad(y, inputs, grad.to(device, dtype))
+
+    def separate(x, logits, table, slope, candidates, tau):
+        pins = torch.arange(21 * n).view(21, n)
+        return kernels.lookup(kernels.select(x, logits, candidates, tau=tau), pins, table, slope)
+
+    expected = gradients(separate, "cpu", torch.float64)
+    found = gradients(kernels.learned_lookup, device, torch.float32)
+    for single, double in zip(found, expected, strict=True):
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=2e-4)  # sums of up to 300 terms
+
+
 @pytest.mark.parametrize("device,most", [("cpu", 128), pytest.param("cuda", 64, marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch", [1, 32, 50, 64, 200])
 def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
@@ -113,6 +141,21 @@ def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
     expected = trained(lambda p: torch.optim.Adam(p, lr=0.001))
     assert found[2] == (batch <= most) and not expected[2]
     torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+@pytest.mark.parametrize("batch", [3, 128, 300])
+def test_select_reads_packed_bits(form, batch):
+    x, logits, candidates, grad = (
+        tensor if tensor is None else tensor.cuda() for tensor in selection(form, True, batch)
+    )
+    logits.requires_grad_()
+    bits = kernels.Bits(cuda.pack(x), batch)
+    found, expected = (kernels.select(inputs, logits, candidates) for inputs in (bits, x))
+    assert torch.equal(found, expected)
+    found, expected = (torch.autograd.grad(y, logits, grad)[0] for y in (found, expected))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_adam_trains_the_logits_of_candidates_as_that_of_torch():

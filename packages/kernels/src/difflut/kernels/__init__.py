@@ -19,6 +19,7 @@ from difflut.kernels.group_sum import group_sum as group_sum
 from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookup import are_bits as are_bits
 from difflut.kernels.lookup import lookup as lookup
+from difflut.kernels.lookup import own_inputs as own_inputs
 from difflut.kernels.multilinear import multilinear as multilinear
 from difflut.kernels.select import select as select
 from difflut.kernels.select import straight_through as straight_through

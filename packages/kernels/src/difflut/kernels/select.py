@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cpp
-from difflut.kernels.backends import backend_for
+from difflut.kernels.backends import accepted, backend_for
+from difflut.kernels.bits import Bits
 from difflut.kernels.factors import Factors, accepts_factors
 
 
 def select(
-    x: Tensor, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001, use_cuda: bool = True
+    x: Tensor | Bits, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001, use_cuda: bool = True
 ) -> Tensor:
     """Lets every pin read its best input, with the straight-through gradients of DWN.
 
@@ -50,7 +51,8 @@ def select(
             f"candidates need the shape of logits, {tuple(logits.shape)}, and int64, "
             f"got {tuple(candidates.shape)} of {candidates.dtype}"
         )
-    return _Select.apply(x, logits, candidates, tau, backend_for(logits, use_cuda))
+    backend = backend_for(logits, use_cuda)
+    return _Select.apply(accepted(x, backend), logits, candidates, tau, backend)
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
@@ -63,7 +65,7 @@ def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
 class _Select(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
+        ctx: Any, x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
     ) -> Tensor:
         y, inputs, chosen = backend.select(x, logits, candidates)
         ctx.backend, ctx.tau, ctx.features, ctx.logits = backend, tau, x.shape[1], logits

@@ -97,13 +97,12 @@ class Learnable(Layer):
 
     def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
         node = self.node
-        if self.selection == "straight_through" and self.candidates is None and isinstance(node, HardLookup):
-            tables = node.tables(needs_slope=True)
-            return kernels.learned_lookup(x, self.logits, *tables, tau=self.tau, use_cuda=node.use_cuda)
-        x = x.float() if isinstance(x, kernels.Bits) else x
         if self.selection == "soft":
-            return node(self._mixture(x))
-        return node(kernels.select(x, self.logits, self.candidates, tau=self.tau, use_cuda=node.use_cuda))
+            return node(self._mixture(x.float() if isinstance(x, kernels.Bits) else x))
+        choice = {"tau": self.tau, "use_cuda": node.use_cuda}
+        if isinstance(node, HardLookup):
+            return kernels.learned_lookup(x, self.logits, *node.tables(needs_slope=True), self.candidates, **choice)
+        return node(kernels.select(x, self.logits, self.candidates, **choice))
 
     def temperature(self) -> Tensor:
         """The present temperature of soft selection, a scalar tensor."""

@@ -29,6 +29,9 @@ from difflut.kernels.cuda.lookup_gradient import spread as spread
 from difflut.kernels.cuda.lookup_gradient import table_gradient as table_gradient
 from difflut.kernels.cuda.multilinear import multilinear as multilinear
 from difflut.kernels.cuda.multilinear import multilinear_gradients as multilinear_gradients
+from difflut.kernels.cuda.select import best_candidates as best_candidates
+from difflut.kernels.cuda.select import candidates_gradient as candidates_gradient
+from difflut.kernels.cuda.select import candidates_input_gradient as candidates_input_gradient
 from difflut.kernels.cuda.select import select as select
 from difflut.kernels.cuda.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cuda.select import select_x_gradient as select_x_gradient
