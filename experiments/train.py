@@ -99,9 +99,9 @@ def train(
             make_trainer(model, data.x_train, data.y_train)
             return {"nodes": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
         device = device_named("train.device", device)
-        model.encoder.fit(data.x_train)
         data = data.to(device) if _num_bytes(data) < _free_memory(device) / 2 else data
-        trainer = make_trainer(model.to(device), data.x_train, data.y_train)
+        model.to(device).encoder.fit(data.x_train)
+        trainer = make_trainer(model, data.x_train, data.y_train)
         folder = RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
         if resume:
             proceed(trainer, folder)
