@@ -4,7 +4,6 @@
 namespace difflut::candidates {
 
 constexpr int kFours = 8;  // of samples in a word
-constexpr float kLeast = 1.4e-14f;  // 2**-46: what so small shares of up to 2**20 pins add up to is lost in rounding
 
 // out[pins][choices]: 2x - 1 of each candidate times the gradient of its pin, summed over the batch; a warp has a pin.
 // Candidates go by the 32, so that a value of the gradient is read once for all of them.
@@ -45,12 +44,12 @@ __device__ inline void sum_fours(const float* __restrict__ grad, int left, float
   }
 }
 
-// The same for packed x, with rows of `row_samples` in grad. A lane has a candidate, and reads four samples at a time.
+// What logits_gradient gives, for packed x and grad[pins][row_samples]. A lane has a candidate, and four samples at a time.
 __global__ void logits_gradient_of_bits(const uint4* __restrict__ bits, const int32_t* __restrict__ candidates,
                                         int choices, const float* __restrict__ grad, int64_t row_samples, int64_t batch,
                                         int pins, float* __restrict__ out) {
   follow();
-  __shared__ float tables[kWarps][kQuad * kFours * 16];
+  __shared__ __align__(16) float tables[kWarps][kQuad * kFours * 16];
   const int pin = row_of_warp(), lane = lane_index();
   if (pin >= pins) return;
   float* sums = tables[threadIdx.x / kWarp];
@@ -76,21 +75,31 @@ __global__ void logits_gradient_of_bits(const uint4* __restrict__ bits, const in
 }
 
 // x_grad[features][batch]: what the pins that have a feature among their candidates pass back, each its share of it. A
-// reader is pin * choices + candidate; what is lost in the rounding of the sum is not read.
+// reader is pin * choices + candidate. A thread has Width samples, as many as it may read at once.
+template <int Width>
 __global__ void input_gradient(Readers readers, const float* __restrict__ shares, int choices,
                                const float* __restrict__ grad, int64_t row_samples, int64_t batch,
                                float* __restrict__ x_grad) {
   follow();
   const int feature = int(blockIdx.x), begin = readers.start[feature], end = readers.start[feature + 1];
-  for (int64_t b = int64_t(blockIdx.y) * blockDim.x + threadIdx.x; b < batch; b += int64_t(gridDim.y) * blockDim.x) {
-    float sum = 0;
-#pragma unroll 8
+  const int64_t stride = int64_t(gridDim.y) * blockDim.x * Width;
+  for (int64_t b = (int64_t(blockIdx.y) * blockDim.x + threadIdx.x) * Width; b < batch; b += stride) {
+    float sums[Width] = {};
+#pragma unroll 4
     for (int i = begin; i < end; ++i) {
       const int reader = __ldg(readers.pins + i);
-      const float share = __ldg(shares + reader);
-      if (share > kLeast) sum = fmaf(share, __ldg(grad + reader / choices * row_samples + b), sum);
+      const float share = __ldg(shares + reader), *row = grad + reader / choices * row_samples + b;
+      if constexpr (Width == 4) {
+        const float4 g = __ldg(reinterpret_cast<const float4*>(row));
+        sums[0] = fmaf(share, g.x, sums[0]), sums[1] = fmaf(share, g.y, sums[1]);
+        sums[2] = fmaf(share, g.z, sums[2]), sums[3] = fmaf(share, g.w, sums[3]);
+      } else {
+        sums[0] = fmaf(share, __ldg(row), sums[0]);
+      }
     }
-    x_grad[feature * batch + b] = sum;
+#pragma unroll
+    for (int u = 0; u < Width; ++u)
+      if (b + u < batch) x_grad[feature * batch + b + u] = sums[u];
   }
 }
 
@@ -115,10 +124,12 @@ int difflut_cuda_candidates_gradient_of_bits(const uint4* bits, const int32_t* c
 int difflut_cuda_candidates_input_gradient(const int32_t* start, const int32_t* readers, const float* shares,
                                            int64_t choices, const float* grad, int64_t row_samples, int64_t batch,
                                            int64_t features, float* x_grad, cudaStream_t stream) {
-  const int threads = threads_for(batch);
-  const dim3 blocks(unsigned(features), unsigned(ceil_div(batch, threads) < 65535 ? ceil_div(batch, threads) : 65535));
-  return enqueue(input_gradient, blocks, threads, 0, stream, Readers{start, readers}, shares, int(choices), grad,
-                 row_samples, batch, x_grad);
+  const bool by_fours = row_samples % 4 == 0 && uintptr_t(grad) % 16 == 0;
+  const int64_t items = ceil_div(batch, by_fours ? 4 : 1);
+  const int threads = threads_for(items);
+  const dim3 blocks(unsigned(features), unsigned(ceil_div(items, threads) < 65535 ? ceil_div(items, threads) : 65535));
+  return enqueue(by_fours ? input_gradient<4> : input_gradient<1>, blocks, threads, 0, stream, Readers{start, readers},
+                 shares, int(choices), grad, row_samples, batch, x_grad);
 }
 
 }  // extern "C"
