@@ -202,6 +202,7 @@ def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
         ("optimizers.adam.lr = -0.1", "lr=-0.1 must be a number above 0"),
         ("optimizers.adam.betas = (0.9, 1)", "must be two numbers, each at least 0 and below 1"),
         ("train.schedule = @schedules.step\nschedules.step.every = 0", "every=0 must be a whole number of epochs"),
+        ("tracking.mode = 'ofline'", "tracking.mode: there is no 'ofline'; known: disabled, offline, online"),
         ("dataset.name = 'digitz'", "did you mean 'digits'"),
     ],
 )
