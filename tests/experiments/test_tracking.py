@@ -170,7 +170,7 @@ def test_without_wandb_training_goes_on_untracked(tmp_path, monkeypatch, capsys)
 
 
 def test_an_unknown_mode_is_refused_before_there_is_a_folder():
-    with pytest.raises(ValueError, match="tracking.mode: there is no 'off'; known: disabled, offline, online"):
+    with pytest.raises(ValueError, match=r"tracking\.mode: there is no 'off'; known: disabled, offline, online"):
         tracker(mode="off")
 
 
