@@ -78,7 +78,7 @@ def train(
     trial = trial or TrialRun(None)
     with configured():
         check_whole("train.epochs", epochs)
-        check_whole("train.seed", seed, least=0)
+        check_whole("train.seed", seed, least=0, most=2**32 - 1)
         if checkpoint_seconds is not None:
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         _check_pairing(loss, teacher)

@@ -182,6 +182,19 @@ def test_what_a_job_lacks_is_named():
         config.run()
 
 
+def test_what_a_component_lacks_is_named_with_its_scope(gin_file):
+    lacking = ["network.layers = [@hidden/layers.learnable, @bare/layers.random]", 'dataset.name = "digits"']
+    config.parse([gin_file], lacking)
+    with pytest.raises(config.ConfigurationError, match=r"^bare/random\.output_size must be set, in a Gin file"):
+        config.run(dry_run=True)
+
+
+def test_other_errors_of_a_job_keep_their_traceback(gin_file):
+    config.parse([gin_file])
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        config.run(nonsense=3)
+
+
 def test_a_job_may_have_a_scope(gin_file):
     scoped = ["run.job = @short/train", "train.epochs = 3", "short/train.epochs = 2", "short/train.dry_run = True"]
     config.parse([gin_file], [*scoped, 'dataset.name = "digits"', "output/layers.random.output_size = 10"])

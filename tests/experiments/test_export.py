@@ -131,3 +131,11 @@ def test_a_second_export_leaves_nothing_of_the_first_but_files_that_are_not_its_
     assert {path.name for path in tmp_path.iterdir()} == {
         "circuit.npz", "circuit.c", "verilog", "luts.png", "report.json", "export.md", "notes.md",
     }  # fmt: skip
+
+
+def test_a_run_or_folder_that_is_none_is_refused(finished_run, tmp_path):
+    with pytest.raises(config.ConfigurationError, match=r"nowhere: no finished run here; best\.pt is missing"):
+        export(f"{tmp_path}/nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(config.ConfigurationError, match=r"export\.folder = '.*file' is a file; name a folder"):
+        export(str(finished_run), f"{tmp_path}/file")

@@ -198,6 +198,7 @@ def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
         ("train.epochs = 1.5", "train.epochs = 1.5 must be a whole number"),
         ("train.checkpoint_seconds = -1", "train.checkpoint_seconds must be a number of seconds, 0 or more; got -1"),
         ("train.batch_size = 0", "batch_size=0 must be a whole number"),
+        ("train.seed = 99999999999", "train.seed must be a whole number, 0 to 4294967295; got 99999999999"),
         ("train.device = 'tpu'", "train.device: there is no 'tpu' here; known: auto, cpu"),
         ("optimizers.adam.lr = -0.1", "lr=-0.1 must be a number above 0"),
         ("optimizers.adam.betas = (0.9, 1)", "must be two numbers, each at least 0 and below 1"),
