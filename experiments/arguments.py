@@ -38,6 +38,16 @@ def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> No
         raise ConfigurationError(f"{argument}: there is no {unknown[0]!r}; known: {', '.join(known)}")
 
 
+def check_some(argument: str, values: Any) -> None:
+    """Checks a list of which one item at least is needed.
+
+    Raises:
+        ConfigurationError: It is no list, or empty.
+    """
+    if not isinstance(values, Sequence) or len(values) == 0:
+        raise ConfigurationError(f"{argument} must be a list of at least one item; got {values!r}")
+
+
 def check_whole(argument: str, value: Any, least: int = 1, most: int | None = None) -> None:
     """Checks a number that counts something.
 
@@ -55,8 +65,7 @@ def check_wholes(argument: str, values: Any) -> None:
     Raises:
         ConfigurationError: It is no list, is empty, or one of them is wrong.
     """
-    if not isinstance(values, Sequence) or len(values) == 0:
-        raise ConfigurationError(f"{argument} must be a list of at least one number; got {values!r}")
+    check_some(argument, values)
     for value in values:
         check_whole(argument, value)
 

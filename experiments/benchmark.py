@@ -13,7 +13,7 @@ from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.registry import LAYERS, NODES
 from experiments import step_plots, timing
-from experiments.arguments import check_names, check_seconds, check_whole, check_wholes, device_named
+from experiments.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
 from experiments.peers import PEERS
 from experiments.runs import RunFolder
 
@@ -72,11 +72,15 @@ def benchmark(
     Returns:
         The rows of the table.
     """
+    for argument, names in {"node_types": node_types, "first_layers": first_layers, "backends": backends}.items():
+        check_some(f"benchmark.{argument}", names)
     check_names("benchmark.node_types", node_types, NODES)
     check_names("benchmark.first_layers", first_layers, LAYERS)
     check_names("benchmark.backends", backends, [*CHOICES, *PEERS])
     for argument, values in {"batch_sizes": batch_sizes, "widths": widths, "threads": threads}.items():
         check_wholes(f"benchmark.{argument}", values)
+    if widths[-1] % timing.CLASSES:
+        raise ConfigurationError(f"benchmark.widths must end with a multiple of {timing.CLASSES}; got {widths!r}")
     check_whole("benchmark.input_size", input_size)
     check_whole("benchmark.n", n, most=MAX_INPUTS)
     check_seconds("benchmark.seconds", seconds)

@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from difflut.config import job, read_bindings
+from difflut.config import ConfigurationError, job, read_bindings
 from experiments.reproduce import RESULT, mean_and_deviation
 
 HEADER = """# Published results, reproduced
@@ -33,11 +33,19 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
 
     Returns:
         The table.
+
+    Raises:
+        ConfigurationError: There are no Gin files, or one lacks what the table says of it.
     """
+    files = sorted(Path(configs).glob("*.gin"))
+    if not files:
+        raise ConfigurationError(f"papers.configs = {configs!r}: no Gin files here")
     rows, remarks = [], []
-    for file in sorted(Path(configs).glob("*.gin")):
+    for file in files:
         names = [f"reproduce.{key}" for key in ("paper", "network", "remarks", "published", "goal")]
         bound = read_bindings(file, [*names, "dataset.name"])
+        if missing := [name for name in (*names[:2], "dataset.name") if name not in bound]:
+            raise ConfigurationError(f"{file}: {missing[0]} must be set, for the table")
         bound = {key.removeprefix("reproduce."): value for key, value in bound.items()}
         found = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
         summary = (json.loads(found[-1].read_text()) if found else {}) | bound

@@ -17,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from difflut.config import ConfigurationError
+
 
 class RunFolder:
     """A run's folder; a new one is named after the time and never shares its folder with another run."""
@@ -26,7 +28,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, parent: str, name: str) -> "RunFolder":
-        """Makes a new folder `parent/name-date-time`."""
+        """Makes a new folder `parent/name-date-time`.
+
+        Raises:
+            ConfigurationError: It cannot be made there.
+        """
         stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
         for number in range(1000):
             path = Path(parent, f"{stem}-{number}" if number else stem)
@@ -34,6 +40,8 @@ class RunFolder:
                 path.mkdir(parents=True)
             except FileExistsError:
                 continue
+            except OSError as error:
+                raise ConfigurationError(f"{path}: a run's folder cannot be made here ({error.strerror})") from error
             return cls(path)
         raise FileExistsError(f"{parent}/{stem}: a thousand runs were started in this second")
 

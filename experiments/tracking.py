@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from difflut.config import ConfigurationError
+from experiments.arguments import check_names
 
 MODES = ("disabled", "offline", "online")
 
@@ -87,8 +87,6 @@ class Tracker:
 
 
 def tracker(
-    folder: str | Path,
-    config: Mapping[str, Any],
     mode: str = "offline",
     project: str = "difflut",
     entity: str | None = None,
@@ -96,27 +94,24 @@ def tracker(
     job_type: str | None = None,
     tags: Sequence[str] = (),
     name: str | None = None,
-) -> Tracker:
-    """Starts to track the run in `folder`, or goes on with it: its W&B id is kept in `folder/wandb/run_id`.
+) -> Callable[[str | Path, Mapping[str, Any]], Tracker]:
+    """How a run is tracked, checked before the run has a folder.
 
     Args:
-        config: What is shown as the run's configuration.
         mode: "offline" writes W&B's files into the folder, and the last line printed says how to upload them; "online"
             uploads at once, or is offline if there is no login; "disabled" tracks nothing and imports no wandb.
         group: Shows runs together, such as the trials of one sweep.
+
+    Returns:
+        Starts to track the run in a folder, or goes on with it: its W&B id is kept in `folder/wandb/run_id`. Its second
+        argument is what is shown as the run's configuration.
+
+    Raises:
+        ConfigurationError: There is no such mode.
     """
-    if mode not in MODES:
-        raise ConfigurationError(f"tracking.mode must be one of {', '.join(MODES)}, got {mode!r}")
+    check_names("tracking.mode", [mode], MODES)
     if mode == "disabled":
-        return Tracker()
-    # W&B's reports about its own use would look for the network even in an offline run.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    try:
-        import wandb
-    except ImportError as error:
-        _say(f"off, wandb cannot be imported ({error}): pip install wandb, or set tracking.mode = 'disabled'")
-        return Tracker()
-    folder = Path(folder)
+        return lambda folder, config: Tracker()
     options = {
         "project": project,
         "entity": entity,
@@ -124,9 +119,19 @@ def tracker(
         "job_type": job_type,
         "tags": tuple(tags),
         "name": name,
-        "config": dict(config),
     }
-    if mode == "online":
+    return lambda folder, config: _tracked(Path(folder), mode == "online", {**options, "config": dict(config)})
+
+
+def _tracked(folder: Path, online: bool, options: dict[str, Any]) -> Tracker:
+    # W&B's reports about its own use would look for the network even in an offline run.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    try:
+        import wandb
+    except ImportError as error:
+        _say(f"off, wandb cannot be imported ({error}): pip install wandb, or set tracking.mode = 'disabled'")
+        return Tracker()
+    if online:
         try:
             if wandb.login(prompt=False, verify=True):
                 return Tracker(_start(wandb, folder, "online", options))

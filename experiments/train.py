@@ -78,10 +78,11 @@ def train(
     trial = trial or TrialRun(None)
     with configured():
         check_whole("train.epochs", epochs)
-        check_whole("train.seed", seed, least=0)
+        check_whole("train.seed", seed, least=0, most=2**32 - 1)
         if checkpoint_seconds is not None:
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         _check_pairing(loss, teacher)
+        start_tracking = tracking(**trial.tracking)
         torch.manual_seed(seed)
         data = dataset(seed=seed)
         model = network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=seed)
@@ -106,7 +107,7 @@ def train(
         if resume:
             proceed(trainer, folder)
     shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
-    with tracking(folder=folder.path, config=shown, **trial.tracking) as run:
+    with start_tracking(folder.path, shown) as run:
         trainer.samples.teacher = teacher and _educated(teacher, data, device, folder.teacher)
         if not resume:
             folder.forget_after(0)

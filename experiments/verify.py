@@ -23,10 +23,11 @@ from difflut.circuits import (
 )
 from difflut.circuits.simulate import SIMULATORS
 from difflut.config import job
+from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
 from difflut.registry import ENCODERS, LAYERS, NODES
-from experiments.arguments import check_names
+from experiments.arguments import check_names, check_some, check_whole, configured
 from experiments.data import load_dataset
 from experiments.export import MismatchError
 
@@ -70,16 +71,22 @@ def verify(
         The number of networks.
 
     Raises:
-        ConfigurationError: A name is not known.
+        ConfigurationError: A name is not known, or a number cannot be.
         MismatchError: A back end got a sample wrong; raised when all networks have been compared.
     """
     nodes, wirings, encoders = nodes or list(NODES), wirings or list(WIRINGS), encoders or list(ENCODERS)
     check_names("verify.nodes", nodes, NODES)
     check_names("verify.wirings", wirings, WIRINGS)
     check_names("verify.encoders", encoders, ENCODERS)
+    check_some("verify.back_ends", back_ends)
     check_names("verify.back_ends", back_ends, BACK_ENDS)
     check_names("verify.simulator", [simulator], SIMULATORS)
-    data = load_dataset(dataset, seed=0)
+    counts = {"features": features, "samples": samples, "simulated_samples": simulated_samples}
+    for argument, value in counts.items():
+        check_whole(f"verify.{argument}", value)
+    check_whole("verify.n", n, most=MAX_INPUTS)
+    with configured():
+        data = load_dataset(dataset, seed=0)
     x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
     start, mismatches, networks = time.perf_counter(), 0, 0

@@ -12,7 +12,7 @@ from difflut.circuits.simulate import SIMULATORS
 from difflut.circuits.words import WIDTHS
 from difflut.config import ConfigurationError, job
 from difflut.models import load_checkpoint
-from experiments.arguments import check_names
+from experiments.arguments import check_names, configured
 from experiments.data import load_dataset
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import find_costs
@@ -63,15 +63,17 @@ def export(
         The content of report.json.
 
     Raises:
-        ConfigurationError: An argument is none of these.
-        FileNotFoundError: The run has no network.
+        ConfigurationError: An argument is none of these, or the run has no network.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
     _check_arguments(lut_size, pipeline, max_width, simulated_samples, simulator, place)
-    source, steps = RunFolder.open_finished(run), Steps()
-    folder = Path(folder) if folder else source.path / "export"
-    result = json.loads((source.path / "result.json").read_text())
-    data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
+    with configured():
+        source, steps = RunFolder.open_finished(run), Steps()
+        folder = Path(folder) if folder else source.path / "export"
+        if folder.is_file():
+            raise ConfigurationError(f"export.folder = {str(folder)!r} is a file; name a folder")
+        result = json.loads((source.path / "result.json").read_text())
+        data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))
     circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))

@@ -8,6 +8,9 @@ from experiments.export import plots
 from experiments.export.checks import Expected
 from experiments.export.steps import Steps
 
+# All that an export leaves in its folder, but for verilog/.
+NAMES = ("circuit.npz", "circuit.c", "luts.png", "circuit.png", "circuit.svg", "report.json", "export.md")
+
 
 def write_files(
     circuit: Circuit,
@@ -17,8 +20,13 @@ def write_files(
     expected: Expected,
     steps: Steps,
 ) -> Design:
-    """Writes circuit.npz, circuit.c and verilog/, whose testbench has the samples that are given."""
+    """Writes circuit.npz, circuit.c and verilog/, whose testbench has the samples that are given.
+
+    The files of an export that was there before are removed, other files stay.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        (folder / name).unlink(missing_ok=True)
     circuit.save(folder / "circuit.npz")
     steps.run("write C", lambda: write_c(circuit, folder / "circuit.c"))
     design = steps.run("write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, pipeline))

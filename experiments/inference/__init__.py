@@ -13,8 +13,8 @@ import torch
 
 from difflut.circuits import simplify
 from difflut.config import job
-from experiments.arguments import check_names
-from experiments.export import MismatchError
+from experiments.arguments import check_names, check_seconds, check_some, check_whole, configured
+from experiments.export import LUT_SIZES, MismatchError
 from experiments.inference.back_ends import BACK_ENDS, Candidate, serves
 from experiments.inference.networks import Loaded, load_network
 from experiments.runs import RunFolder
@@ -54,12 +54,19 @@ def inference(
         The rows of the table.
 
     Raises:
-        ConfigurationError: There is no such back end.
-        FileNotFoundError: A network is missing.
+        ConfigurationError: There is no such back end, a network is missing, or a number cannot be.
         MismatchError: A back end found another class; raised when the table is written.
     """
+    check_some("inference.networks", networks)
+    check_some("inference.backends", backends)
     check_names("inference.backends", backends, BACK_ENDS)
-    loaded = [load_network(name, samples) for name in networks]
+    check_whole("inference.samples", samples)
+    check_whole("inference.compared", compared)
+    check_seconds("inference.seconds", seconds)
+    if lut_size is not None:
+        check_whole("inference.lut_size", lut_size, most=LUT_SIZES[-1])
+    with configured():
+        loaded = [load_network(name, samples) for name in networks]
     folder, rows = RunFolder.create(runs, "inference").path, []
     print(_line(COLUMNS))
     for name, network in zip(networks, loaded, strict=True):

@@ -101,19 +101,20 @@ def ablate(
         points, sizes = _checked(plan, checker, sweep.trials if sweep else [], search, max_trials, seed)
         epochs = max(size["epochs"] for size in sizes)
         settings.check_grace(epochs)
-        sweep = sweep or Sweep.create(runs, name, checker.text, objectives, plan.description, plan.seed_dimension)
-        if not sweep.trials:
-            sweep.add(point.trial(size) for point, size in zip(points, sizes, strict=False))
-        with _alone_with(sweep), connected(address):
+        with connected(address):
             fit = slots(cpus_per_trial, gpus_per_trial)
-            number = max_trials if search == "optuna" else len(sweep.trials)
-            each = f"{cpus_per_trial:g} CPU and {gpus_per_trial:g} GPU each"
-            print(f"{number} trials, {fit} at once with {each}: {sweep.path}", flush=True)
-            work = _work(sweep, rows, cpus_per_trial)
-            tuner = Tuning(sweep, work, settings, fit, epochs)
-            tuner.run(_missing(sweep))
-            if search == "optuna":
-                tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
+            sweep = sweep or Sweep.create(runs, name, checker.text, objectives, plan.description, plan.seed_dimension)
+            if not sweep.trials:
+                sweep.add(point.trial(size) for point, size in zip(points, sizes, strict=False))
+            with _alone_with(sweep):
+                number = max_trials if search == "optuna" else len(sweep.trials)
+                each = f"{cpus_per_trial:g} CPU and {gpus_per_trial:g} GPU each"
+                print(f"{number} trials, {fit} at once with {each}: {sweep.path}", flush=True)
+                work = _work(sweep, rows, cpus_per_trial)
+                tuner = Tuning(sweep, work, settings, fit, epochs)
+                tuner.run(_missing(sweep))
+                if search == "optuna":
+                    tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
     _say_how_busy(sweep, start, fit)
     write_report(sweep.path)
     return sweep

@@ -51,6 +51,11 @@ def test_a_circuit_is_saved_and_loaded(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.arange(3))
     with pytest.raises(ValueError, match="not a circuit of format 2"):
         Circuit.load(tmp_path / "other.npz")
+    whole = (tmp_path / "circuit.npz").read_bytes()
+    for content in (b"no circuit", whole[: len(whole) // 2], b""):
+        (tmp_path / "damaged.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"damaged\.npz: damaged or not a circuit"):
+            Circuit.load(tmp_path / "damaged.npz")
 
 
 def test_a_saved_circuit_needs_no_torch(tmp_path):

@@ -178,3 +178,11 @@ def test_a_constant_network_has_its_bias_alone(tmp_path):
     constant, _ = simplify(replace(circuit, tables=np.ones_like(circuit.tables), **one))
     assert constant.num_luts == 0
     assert_equal(constant, inputs(circuit, 5), fixed_point_words(constant), tmp_path)
+
+
+def test_a_design_replaces_a_deeper_one_and_leaves_other_files_alone(tmp_path):
+    for depth in (12, 2):
+        circuit = random_circuit(0, depth=depth)
+        (tmp_path / "layer_mine.v").touch()
+        design = write_verilog(circuit, tmp_path, fixed_point_words(circuit))
+    assert {path.name for path in tmp_path.iterdir()} == {*design.files, "layer_mine.v"}

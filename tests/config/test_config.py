@@ -122,6 +122,49 @@ def test_a_typo_in_a_parameter_names_it(gin_file):
         config.parse([gin_file], ["train.epoch = 3"])
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train.network = None", "train.network = None must be the @NAME of what makes LUTNetworks"),
+        ("train.network = @network()", "train.network = @network() must be the @NAME of what makes"),
+        ("train.optimizer = 'adam'", "train.optimizer = 'adam' must be the @NAME of what makes Optimizers"),
+        ("train.optimizer = @schedules.cosine", "train.optimizer = @schedules.cosine must be the @NAME"),
+        ("train.schedule = 0.1", "train.schedule = 0.1 must be the @NAME of what makes LRSchedulers or None"),
+        ("run.job = None", "run.job = None must be the @NAME of a function"),
+        ("run.job = @network", "run.job = @network: this is no job; known: ablate, "),
+        ("network.encoder = None", "network.encoder = None must be one of the Encoders, as @NAME()"),
+        ("network.encoder = @encoders.gray", "network.encoder = @encoders.gray must be one of the Encoders"),
+        ("network.encoder = @layers.LayerConfig()", "must be one of the Encoders"),
+        ("network.layers = @layers.random", "must be a list, each item the @NAME of what makes Layers"),
+        ("network.layers = [@layers.random, 3]", "must be a list, each item the @NAME of what makes Layers"),
+        ("layers.random.node_type = 'dwn'", "layers.random.node_type = 'dwn' must be the @NAME of what makes Nodes"),
+        ("layers.random.node_type = @nodes.dwn()", "layers.random.node_type = @nodes.dwn() must be the @NAME"),
+        ("hidden/layers.learnable.output_size = '20'", "hidden/layers.learnable.output_size = '20' must be a whole"),
+        ("layers.learnable.top_k = True", "layers.learnable.top_k = True must be a whole number or None"),
+        ("train.epochs = 1.5", "train.epochs = 1.5 must be a whole number"),
+        ("train.epochs = %EPOCHS\nEPOCHS = 'ten'", "train.epochs = 'ten' must be a whole number"),
+        ("train.graph = 1", "train.graph = 1 must be True or False"),
+        ("train.runs = 3", "train.runs = 3 must be text in quotes"),
+        ("optimizers.adam.betas = (0.9,)", "optimizers.adam.betas = (0.9,) must be (a number, a number)"),
+        ("schedules.milestones.at = 3", "schedules.milestones.at = 3 must be a list, each item a whole number"),
+        ("benchmark.widths = [20, '10']", "benchmark.widths = [20, '10'] must be a list, each item a whole number"),
+        ("verify.nodes = 'dwn'", "verify.nodes = 'dwn' must be a list, each item text in quotes or None"),
+        ("nodes.polylut.regularizers = 3", "nodes.polylut.regularizers = 3 must be a dictionary or None"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_before_anything_runs(gin_file, line, message):
+    with pytest.raises(config.ConfigurationError) as error:
+        config.parse([gin_file], line.splitlines())
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_values_of_kinds_that_an_annotation_takes_are_let_pass(gin_file):
+    lines = ["optimizers.adam.lr = 1", "optimizers.adam.betas = [0.9, 0.99]", "train.schedule = None"]
+    lines += ["train.epochs = %EPOCHS", "EPOCHS = 3", "layers.learnable.image_shape = (2, 4)"]
+    lines += ["nodes.dwn.regularizers = {'l': @regularizers.l}", "layers.random.node_kwargs = @nodes.NodeConfig()"]
+    config.parse([gin_file], lines)
+
+
 def test_missing_files_and_jobs_are_named(tmp_path):
     with pytest.raises(config.ConfigurationError, match=r"nowhere\.gin"):
         config.parse([str(tmp_path / "nowhere.gin")])
@@ -137,6 +180,19 @@ def test_what_a_job_lacks_is_named():
     config.parse([], text="run.job = @train\ntrain.network = @network")
     with pytest.raises(config.ConfigurationError, match=r"^train\.optimizer must be set, in a Gin file"):
         config.run()
+
+
+def test_what_a_component_lacks_is_named_with_its_scope(gin_file):
+    lacking = ["network.layers = [@hidden/layers.learnable, @bare/layers.random]", 'dataset.name = "digits"']
+    config.parse([gin_file], lacking)
+    with pytest.raises(config.ConfigurationError, match=r"^bare/random\.output_size must be set, in a Gin file"):
+        config.run(dry_run=True)
+
+
+def test_other_errors_of_a_job_keep_their_traceback(gin_file):
+    config.parse([gin_file])
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        config.run(nonsense=3)
 
 
 def test_a_job_may_have_a_scope(gin_file):

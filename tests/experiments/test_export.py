@@ -10,7 +10,7 @@ from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit
 from difflut.models import load_checkpoint
 from experiments.data import load_dataset
-from experiments.export import MismatchError, checks, export
+from experiments.export import MismatchError, checks, export, plots
 
 
 @pytest.fixture(autouse=True)
@@ -118,3 +118,24 @@ def test_wrong_arguments_are_refused_before_any_work(finished_run, tmp_path, wro
     with pytest.raises(config.ConfigurationError, match=said):
         export(str(finished_run), str(tmp_path / "new"), **wrong)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_second_export_leaves_nothing_of_the_first_but_files_that_are_not_its_own(
+    finished_run, tmp_path, monkeypatch
+):
+    export(str(finished_run), str(tmp_path), simulator="none")
+    assert (tmp_path / "circuit.png").exists() and (tmp_path / "circuit.svg").exists()
+    (tmp_path / "notes.md").touch()
+    monkeypatch.setattr(plots, "LARGEST", 0)
+    export(str(finished_run), str(tmp_path), simulator="none")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "circuit.npz", "circuit.c", "verilog", "luts.png", "report.json", "export.md", "notes.md",
+    }  # fmt: skip
+
+
+def test_a_run_or_folder_that_is_none_is_refused(finished_run, tmp_path):
+    with pytest.raises(config.ConfigurationError, match=r"nowhere: no finished run here; best\.pt is missing"):
+        export(f"{tmp_path}/nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(config.ConfigurationError, match=r"export\.folder = '.*file' is a file; name a folder"):
+        export(str(finished_run), f"{tmp_path}/file")

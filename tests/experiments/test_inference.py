@@ -34,9 +34,21 @@ def test_another_class_than_the_circuits_fails_once_all_is_measured_and_written(
     assert "| 100 | 1 |" in table and "| numpy |" in table
 
 
-def test_what_is_not_there_is_refused_before_any_work(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"inference.backends: there is no 'gpu'; known: model, .*cuda"):
-        inference(backends=["numpy", "gpu"], runs=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"nothing: no finished run here; best.pt is missing"):
-        inference(["gates", str(tmp_path / "nothing")], ["numpy"], samples=1, runs=str(tmp_path))
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"backends": ["numpy", "gpu"]}, "inference.backends: there is no 'gpu'; known: model, .*cuda"),
+        ({"backends": []}, "inference.backends must be a list of at least one item"),
+        ({"networks": []}, "inference.networks must be a list of at least one item"),
+        ({"networks": ["gates", "nothing"]}, "nothing: no finished run here; best.pt is missing"),
+        ({"networks": ["nothing.npz"]}, r"nothing\.npz"),
+        ({"samples": 0}, "inference.samples must be a whole number, 1 or more; got 0"),
+        ({"compared": -1}, "inference.compared must be a whole number, 1 or more; got -1"),
+        ({"lut_size": 50}, "inference.lut_size must be a whole number, 1 to 12; got 50"),
+        ({"seconds": -1}, "inference.seconds must be a number of seconds, 0 or more; got -1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_work(tmp_path, wrong, said):
+    with pytest.raises(ConfigurationError, match=said):
+        inference(**{"samples": 1, **wrong}, runs=str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import torch
 import experiments  # noqa: F401
 from difflut import config
 from experiments.export import MismatchError
+from experiments.papers import papers
 from experiments.reproduce import mean_and_deviation
 
 ROOT = Path(__file__).parents[2]
@@ -100,24 +101,27 @@ def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduce
 
 
 def test_a_failed_seed_names_its_output(tmp_path):
-    text = FILE.replace("layers.random.output_size = 60", "layers.random.output_size = 61")
-    (tmp_path / "wrong.gin").write_text(text)
+    (tmp_path / "wrong.gin").write_text(FILE + 'train.device = "tpu"\n')
     config.parse([str(tmp_path / "wrong.gin")], [f'reproduce.runs = "{tmp_path}/runs"', "reproduce.seeds = [0]"])
-    with pytest.raises(RuntimeError, match=r"seed 0 failed .* not a multiple of the 10 classes; all of its output: "):
+    with pytest.raises(RuntimeError, match=r"seed 0 failed .* there is no 'tpu' here; .*; all of its output: "):
         config.run()
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("seeds = []", "reproduce.seeds must be one or more different seeds"),
-        ("seeds = [1, 2, 1]", r"different seeds, got \[1, 2, 1\]"),
-        ("at_once = 0", "reproduce.at_once must be 1 or more, got 0"),
+        ("reproduce.seeds = [0, -1]", "reproduce.seeds must be a whole number, 0 or more; got -1"),
+        ("layers.random.output_size = 61", "trial 1 of 2, train.seed = 0: .*not a multiple of the 10 classes"),
+        ('dataset.name = "nope"', "trial 1 of 2, train.seed = 0: .*'nope'"),
+        ("train.batch_size = 0", "trial 1 of 2, train.seed = 0: .*batch_size=0"),
+        ("reproduce.seeds = []", "reproduce.seeds must be one or more different seeds"),
+        ("reproduce.seeds = [1, 2, 1]", r"different seeds, got \[1, 2, 1\]"),
+        ("reproduce.at_once = 0", "reproduce.at_once must be 1 or more, got 0"),
     ],
 )
-def test_wrong_seeds_are_refused_before_there_is_a_folder(tmp_path, wrong, said):
+def test_what_cannot_be_reproduced_is_refused_before_there_is_a_folder(tmp_path, wrong, said):
     (tmp_path / "tiny_digits.gin").write_text(FILE)
-    parameters = [f'reproduce.runs = "{tmp_path}/runs"', f"reproduce.{wrong}"]
+    parameters = [f'reproduce.runs = "{tmp_path}/runs"', wrong]
     config.parse([str(tmp_path / "tiny_digits.gin")], parameters)
     with pytest.raises(config.ConfigurationError, match=said):
         config.run()
@@ -188,3 +192,12 @@ layers.GroupSum.learn_tau = True
         json.loads((path / "metrics.jsonl").read_text().splitlines()[1])["train_loss"] for path in (folder, other)
     ]
     assert losses[0] == losses[1] and (folder / "teacher.pt").exists()
+
+
+def test_a_table_of_nothing_is_refused(tmp_path):
+    with pytest.raises(config.ConfigurationError, match="nowhere': no Gin files here"):
+        papers(f"{tmp_path}/nowhere", str(tmp_path), f"{tmp_path}/papers.md")
+    (tmp_path / "bare.gin").write_text("run.job = @train\n")
+    with pytest.raises(config.ConfigurationError, match=r"bare\.gin: reproduce\.paper must be set"):
+        papers(str(tmp_path), str(tmp_path), f"{tmp_path}/papers.md")
+    assert not (tmp_path / "papers.md").exists()

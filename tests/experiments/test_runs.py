@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from difflut.config import ConfigurationError
 from experiments.runs import RunFolder
 
 
@@ -14,6 +15,14 @@ def folder(tmp_path):
     with (folder.path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3')
     return folder
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_configuration(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ConfigurationError, match=r"file/name-.*: a run's folder cannot be made here \(Not a directory\)"
+    ):
+        RunFolder.create(f"{tmp_path}/file", "name")
 
 
 def test_half_a_line_of_metrics_is_no_epoch(folder):

@@ -159,6 +159,7 @@ def test_every_configuration_is_built_once_and_its_size_printed(capsys):
         ({"output/layers.random.output_size": [20, 25]}, "output_size = 25: .*25 is not a multiple of the 10 classes"),
         ({"dataset.name": ["digits", "digitz"]}, "dataset.name = digitz: .*did you mean 'digits'"),
         ({"optimizers.adam.lr": [0.1, -1.0]}, "lr = -1.0"),
+        ({"tracking.mode": ["disabled", "ofline"]}, "^trial 2 of 2, tracking.mode = ofline: .*there is no 'ofline'"),
     ],
 )
 def test_a_wrong_trial_stops_the_sweep_before_anything_starts(dimension, message, tmp_path, monkeypatch):

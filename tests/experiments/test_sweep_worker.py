@@ -47,8 +47,11 @@ def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(fol
     seen = {}
 
     def tracking(**arguments):
-        seen.update(arguments)
-        return Tracker()
+        def start(folder, config):
+            seen.update(arguments, folder=folder, config=config)
+            return Tracker()
+
+        return start
 
     monkeypatch.setattr("experiments.train.tracking", tracking)
     rows = []

@@ -77,7 +77,8 @@ def image(folder):
 def test_an_offline_run_records_what_it_was_given(tmp_path, capfd):
     pytest.importorskip("wandb")
     (tmp_path / "model.pt").write_bytes(b"weights")
-    with tracker(tmp_path, {"lr": 0.1, "layers": [20, 10], "node": {"n": 6}}, tags=("a", "b"), name="first") as run:
+    shown = {"lr": 0.1, "layers": [20, 10], "node": {"n": 6}}
+    with tracker(tags=("a", "b"), name="first")(tmp_path, shown) as run:
         run.log({"val_accuracy/hard": 0.5, "loss": 2.0}, step=0)
         run.log({"val_accuracy/hard": 0.75, "loss": 1.0}, step=1)
         run.log_image("curves", image(tmp_path))
@@ -110,7 +111,7 @@ def test_an_offline_run_records_what_it_was_given(tmp_path, capfd):
 def test_a_resumed_run_keeps_its_id(tmp_path, capsys):
     pytest.importorskip("wandb")
     for step in (0, 1):
-        with tracker(tmp_path, {}) as run:
+        with tracker()(tmp_path, {}) as run:
             run.log({"loss": float(step)}, step=step)
     folders = sorted(tmp_path.glob("wandb/offline-run-*"))
     ids = {file.name for file in tmp_path.glob("wandb/offline-run-*/run-*.wandb")}
@@ -120,14 +121,14 @@ def test_a_resumed_run_keeps_its_id(tmp_path, capsys):
 
 def test_a_run_that_raises_is_marked_as_failed(tmp_path):
     pytest.importorskip("wandb")
-    with pytest.raises(ZeroDivisionError), tracker(tmp_path, {}) as run:
+    with pytest.raises(ZeroDivisionError), tracker()(tmp_path, {}) as run:
         run.log({"loss": 1 / 0}, step=0)
     assert recorded(tmp_path)[3] == [1]
 
 
 def test_two_runs_at_once_do_not_mix(tmp_path):
     pytest.importorskip("wandb")
-    with tracker(tmp_path / "a", {}) as first, tracker(tmp_path / "b", {}) as second:
+    with tracker()(tmp_path / "a", {}) as first, tracker()(tmp_path / "b", {}) as second:
         first.log({"loss": 1.0}, step=0)
         second.log({"loss": 2.0}, step=0)
     assert [recorded(tmp_path / name)[0][0]["loss"] for name in "ab"] == [1.0, 2.0]
@@ -135,7 +136,7 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
 
 def test_online_without_a_login_is_offline(tmp_path, capsys):
     pytest.importorskip("wandb")
-    with tracker(tmp_path, {}, mode="online") as run:
+    with tracker(mode="online")(tmp_path, {}) as run:
         run.log({"loss": 1.0}, step=0)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "tracking: offline instead of online (no login; wandb login stores one)"
@@ -144,7 +145,7 @@ def test_online_without_a_login_is_offline(tmp_path, capsys):
 
 def test_failures_are_told_once_and_do_not_stop_training(tmp_path, capsys):
     pytest.importorskip("wandb")
-    with tracker(tmp_path, {}) as run:
+    with tracker()(tmp_path, {}) as run:
         for _ in range(3):
             run.log_image("curves", tmp_path / "missing.png")
         run.log({"loss": 1.0}, step=0)
@@ -156,21 +157,21 @@ def test_failures_are_told_once_and_do_not_stop_training(tmp_path, capsys):
 def test_a_run_that_cannot_start_is_told_and_not_tracked(tmp_path, capsys):
     pytest.importorskip("wandb")
     (tmp_path / "wandb").write_text("a file where the folder should be")
-    tracker(tmp_path, {}).log({"loss": 1.0}, step=0)
+    tracker()(tmp_path, {}).log({"loss": 1.0}, step=0)
     assert "tracking: off, the run could not be started" in capsys.readouterr().out
 
 
 def test_without_wandb_training_goes_on_untracked(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with tracker(tmp_path, {}) as run:
+    with tracker()(tmp_path, {}) as run:
         run.log({"loss": 1.0}, step=0)
     assert "pip install wandb, or set tracking.mode = 'disabled'" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_mode_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="one of disabled, offline, online, got 'off'"):
-        tracker(tmp_path, {}, mode="off")
+def test_an_unknown_mode_is_refused_before_there_is_a_folder():
+    with pytest.raises(ValueError, match=r"tracking\.mode: there is no 'off'; known: disabled, offline, online"):
+        tracker(mode="off")
 
 
 def python(code, **environment):
@@ -185,7 +186,7 @@ def test_disabled_imports_no_wandb_and_writes_nothing(tmp_path):
     output = python(f"""
 import sys
 from experiments.tracking import tracker
-with tracker({str(tmp_path)!r}, {{}}, mode="disabled") as run:
+with tracker(mode="disabled")({str(tmp_path)!r}, {{}}) as run:
     run.log({{"loss": 1.0}}, step=0)
     run.log_image("a", "a.png")
     run.log_artifact("a.pt", "a", "model")
@@ -204,7 +205,7 @@ def test_an_offline_run_leaves_the_network_alone(tmp_path):
         python(
             f"""
 from experiments.tracking import tracker
-with tracker({str(tmp_path)!r}, {{}}) as run:
+with tracker()({str(tmp_path)!r}, {{}}) as run:
     run.log({{"loss": 1.0}}, step=0)
 """,
             **proxies,

@@ -31,9 +31,15 @@ def test_a_mismatch_is_a_failure_after_all_networks_were_compared(monkeypatch, c
         ({"wirings": ["top-9"]}, "verify.wirings: .*random, learnable, soft, top-8"),
         ({"encoders": ["grey"]}, "verify.encoders: .*gray"),
         ({"back_ends": ["vhdl"]}, "verify.back_ends: .*numpy, engine, C, Verilog"),
+        ({"back_ends": []}, "verify.back_ends must be a list of at least one item"),
+        ({"samples": 0}, "verify.samples must be a whole number, 1 or more; got 0"),
+        ({"features": -1}, "verify.features must be a whole number, 1 or more; got -1"),
+        ({"simulated_samples": 0}, "verify.simulated_samples must be"),
+        ({"n": 20}, "verify.n must be a whole number, 1 to 8; got 20"),
+        ({}, "no such data set"),
         ({"simulator": "modelsim"}, "verify.simulator: .*verilator, iverilog"),
     ],
 )
-def test_an_unknown_name_is_refused_before_any_work(wrong, said):
+def test_what_cannot_be_verified_is_refused_before_any_work(wrong, said):
     with pytest.raises(ConfigurationError, match=said):
         verify("no such data set", **wrong)

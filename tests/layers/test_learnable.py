@@ -1,6 +1,11 @@
+import copy
+import pickle
+from functools import partial
+
 import pytest
 import torch
 
+from difflut import kernels
 from difflut.nodes import relaxed
 from difflut.registry import LAYERS, NODES
 
@@ -22,6 +27,54 @@ def test_the_hard_wiring_takes_the_largest_weight(options):
         expected = torch.stack([layer.candidates[pin, layer.logits[pin].argmax()] for pin in range(36)])
         assert all(len(set(pin)) == 5 for pin in layer.candidates.tolist())
     assert torch.equal(layer.wiring(), expected.view(12, 3))
+
+
+def _changed_in_place(layer):
+    with torch.no_grad():
+        layer.logits.neg_()
+
+
+def _changed_behind_autograd(layer):
+    layer.logits.data.neg_()
+
+
+def _loaded(layer):
+    layer.load_state_dict({**layer.state_dict(), "logits": -layer.logits.detach()})
+
+
+def _trained(make_optimizer):
+    def train(layer):
+        optimizer = make_optimizer([layer.logits], lr=10.0)
+        for _ in range(2):
+            optimizer.zero_grad()
+            with relaxed(layer):
+                layer(torch.rand(8, 20).round()).sum().backward()
+            optimizer.step()
+
+    return train
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _changed_in_place,
+        _changed_behind_autograd,
+        _loaded,
+        _trained(kernels.Adam),
+        _trained(partial(torch.optim.AdamW, fused=True)),
+        _trained(partial(torch.optim.SGD, fused=True)),
+    ],
+)
+@pytest.mark.parametrize("node_type", ["dwn", "probabilistic"])
+def test_the_hard_wiring_follows_logits_that_change_during_evaluation(node_type, change):
+    torch.manual_seed(0)
+    layer = make(node_type).eval()
+    for _ in range(2):
+        before = layer.wiring()
+        change(layer)
+        for same in (layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert torch.equal(same.wiring(), layer.logits.argmax(0).view(12, 3))
+        assert not torch.equal(layer.wiring(), before)
 
 
 @pytest.mark.parametrize("options", VARIANTS)

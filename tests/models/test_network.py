@@ -35,6 +35,11 @@ def test_an_unfitted_encoder_is_an_error():
         build()(torch.rand(2, 3, 5))
 
 
+def test_a_network_without_layers_is_an_error():
+    with pytest.raises(ValueError, match=r"network\.layers must be a list of at least one layer"):
+        network((3, 5), 3, ENCODERS["thermometer"](num_bits=2), [])
+
+
 def test_a_width_that_the_classes_do_not_divide_is_an_error():
     layer = partial(LAYERS["random"], output_size=31, node_type=NODES["dwn"], n=4)
     with pytest.raises(ValueError, match="output_size=31 is not a multiple of the 3 classes"):

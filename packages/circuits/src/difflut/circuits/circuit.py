@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -187,8 +188,11 @@ class Circuit:
         Raises:
             ValueError: The file is no circuit, or of an unknown format.
         """
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file) if not isinstance(file, np.ndarray) else {}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file) if not isinstance(file, np.ndarray) else {}
+        except (ValueError, EOFError, BadZipFile) as error:
+            raise ValueError(f"{path}: damaged or not a circuit") from error
         found = arrays.pop("format", None)
         if found != FORMAT:
             raise ValueError(f"{path}: not a circuit of format {FORMAT}, its format is {found}; export the run again")

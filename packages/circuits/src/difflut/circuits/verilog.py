@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,7 @@ def write_verilog(
 ) -> Design:
     """Writes a module a file: encoder, each layer, group sum, argmax, `core` of the latter, and `circuit`.
 
+    A design that was written to the folder before is replaced.
     Tables of more than six inputs are split.
 
     Args:
@@ -132,11 +134,19 @@ def write_verilog(
     modules["circuit"] = _header(circuit, words, width, latency, registers) + top
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _forget_layers_after(len(slices), folder)
     for name, text in modules.items():
         (folder / f"{name}.v").write_text(text)
     (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text())
     files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
     return Design(folder, files, words, width, label, latency, core_latency)
+
+
+def _forget_layers_after(number: int, folder: Path) -> None:
+    """Removes those of a deeper design written here before, which `*.v` would compile along."""
+    layers = (folder / f"layer{later}.v" for later in count(number + 1))
+    for file in takewhile(Path.exists, layers):
+        file.unlink()
 
 
 def _chosen(known: list[str], pipeline: bool | Collection[str]) -> list[str]:

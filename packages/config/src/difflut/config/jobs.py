@@ -1,13 +1,18 @@
 """Jobs: the functions that a Gin file can run."""
 
+import re
+from ast import literal_eval
 from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 import gin
 
 from difflut.config.errors import ConfigurationError
 
+# What Gin adds to the error of a call that lacks arguments.
+LACK = re.compile(
+    r"by Gin or caller for arguments: (\[.*\])(?s:.*?)In call to configurable '(.*?)' .*?(?: in scope '(.*)')?$", re.M
+)
 JOBS: dict[str, Callable[..., Any]] = {}
 
 
@@ -28,12 +33,14 @@ def run(job: Callable[..., Any], **arguments: Any) -> Any:
     """Runs the job that the configuration names, `run.job = @train`; arguments are stronger than the configuration.
 
     Raises:
-        ConfigurationError: The job needs more than it is given.
+        ConfigurationError: The job, or a component that it makes, needs more than it is given.
     """
-    reference = gin.query_parameter("run.job")
-    with gin.config_scope(reference.scopes or None):
-        given = {*arguments, *gin.get_bindings(reference.selector, resolve_references=False)}
-    needed = [name for name, parameter in signature(job).parameters.items() if parameter.default is parameter.empty]
-    if missing := [f"{job.__name__}.{name}" for name in needed if name not in given]:
-        raise ConfigurationError(f"{' and '.join(missing)} must be set, in a Gin file or by --gin_param")
-    return job(**arguments)
+    try:
+        return job(**arguments)
+    except TypeError as error:
+        if not (lack := LACK.search(str(error))):
+            raise
+        names, component, scope = lack.groups()
+        owner = f"{scope}/{component}" if scope else component
+        missing = " and ".join(f"{owner}.{name}" for name in literal_eval(names))
+        raise ConfigurationError(f"{missing} must be set, in a Gin file or by --gin_param") from error

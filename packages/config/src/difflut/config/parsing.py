@@ -32,11 +32,13 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
         gin.finalize()
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, OSError) as error:
         raise ConfigurationError(str(error)) from error
+    known = ", ".join(sorted(JOBS))
     try:
-        gin.query_parameter("run.job")
+        job = gin.query_parameter("run.job")
     except ValueError as error:
-        known = ", ".join(sorted(JOBS))
         raise ConfigurationError(f"no job: add a line such as 'run.job = @train'; known: {known}") from error
+    if job.configurable.wrapped not in JOBS.values():
+        raise ConfigurationError(f"run.job = {job}: this is no job; known: {known}")
 
 
 def _parse_parameter(parameter: str) -> None:

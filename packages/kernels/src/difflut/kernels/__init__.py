@@ -21,6 +21,7 @@ from difflut.kernels.lookup import are_bits as are_bits
 from difflut.kernels.lookup import lookup as lookup
 from difflut.kernels.lookup import own_inputs as own_inputs
 from difflut.kernels.multilinear import multilinear as multilinear
+from difflut.kernels.select import best_inputs as best_inputs
 from difflut.kernels.select import select as select
 from difflut.kernels.select import straight_through as straight_through
 from difflut.kernels.stack import HardBank as HardBank

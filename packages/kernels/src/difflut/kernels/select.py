@@ -55,6 +55,14 @@ def select(
     return _Select.apply(accepted(x, backend), logits, candidates, tau, backend)
 
 
+def best_inputs(logits: Tensor) -> Tensor:
+    """The first of the largest logits of each pin: (features, P) to (P,), int64.
+
+    Nothing is remembered between calls: torch's fused optimizers and writes to `logits.data` change logits unnoticed.
+    """
+    return cpp.best_inputs(logits) if backend_for(logits) is cpp else logits.argmax(0)
+
+
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     """The value of `hard`, bit for bit, with the gradient of `soft`."""
     if hard.shape != soft.shape:

@@ -83,11 +83,10 @@ class Learnable(Layer):
         self.register_buffer("steps", torch.zeros(()))
 
     def wiring(self) -> Tensor:
-        with torch.no_grad():
-            if self.candidates is None:
-                chosen = self.logits.argmax(0)
-            else:
-                chosen = self.candidates.gather(1, self.logits.argmax(1, keepdim=True))
+        if self.candidates is None:
+            chosen = kernels.best_inputs(self.logits)
+        else:
+            chosen = self.candidates.gather(1, self.logits.argmax(1, keepdim=True))
         return chosen.view(self.node.num_nodes, self.n)
 
     @property

@@ -109,7 +109,12 @@ def network(
         use_randperm: Whether the group sum permutes its input.
         seed: From which the layers' seeds follow.
         group_sum: Makes the group sum; for one whose temperature is learned or scheduled.
+
+    Raises:
+        ValueError: There are no layers, or sizes do not fit together.
     """
+    if not layers:
+        raise ValueError("network.layers must be a list of at least one layer; got none")
     seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
     width, built = prod(input_shape) * encoder.num_bits, []
     for make_layer, layer_seed in zip(layers, seeds, strict=False):

@@ -17,6 +17,7 @@ from difflut.kernels.cpp.lookup import lookup_table_gradient as lookup_table_gra
 from difflut.kernels.cpp.multilinear import multilinear as multilinear
 from difflut.kernels.cpp.multilinear import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
+from difflut.kernels.cpp.select import best_inputs as best_inputs
 from difflut.kernels.cpp.select import select as select
 from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient

@@ -18,7 +18,7 @@ FACTORED_BATCH = 128  # up to here the gradient of dense selection can be formed
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """What every pin reads, (batch, P); x as bits or feature-major; and the inputs read, (P,)."""
     batch, features = x.shape
-    chosen = _best_inputs(logits) if candidates is None else _best_candidates(logits, candidates, features)
+    chosen = _known_or_best_inputs(logits) if candidates is None else _best_candidates(logits, candidates, features)
     if not is_binary(x):
         rows = feature_major(x)
         return rows[chosen].t(), rows, chosen
@@ -35,10 +35,15 @@ def remember_best_inputs(logits: Tensor, chosen: Tensor) -> None:
     _known_best[logits] = logits._version, weakref.ref(logits.untyped_storage()), chosen
 
 
-def _best_inputs(logits: Tensor) -> Tensor:
+def _known_or_best_inputs(logits: Tensor) -> Tensor:
     version, storage, chosen = _known_best.get(logits, (None, None, None))
     if version is not None and version == logits._version and storage() is logits.untyped_storage():
         return chosen
+    return best_inputs(logits)
+
+
+def best_inputs(logits: Tensor) -> Tensor:
+    """The first of the largest logits of each column, (P,)."""
     features, pins = logits.shape
     chosen = torch.empty(pins, dtype=torch.int64)
     call("select_inputs", logits.contiguous(), features, pins, chosen)

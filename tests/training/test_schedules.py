@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from difflut.training.schedules import adam, milestones, sgd, step
+
+PARAMETERS = [torch.nn.Parameter(torch.zeros(2))]
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, float("inf"), "0.1"])
+def test_a_rate_that_cannot_be_is_refused(lr):
+    with pytest.raises(ValueError, match="must be a number above 0"):
+        sgd(PARAMETERS, lr=lr)
+
+
+@pytest.mark.parametrize("betas", [(0.9,), (0.9, 1), 0.9])
+def test_decays_that_cannot_be_are_refused(betas):
+    with pytest.raises(ValueError, match="must be two numbers"):
+        adam(PARAMETERS, betas=betas)
+
+
+@pytest.mark.parametrize("at", [3, (3, 4.5)])
+def test_milestones_that_are_no_epochs_are_refused(at):
+    with pytest.raises(ValueError, match="must list whole numbers of epochs"):
+        milestones(sgd(PARAMETERS), epochs=5, at=at)
+
+
+@pytest.mark.parametrize("every", [0, 1.5])
+def test_steps_that_are_no_epochs_are_refused(every):
+    with pytest.raises(ValueError, match="must be a whole number of epochs"):
+        step(sgd(PARAMETERS), epochs=5, every=every)
