@@ -15,7 +15,7 @@ is that of the hard network on the test set, in percent: mean ± standard deviat
 Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. LUTs: as trained, and
 after simplification to LUTs of at most six inputs, encoder not counted. Circuit: test rows of all seeds on which
 the networks' circuits were compared with them; no class differed. Time: the mean of one training; several trainings may
-have shared the device.
+have shared the device. A row stays until its command is run again.
 
 | paper | data | network | published | goal | measured | seeds | gap | LUTs | simplified | circuit | time | command |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
@@ -24,7 +24,8 @@ have shared the device.
 
 @job
 def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str = "docs/papers.md") -> str:
-    """Writes the table of all reproductions: of each Gin file its newest finished run, or that it was not run.
+    """Writes the table of all reproductions: of each Gin file its newest finished run or, where `runs` has none, the row
+    that the table had before.
 
     Args:
         configs: The folder of the Gin files.
@@ -40,7 +41,7 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
     files = sorted(Path(configs).glob("*.gin"))
     if not files:
         raise ConfigurationError(f"papers.configs = {configs!r}: no Gin files here")
-    rows, remarks = [], []
+    before, rows, remarks = _rows_by_command(Path(write)), [], []
     for file in files:
         names = [f"reproduce.{key}" for key in ("paper", "network", "remarks", "published", "goal")]
         bound = read_bindings(file, [*names, "dataset.name"])
@@ -49,7 +50,8 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
         bound = {key.removeprefix("reproduce."): value for key, value in bound.items()}
         found = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
         summary = (json.loads(found[-1].read_text()) if found else {}) | bound
-        rows.append(_row(summary, f"`python run.py --gin_file {configs}/{file.name}`"))
+        command = f"`python run.py --gin_file {configs}/{file.name}`"
+        rows.append(before[command] if not found and command in before else _row(summary, command))
         if summary.get("remarks"):
             remarks.append(f"- {file.stem}: {summary['remarks']}")
     text = HEADER + "\n".join(rows) + "\n" + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
@@ -57,6 +59,11 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
     Path(write).write_text(text)
     print(text)
     return text
+
+
+def _rows_by_command(table: Path) -> dict[str, str]:
+    lines = table.read_text().splitlines() if table.exists() else []
+    return {line.rpartition(" | ")[2].removesuffix(" |"): line for line in lines if line.startswith("| ")}
 
 
 def _row(summary: dict[str, Any], command: str) -> str:

@@ -87,6 +87,13 @@ def test_the_table_holds_the_rows_that_were_run_and_those_that_were_not(reproduc
     assert f"`python run.py --gin_file {folder}/tiny_digits.gin`" in table and "- tiny_digits: one epoch" in table
 
 
+def test_the_table_keeps_rows_whose_runs_are_not_here(reproduced):
+    folder, _ = reproduced
+    table = papers(str(folder), f"{folder}/runs", f"{folder}/kept.md")
+    assert papers(str(folder), f"{folder}/elsewhere", f"{folder}/kept.md") == table
+    assert papers(str(folder), f"{folder}/elsewhere", f"{folder}/new.md").count("not run") == 2
+
+
 def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduced):
     from experiments.reproduce import _check
     from experiments.train import dataset
