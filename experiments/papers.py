@@ -24,8 +24,8 @@ have shared the device. A row stays until its command is run again.
 
 @job
 def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str = "docs/papers.md") -> str:
-    """Writes the table of all reproductions: of each Gin file its newest finished run or, where `runs` has none, the row
-    that the table had before.
+    """Writes the table of all reproductions: of each Gin file its newest finished run or, where there is none, the row
+    that was there before.
 
     Args:
         configs: The folder of the Gin files.

@@ -177,6 +177,23 @@ void input_gradient(const Bank& bank, const uint64_t* bits, const float* slope, 
   }
 }
 
+// pin_grad[nodes * N][batch] of one node.
+template <int N>
+void pin_gradient(const Bank& bank, const uint64_t* bits, const float* slope, const float* grad, float* pin_grad,
+                  int64_t node) {
+  static constexpr int64_t kOwn[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  const int64_t words = words_of(bank.batch);
+  alignas(64) uint8_t address[kBlock];
+  for (int64_t w = 0; w < words; ++w) {
+    const int64_t samples = std::min(kBlock, bank.batch - w * kBlock);
+    float tile[N * kBlock] = {};
+    addresses<N>(bits, words, w, bank.wiring + node * N, address);
+    for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row)
+      add_input_gradient<N>(slope + (row << N), grad + row * bank.batch + w * kBlock, address, samples, kOwn, tile);
+    copy_rows<kBlock>(tile, kBlock, pin_grad + node * N * bank.batch + w * kBlock, bank.batch, N, samples);
+  }
+}
+
 extern "C" {
 
 // y[nodes * m][batch]; returns 1 where the wiring reads inputs that there are not.
@@ -195,6 +212,16 @@ void difflut_lookup_table_gradient(const uint64_t* bits, const int64_t* wiring, 
   const Bank bank{wiring, batch, features, nodes, n, m};
   for_each_node(bank, threads, [&](auto inputs, int64_t node) {
     table_gradient<inputs>(bank, bits, grad, table_grad, node);
+  });
+}
+
+// pin_grad[nodes * n][batch]: what each pin passes back, in the place of the inputs that they read.
+void difflut_lookup_pin_gradient(const uint64_t* bits, const int64_t* wiring, const float* slope, const float* grad,
+                                 float* pin_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
+                                 int64_t threads) {
+  const Bank bank{wiring, batch, features, nodes, n, m};
+  for_each_node(bank, threads, [&](auto inputs, int64_t node) {
+    pin_gradient<inputs>(bank, bits, slope, grad, pin_grad, node);
   });
 }
 

@@ -13,6 +13,8 @@ from difflut.kernels.backends import backend_for as backend_for
 from difflut.kernels.backends import use_backend as use_backend
 from difflut.kernels.binarize import binarize as binarize
 from difflut.kernels.bits import Bits as Bits
+from difflut.kernels.bits import holds_bits as holds_bits
+from difflut.kernels.bits import mark_bits as mark_bits
 from difflut.kernels.fourier import fourier as fourier
 from difflut.kernels.gates import gate_table as gate_table
 from difflut.kernels.group_sum import group_sum as group_sum

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import backend_for
+from difflut.kernels.bits import mark_bits
 
 
 def binarize(values: Tensor, smoothing: Tensor | None = None, *, use_cuda: bool = True) -> tuple[Tensor, Tensor | None]:
@@ -23,7 +24,8 @@ def binarize(values: Tensor, smoothing: Tensor | None = None, *, use_cuda: bool 
     Returns:
         The bits as 0. and 1., and `values @ smoothing`, which carries no gradient, or None; each (L, m, 2**n).
     """
-    return _Binarize.apply(values, smoothing, backend_for(values, use_cuda))
+    hard, slope = _Binarize.apply(values, smoothing, backend_for(values, use_cuda))
+    return mark_bits(hard), slope
 
 
 class _Binarize(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Activations that are bits, as GPUs keep them: 32 samples in a word."""
+"""Activations that are bits: packed, as GPUs keep them, 32 samples in a word, or floats known to be 0 and 1."""
 
 from dataclasses import dataclass
 
@@ -39,4 +39,16 @@ class Bits:
     def float(self) -> Tensor:
         """The same as float32, (batch, features), stored with the batch as the fast axis."""
         shifts = torch.arange(32, dtype=torch.int32, device=self.words.device)
-        return (self.words[:, :, None] >> shifts & 1).flatten(1)[:, : self.batch].float().t()
+        return mark_bits((self.words[:, :, None] >> shifts & 1).flatten(1)[:, : self.batch].float().t())
+
+
+def mark_bits(x: Tensor) -> Tensor:
+    """Notes that all of x is 0 or 1, for as long as nothing else is written to it."""
+    if not x.is_inference():  # of which nobody counts the writes
+        x.holds_bits = x._version
+    return x
+
+
+def holds_bits(x: Tensor | Bits) -> bool:
+    """Whether all of x is known to be 0 or 1, without a look at it."""
+    return isinstance(x, Bits) or ("holds_bits" in vars(x) and x.holds_bits == x._version)

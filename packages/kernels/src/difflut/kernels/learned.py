@@ -1,5 +1,6 @@
 """The hard look-up behind a learnable wiring, among all inputs or few candidates, as one operation."""
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -7,11 +8,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
-from difflut.kernels.backends import backend_for
+from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.factors import Factors, accepts_factors
-from difflut.kernels.lookup import lookup, own_inputs
-from difflut.kernels.select import select
+from difflut.kernels.lookup import entries_of
+from difflut.kernels.select import Choice, check_choice
 
 FACTORED_BATCH = 64  # up to here it is quicker to form the gradient of the logits where it is used
 
@@ -28,9 +29,9 @@ def learned_lookup(
 ) -> Tensor:
     """Looks up nodes whose pins read their best inputs: `lookup(select(x, logits, candidates), pins, table, slope)`.
 
-    On a GPU the inputs stay packed bits. Without candidates the gradient of the pins is kept in bfloat16 pairs (16 bits
-    of precision), for small batches `Adam` may take the gradient of the logits as two factors (see `accept_factors`),
-    and the gradient of x is left to the two operations.
+    What the pins read is never written down. On a GPU, without candidates and where x needs no gradient, that of the
+    pins is kept in bfloat16 pairs (16 bits of precision). For small batches and without candidates `Adam` may take the
+    gradient of the logits as two factors (see `accept_factors`).
 
     Args:
         x: (batch, features)
@@ -47,39 +48,59 @@ def learned_lookup(
     Raises:
         ValueError: The arguments do not fit each other.
     """
-    nodes, n = len(table), table.shape[-1].bit_length() - 1
+    check_choice(x, logits, candidates, tau)
+    pins = len(table) * (table.shape[-1].bit_length() - 1)
+    if logits.shape[candidates is None] != pins:
+        raise ValueError(f"tables {tuple(table.shape)} need logits of {pins} pins, got the shape {tuple(logits.shape)}")
     backend = backend_for(table, use_cuda)
-    is_fused = candidates is not None or (not x.requires_grad and logits.is_contiguous())
-    if backend is not cuda or not is_fused or len(x) == 0:
-        pins = own_inputs(nodes, n, logits.device)
-        return lookup(select(x, logits, candidates, tau=tau, use_cuda=use_cuda), pins, table, slope, use_cuda=use_cuda)
-    if candidates is not None:
-        if logits.shape != candidates.shape or len(logits) != nodes * n:
-            raise ValueError(
-                f"logits and candidates need one shape and {nodes * n} rows, "
-                f"got {tuple(logits.shape)} and {tuple(candidates.shape)}"
-            )
-        return _CandidatesLookup.apply(x, logits, table, slope, candidates, tau)
-    if logits.shape != (x.shape[1], nodes * n):
-        raise ValueError(f"logits need the shape {(x.shape[1], nodes * n)}, got {tuple(logits.shape)}")
-    return _LearnedLookup.apply(x, logits, table, slope)
-
-
-def _read(bits: Tensor, batch: int, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """What the nodes give, (L * m, batch), and the addresses taken."""
-    y = table.new_empty(table.shape[0] * table.shape[1], batch)
-    wires = cuda.Wires(wiring.view(len(table), -1), len(bits))
-    return y, cuda.read_tables(bits, batch, wires, table, y)
+    if backend is cuda and candidates is None and not x.requires_grad and logits.is_contiguous() and len(x):
+        return entries_of(table, _DenseOnGPU.apply(x, logits, table, slope))
+    return entries_of(table, _LearnedLookup.apply(accepted(x, backend), logits, table, slope, candidates, tau, backend))
 
 
 class _LearnedLookup(torch.autograd.Function):
     @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor | Bits,
+        logits: Tensor,
+        table: Tensor,
+        slope: Tensor,
+        candidates: Tensor | None,
+        tau: float,
+        backend: ModuleType,
+    ) -> Tensor:
+        inputs, chosen = backend.choose(x, logits, candidates)
+        wiring = chosen.view(len(table), -1)
+        y, code = backend.lookup(x, wiring, table)
+        ctx.choice, ctx.outputs = Choice(ctx, backend, inputs, logits, x.shape[1], tau), table.shape[1]
+        ctx.save_for_backward(
+            inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen, wiring, code, slope
+        )
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *chosen, wiring, code, slope = ctx.saved_tensors
+        backend, needed = ctx.choice.backend, ctx.needs_input_grad
+        x_grad = logits_grad = table_grad = None
+        if needed[0] or needed[1]:
+            pin_grad = backend.lookup_pin_gradient(code, wiring, slope, grad)
+            x_grad, logits_grad = ctx.choice.gradients(*chosen, pin_grad)
+        if needed[2]:
+            table_grad = backend.lookup_table_gradient(code, wiring, grad, ctx.outputs)
+        return x_grad, logits_grad, table_grad, None, None, None, None
+
+
+class _DenseOnGPU(torch.autograd.Function):
+    @staticmethod
     def forward(ctx: Any, x: Tensor | Bits, logits: Tensor, table: Tensor, slope: Tensor) -> Tensor:
         bits = cuda.pack(x)
-        y, codes = _read(bits, len(x), cuda.best_inputs(logits), table)
+        y, codes = cuda.lookup(Bits(bits, len(x)), cuda.best_inputs(logits).view(len(table), -1), table)
         ctx.logits, ctx.shape = logits, table.shape
         ctx.save_for_backward(bits, codes, slope)
-        return y.t()
+        return y
 
     @staticmethod
     @once_differentiable
@@ -96,30 +117,3 @@ class _LearnedLookup(torch.autograd.Function):
                 halves = cuda.pin_gradient(codes, slope, upstream, split=True)
                 logits_grad = torch.mm(cuda.signs(bits), halves.t(), out_dtype=torch.float32)
         return None, logits_grad, table_grad, None
-
-
-class _CandidatesLookup(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor | Bits, logits: Tensor, table: Tensor, slope: Tensor, candidates: Tensor, tau: float
-    ) -> Tensor:
-        bits, among = cuda.pack(x), cuda.wires_of(candidates, x.shape[1])
-        y, codes = _read(bits, len(x), cuda.best_candidates(logits, among), table)
-        ctx.tau, ctx.shape = tau, table.shape
-        ctx.save_for_backward(bits, codes, slope, logits, candidates)
-        return y.t()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        bits, codes, slope, logits, candidates = ctx.saved_tensors
-        batch, upstream = len(grad), cuda.Upstream(cuda.feature_major(grad), ctx.shape)
-        among, needed = cuda.wires_of(candidates, len(bits)), ctx.needs_input_grad
-        x_grad = logits_grad = table_grad = None
-        if needed[0] or needed[1]:
-            pins_grad = cuda.pin_gradient(codes, slope, upstream)
-            x_grad = cuda.candidates_input_gradient(logits, among, ctx.tau, pins_grad, batch) if needed[0] else None
-            logits_grad = cuda.candidates_gradient(bits, among, pins_grad, batch) if needed[1] else None
-        if needed[2]:
-            table_grad = cuda.table_gradient(codes, ctx.shape[2].bit_length() - 1, upstream)
-        return x_grad, logits_grad, table_grad, None, None, None

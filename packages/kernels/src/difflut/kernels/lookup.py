@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cpp
 from difflut.kernels.backends import accepted, backend_for
-from difflut.kernels.bits import Bits
+from difflut.kernels.bits import Bits, holds_bits, mark_bits
 from difflut.kernels.validation import check_bank
 
 
@@ -41,15 +41,20 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None
             f"got {tuple(slope.shape)} of {slope.dtype}"
         )
     backend = backend_for(table, use_cuda)
-    return _Lookup.apply(accepted(x, backend), wiring, table, slope, backend)
+    return entries_of(table, _Lookup.apply(accepted(x, backend), wiring, table, slope, backend))
+
+
+def entries_of(table: Tensor, y: Tensor) -> Tensor:
+    """y, whose values are entries of the table: known as bits where those are."""
+    return mark_bits(y) if holds_bits(table) else y
 
 
 def are_bits(x: Tensor | Bits) -> bool:
-    """Whether x (batch, features) is known to be 0 and 1 only: packed bits, or what C++ kernels can look through.
+    """Whether x (batch, features) is known to be 0 and 1 only: noted as such, or what C++ kernels can look through.
 
     There the relaxed form of a node is its table's entry, with the same gradients but for that of x.
     """
-    return isinstance(x, Bits) or (backend_for(x) is cpp and cpp.is_binary(x))
+    return holds_bits(x) or (backend_for(x) is cpp and cpp.is_binary(x))
 
 
 @cache

@@ -27,6 +27,12 @@ def lookup_input_gradient(addresses: Tensor, wiring: Tensor, slope: Tensor, grad
     return x_grad.t()
 
 
+def lookup_pin_gradient(addresses: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of what each pin reads, (batch, L * n)."""
+    pins = torch.arange(wiring.numel(), device=wiring.device).view_as(wiring)
+    return lookup_input_gradient(addresses, pins, slope, grad, wiring.numel())
+
+
 def lookup_table_gradient(addresses: Tensor, wiring: Tensor, grad: Tensor, outputs: int) -> Tensor:
     """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
     nodes, n = wiring.shape
@@ -79,14 +85,17 @@ def fourier_gradients(
     return tuple(next(gradients) if tensor.requires_grad else None for tensor in (x, cosines, sines))
 
 
-def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """What every pin reads, (batch, P); x itself; and the inputs read, (P,)."""
+def choose(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor]:
+    """x itself, and the input that every pin reads, (P,)."""
     if candidates is None:
-        chosen = logits.argmax(0)
-    else:
-        _check_range(candidates, x.shape[1])
-        chosen = candidates.gather(1, logits.argmax(1, keepdim=True))[:, 0]
-    return x.t()[chosen].t(), x, chosen
+        return x, logits.argmax(0)
+    _check_range(candidates, x.shape[1])
+    return x, candidates.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+
+
+def read(inputs: Tensor, chosen: Tensor, batch: int) -> Tensor:
+    """What every pin reads of what `choose` returned, (batch, P)."""
+    return inputs.t()[chosen].t()
 
 
 def select_logits_gradient(x: Tensor, candidates: Tensor | None, grad: Tensor) -> Tensor:

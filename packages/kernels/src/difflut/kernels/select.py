@@ -35,6 +35,17 @@ def select(
     Raises:
         ValueError: The arguments do not fit each other, or x has not all the candidates.
     """
+    check_choice(x, logits, candidates, tau)
+    backend = backend_for(logits, use_cuda)
+    return _Select.apply(accepted(x, backend), logits, candidates, tau, backend)
+
+
+def check_choice(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, tau: float) -> None:
+    """Checks the arguments of a learnable wiring.
+
+    Raises:
+        ValueError: They do not fit each other.
+    """
     if x.ndim != 2 or logits.ndim != 2:
         raise ValueError(f"x and logits need two axes, got the shapes {tuple(x.shape)} and {tuple(logits.shape)}")
     if x.dtype != logits.dtype:
@@ -51,8 +62,6 @@ def select(
             f"candidates need the shape of logits, {tuple(logits.shape)}, and int64, "
             f"got {tuple(candidates.shape)} of {candidates.dtype}"
         )
-    backend = backend_for(logits, use_cuda)
-    return _Select.apply(accepted(x, backend), logits, candidates, tau, backend)
 
 
 def best_inputs(logits: Tensor) -> Tensor:
@@ -70,33 +79,54 @@ def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return _StraightThrough.apply(hard, soft)
 
 
+class Choice:
+    """What the gradients of a learnable wiring need, kept between forward and backward pass.
+
+    Args:
+        ctx: Of the operation; its inputs begin with x and logits.
+        inputs: What the back end's `choose` made of x.
+        features: Of x.
+    """
+
+    def __init__(
+        self, ctx: Any, backend: ModuleType, inputs: Tensor, logits: Tensor, features: int, tau: float
+    ) -> None:
+        self.needs_x, self.needs_logits = ctx.needs_input_grad[:2]
+        self.backend, self.logits, self.features, self.tau = backend, logits, features, tau
+        self.is_packed = inputs.dtype != logits.dtype
+
+    def gradients(
+        self, inputs: Tensor, logits: Tensor, candidates: Tensor | None, chosen: Tensor, grad: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of x and of logits from that of the pins (batch, P); `logits` may have become factors."""
+        x_grad = logits_grad = None
+        if self.needs_x:
+            x_grad = self.backend.select_x_gradient(logits, candidates, chosen, self.tau, grad, self.features)
+        if self.needs_logits and candidates is None and self._can_factor(len(grad)):
+            self.logits.factors = Factors(inputs, cpp.feature_major(grad), len(grad))
+        elif self.needs_logits:
+            logits_grad = self.backend.select_logits_gradient(inputs, candidates, grad)
+        return x_grad, logits_grad
+
+    def _can_factor(self, batch: int) -> bool:
+        is_small = self.backend is cpp and self.is_packed and batch <= cpp.FACTORED_BATCH
+        return is_small and accepts_factors(self.logits)
+
+
 class _Select(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
     ) -> Tensor:
-        y, inputs, chosen = backend.select(x, logits, candidates)
-        ctx.backend, ctx.tau, ctx.features, ctx.logits = backend, tau, x.shape[1], logits
+        inputs, chosen = backend.choose(x, logits, candidates)
+        ctx.choice = Choice(ctx, backend, inputs, logits, x.shape[1], tau)
         ctx.save_for_backward(inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen)
-        return y
+        return backend.read(inputs, chosen, len(x))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, logits, candidates, chosen = ctx.saved_tensors
-        x_grad = logits_grad = None
-        if ctx.needs_input_grad[0]:
-            x_grad = ctx.backend.select_x_gradient(logits, candidates, chosen, ctx.tau, grad, ctx.features)
-        if ctx.needs_input_grad[1] and candidates is None and _can_factor(ctx, inputs, grad):
-            ctx.logits.factors = Factors(inputs, cpp.feature_major(grad), len(grad))
-        elif ctx.needs_input_grad[1]:
-            logits_grad = ctx.backend.select_logits_gradient(inputs, candidates, grad)
-        return x_grad, logits_grad, None, None, None
-
-
-def _can_factor(ctx: Any, inputs: Tensor, grad: Tensor) -> bool:
-    is_bits = ctx.backend is cpp and inputs.dtype == torch.int64
-    return is_bits and len(grad) <= cpp.FACTORED_BATCH and accepts_factors(ctx.logits)
+        return *ctx.choice.gradients(*ctx.saved_tensors, grad), None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):

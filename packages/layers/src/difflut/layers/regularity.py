@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from difflut import kernels
+
 
 class _FlipBits(torch.autograd.Function):
     @staticmethod
@@ -18,7 +20,8 @@ class _FlipBits(torch.autograd.Function):
 
 def flip_bits(x: Tensor, probability: float) -> Tensor:
     """Replaces each entry by its complement `1 - x` with the given probability; the gradient ignores the flips."""
-    return _FlipBits.apply(x, probability)
+    flipped = _FlipBits.apply(x, probability)
+    return kernels.mark_bits(flipped) if kernels.holds_bits(x) else flipped
 
 
 class _StabilizeGradient(torch.autograd.Function):

@@ -13,12 +13,14 @@ from difflut.kernels.cpp.layout import is_binary as is_binary
 from difflut.kernels.cpp.lookup import binarize as binarize
 from difflut.kernels.cpp.lookup import lookup as lookup
 from difflut.kernels.cpp.lookup import lookup_input_gradient as lookup_input_gradient
+from difflut.kernels.cpp.lookup import lookup_pin_gradient as lookup_pin_gradient
 from difflut.kernels.cpp.lookup import lookup_table_gradient as lookup_table_gradient
 from difflut.kernels.cpp.multilinear import multilinear as multilinear
 from difflut.kernels.cpp.multilinear import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
 from difflut.kernels.cpp.select import best_inputs as best_inputs
-from difflut.kernels.cpp.select import select as select
+from difflut.kernels.cpp.select import choose as choose
+from difflut.kernels.cpp.select import read as read
 from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient
 

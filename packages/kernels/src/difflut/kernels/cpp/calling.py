@@ -26,6 +26,7 @@ _FUNCTIONS = {
     "pack_bits": "piiiip",
     "lookup": "ppppiiiii",
     "lookup_input_gradient": "pppppiiiii",
+    "lookup_pin_gradient": "pppppiiiii",
     "lookup_table_gradient": "ppppiiiii",
     "binarize": "ppi",
     "multilinear": "ppppiiiii",

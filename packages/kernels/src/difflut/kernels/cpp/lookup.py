@@ -23,6 +23,14 @@ def lookup_input_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Ten
     return x_grad.t()
 
 
+def lookup_pin_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of what each pin reads, (batch, L * n)."""
+    pin_grad = grad.new_empty(wiring.numel(), len(grad))
+    sizes = len(grad), len(bits), *wiring.shape, slope.shape[1]
+    call("lookup_pin_gradient", bits, wiring.contiguous(), slope.contiguous(), feature_major(grad), pin_grad, *sizes)
+    return pin_grad.t()
+
+
 def lookup_table_gradient(bits: Tensor, wiring: Tensor, grad: Tensor, outputs: int) -> Tensor:
     """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
     nodes, n = wiring.shape

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from difflut.kernels.bits import holds_bits
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, is_binary, packed
 from difflut.kernels.cpp.recycling import recycled
@@ -15,16 +16,19 @@ from difflut.kernels.validation import unknown_input
 FACTORED_BATCH = 128  # up to here the gradient of dense selection can be formed where it is used
 
 
-def select(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """What every pin reads, (batch, P); x as bits or feature-major; and the inputs read, (P,)."""
-    batch, features = x.shape
-    chosen = _known_or_best_inputs(logits) if candidates is None else _best_candidates(logits, candidates, features)
-    if not is_binary(x):
-        rows = feature_major(x)
-        return rows[chosen].t(), rows, chosen
-    bits, y = packed(x), x.new_empty(len(chosen), batch)
-    call("select_read", bits, chosen, batch, len(chosen), y)
-    return y.t(), bits, chosen
+def choose(x: Tensor, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor]:
+    """x as bits or feature-major, and the input that every pin reads, (P,)."""
+    chosen = _known_or_best_inputs(logits) if candidates is None else _best_candidates(logits, candidates, x.shape[1])
+    return packed(x) if holds_bits(x) or is_binary(x) else feature_major(x), chosen
+
+
+def read(inputs: Tensor, chosen: Tensor, batch: int) -> Tensor:
+    """What every pin reads of what `choose` returned, (batch, P)."""
+    if inputs.dtype != torch.int64:
+        return inputs[chosen].t()
+    y = torch.empty(len(chosen), batch)
+    call("select_read", inputs, chosen, batch, len(chosen), y)
+    return y.t()
 
 
 _known_best: MutableMapping[Tensor, tuple[int, weakref.ref, Tensor]] = WeakTensorKeyDictionary()

@@ -10,9 +10,13 @@ from difflut.kernels.cuda.wires import Wires, wires_of
 
 
 def lookup(x: Tensor | Bits, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """The look-up (batch, L * m), and the addresses taken as the kernels keep them, a byte each."""
-    y = table.new_empty(table.shape[0] * table.shape[1], len(x))
-    return y.t(), read_tables(pack(x), len(x), wires_of(wiring, x.shape[1]), table, y)
+    """The look-up (batch, L * m), and the addresses taken as the kernels keep them, a byte each.
+
+    A wiring in int32 was found for this call: it is neither checked nor remembered.
+    """
+    y, features = table.new_empty(table.shape[0] * table.shape[1], len(x)), x.shape[1]
+    wires = Wires(wiring, features) if wiring.dtype == torch.int32 else wires_of(wiring, features)
+    return y.t(), read_tables(pack(x), len(x), wires, table, y)
 
 
 def read_tables(

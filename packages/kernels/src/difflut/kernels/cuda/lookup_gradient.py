@@ -82,6 +82,11 @@ def lookup_input_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, grad: Te
     return input_gradient(codes, wiring, slope, Upstream(feature_major(grad), slope.shape), features).t()
 
 
+def lookup_pin_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of what each pin reads, (batch, L * n)."""
+    return pin_gradient(codes, slope, Upstream(feature_major(grad), slope.shape))[:, : len(grad)].t()
+
+
 def lookup_table_gradient(codes: Tensor, wiring: Tensor, grad: Tensor, outputs: int) -> Tensor:
     """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
     nodes, n = wiring.shape
