@@ -6,6 +6,7 @@ from torch import Tensor
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, packed
+from difflut.kernels.cpp.recycling import recycled
 
 
 def lookup(x: Tensor, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,7 +26,7 @@ def lookup_input_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Ten
 
 def lookup_pin_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor) -> Tensor:
     """The gradient of what each pin reads, (batch, L * n)."""
-    pin_grad = grad.new_empty(wiring.numel(), len(grad))
+    pin_grad = recycled(wiring.numel(), len(grad))
     sizes = len(grad), len(bits), *wiring.shape, slope.shape[1]
     call("lookup_pin_gradient", bits, wiring.contiguous(), slope.contiguous(), feature_major(grad), pin_grad, *sizes)
     return pin_grad.t()
