@@ -97,9 +97,11 @@ def test_learned_lookup_is_a_lookup_of_what_was_selected(n, m, batch, device):
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch,choices", [(1, 5), (40, 32), (128, 33), (300, 70)])
 @pytest.mark.parametrize("n,m", [(2, 1), (3, 2), (6, 1), (8, 1)])
-def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(n, m, batch, choices, device):
+@pytest.mark.parametrize("kind", ["real", "binary", "known as bits"])
+def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(kind, n, m, batch, choices, device):
     generator = torch.Generator().manual_seed(n)
-    x = torch.rand(batch, 2 * 70, generator=generator).round()[:, ::2]
+    x = torch.rand(batch, 2 * 70, generator=generator)[:, ::2]
+    x = x if kind == "real" else x.round()
     candidates = torch.randint(70, (21 * n, choices), generator=generator)
     logits = torch.rand(21 * n, choices, generator=generator)
     table, slope = (torch.randn(21, m, 2**n, generator=generator) for _ in range(2))
@@ -107,6 +109,8 @@ def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(n, m, 
 
     def gradients(operation, device, dtype):
         inputs = [tensor.to(device, dtype).requires_grad_() for tensor in (x, logits, table)]
+        if kind == "known as bits":
+            kernels.mark_bits(inputs[0])
         y = operation(*inputs, slope.to(device, dtype), candidates.to(device), tau=0.2)
         return y.detach(), *torch.autograd.grad(y, inputs, grad.to(device, dtype))
 

@@ -3,7 +3,9 @@ import copy
 import pytest
 import torch
 
+from difflut import kernels
 from difflut.layers import LayerConfig
+from difflut.layers.regularity import flip_bits
 from difflut.nodes import NodeConfig
 from difflut.registry import LAYERS, NODES
 
@@ -77,6 +79,11 @@ def test_bits_flip_with_their_probability_in_training_only():
     # 120,000 draws: a standard deviation of 0.00125.
     assert flipped == pytest.approx(0.25, abs=0.01)
     assert torch.equal(layer.eval()(x), copied)
+
+
+def test_flipped_bits_are_bits():
+    assert kernels.holds_bits(flip_bits(kernels.mark_bits(bits()), 0.25))
+    assert not kernels.holds_bits(flip_bits(bits(), 0.25))
 
 
 def test_the_gradient_ignores_flips():
