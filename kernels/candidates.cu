@@ -39,15 +39,16 @@ __device__ inline void sum_fours(const float* __restrict__ grad, int left, float
     float g[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) g[i] = 4 * four + i < left ? __ldg(grad + 4 * four + i) : 0.0f;
-    const float rest = (part & 1 ? g[2] : -g[2]) + (part & 2 ? g[3] : -g[3]), sum = g[0] + g[1], difference = g[0] - g[1];
+    const float sum = g[0] + g[1], difference = g[0] - g[1];
+    const float rest = (part & 1 ? g[2] : -g[2]) + (part & 2 ? g[3] : -g[3]);
     reinterpret_cast<float4*>(sums)[4 * four + part] = {rest - sum, rest + difference, rest - difference, rest + sum};
   }
 }
 
-// What logits_gradient gives, for packed x and grad[pins][row_samples]. A lane has a candidate, and four samples at a time.
+// What logits_gradient gives, for packed x. A lane has a candidate, and reads four samples at a time.
 __global__ void logits_gradient_of_bits(const uint4* __restrict__ bits, const int32_t* __restrict__ candidates,
-                                        int choices, const float* __restrict__ grad, int64_t row_samples, int64_t batch,
-                                        int pins, float* __restrict__ out) {
+                                        int choices, const float* __restrict__ grad, int64_t batch, int pins,
+                                        float* __restrict__ out) {
   follow();
   __shared__ __align__(16) float tables[kWarps][kQuad * kFours * 16];
   const int pin = row_of_warp(), lane = lane_index();
@@ -61,7 +62,7 @@ __global__ void logits_gradient_of_bits(const uint4* __restrict__ bits, const in
     for (int64_t quad = 0; quad < quads; ++quad) {
       const uint4 x = __ldg(own + quad);
       __syncwarp();
-      sum_fours(grad + pin * row_samples + quad * kSamples, samples_left(batch, quad), sums);
+      sum_fours(grad + pin * batch + quad * kSamples, samples_left(batch, quad), sums);
       __syncwarp();
       const uint32_t words[kQuad] = {x.x, x.y, x.z, x.w};
 #pragma unroll
@@ -78,8 +79,7 @@ __global__ void logits_gradient_of_bits(const uint4* __restrict__ bits, const in
 // reader is pin * choices + candidate. A thread has Width samples, as many as it may read at once.
 template <int Width>
 __global__ void input_gradient(Readers readers, const float* __restrict__ shares, int choices,
-                               const float* __restrict__ grad, int64_t row_samples, int64_t batch,
-                               float* __restrict__ x_grad) {
+                               const float* __restrict__ grad, int64_t batch, float* __restrict__ x_grad) {
   follow();
   const int feature = int(blockIdx.x), begin = readers.start[feature], end = readers.start[feature + 1];
   const int64_t stride = int64_t(gridDim.y) * blockDim.x * Width;
@@ -88,7 +88,7 @@ __global__ void input_gradient(Readers readers, const float* __restrict__ shares
 #pragma unroll 4
     for (int i = begin; i < end; ++i) {
       const int reader = __ldg(readers.pins + i);
-      const float share = __ldg(shares + reader), *row = grad + reader / choices * row_samples + b;
+      const float share = __ldg(shares + reader), *row = grad + reader / choices * batch + b;
       if constexpr (Width == 4) {
         const float4 g = __ldg(reinterpret_cast<const float4*>(row));
         sums[0] = fmaf(share, g.x, sums[0]), sums[1] = fmaf(share, g.y, sums[1]);
@@ -108,28 +108,28 @@ extern "C" {
 // x[features][batch], grad[pins][batch].
 int difflut_cuda_candidates_gradient(const float* x, const int32_t* candidates, int64_t choices, const float* grad,
                                      int64_t batch, int64_t pins, float* out, cudaStream_t stream) {
-  return enqueue(logits_gradient, unsigned(ceil_div(pins, kWarps)), kBlock, 0, stream, x, candidates, int(choices), grad,
-                 batch, int(pins), out);
+  return enqueue(logits_gradient, unsigned(ceil_div(pins, kWarps)), kBlock, 0, stream, x, candidates, int(choices),
+                 grad, batch, int(pins), out);
 }
 
-// bits[features][words], grad[pins][row_samples].
+// bits[features][words], grad[pins][batch].
 int difflut_cuda_candidates_gradient_of_bits(const uint4* bits, const int32_t* candidates, int64_t choices,
-                                             const float* grad, int64_t row_samples, int64_t batch, int64_t pins,
-                                             float* out, cudaStream_t stream) {
+                                             const float* grad, int64_t batch, int64_t pins, float* out,
+                                             cudaStream_t stream) {
   return enqueue(logits_gradient_of_bits, unsigned(ceil_div(pins, kWarps)), kBlock, 0, stream, bits, candidates,
-                 int(choices), grad, row_samples, batch, int(pins), out);
+                 int(choices), grad, batch, int(pins), out);
 }
 
-// shares[pins][choices], grad[pins][row_samples].
+// shares[pins][choices], grad[pins][batch].
 int difflut_cuda_candidates_input_gradient(const int32_t* start, const int32_t* readers, const float* shares,
-                                           int64_t choices, const float* grad, int64_t row_samples, int64_t batch,
-                                           int64_t features, float* x_grad, cudaStream_t stream) {
-  const bool by_fours = row_samples % 4 == 0 && uintptr_t(grad) % 16 == 0;
+                                           int64_t choices, const float* grad, int64_t batch, int64_t features,
+                                           float* x_grad, cudaStream_t stream) {
+  const bool by_fours = batch % 4 == 0 && uintptr_t(grad) % 16 == 0;
   const int64_t items = ceil_div(batch, by_fours ? 4 : 1);
   const int threads = threads_for(items);
   const dim3 blocks(unsigned(features), unsigned(ceil_div(items, threads) < 65535 ? ceil_div(items, threads) : 65535));
   return enqueue(by_fours ? input_gradient<4> : input_gradient<1>, blocks, threads, 0, stream, Readers{start, readers},
-                 shares, int(choices), grad, row_samples, batch, x_grad);
+                 shares, int(choices), grad, batch, x_grad);
 }
 
 }  // extern "C"

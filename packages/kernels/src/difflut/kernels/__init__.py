@@ -21,7 +21,6 @@ from difflut.kernels.group_sum import group_sum as group_sum
 from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookup import are_bits as are_bits
 from difflut.kernels.lookup import lookup as lookup
-from difflut.kernels.lookup import own_inputs as own_inputs
 from difflut.kernels.multilinear import multilinear as multilinear
 from difflut.kernels.select import best_inputs as best_inputs
 from difflut.kernels.select import select as select

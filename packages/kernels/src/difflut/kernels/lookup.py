@@ -1,6 +1,5 @@
 """The hard look-up: each node reads its table at the address that its inputs form."""
 
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -55,14 +54,6 @@ def are_bits(x: Tensor | Bits) -> bool:
     There the relaxed form of a node is its table's entry, with the same gradients but for that of x.
     """
     return holds_bits(x) or (backend_for(x) is cpp and cpp.is_binary(x))
-
-
-@cache
-def own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
-    """The wiring (L, n) in which node `i` reads the `i`-th n inputs."""
-    # Made once: what back ends prepare for a wiring they keep as long as there is the tensor.
-    with torch.inference_mode(False):
-        return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
 class _Lookup(torch.autograd.Function):

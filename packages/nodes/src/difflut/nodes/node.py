@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
                     f"{self.num_nodes} nodes of n={self.input_dim} need {pins} inputs, got {tuple(x.shape)}; "
                     "pass a wiring to choose among more"
                 )
-            wiring = kernels.own_inputs(self.num_nodes, self.input_dim, x.device)
+            wiring = _own_inputs(self.num_nodes, self.input_dim, x.device)
         if self.is_relaxed:
             return self.relaxed(x, wiring)
         return kernels.lookup(x, wiring, self.truth_table().to(x.dtype), use_cuda=self.use_cuda)
@@ -129,6 +130,13 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         """The constructor's arguments that differ from nothing: sizes first."""
         hidden = {"init_fn", "init_kwargs", "regularizers", "use_cuda"}
         return ", ".join(f"{name}={value}" for name, value in self.get_params().items() if name not in hidden)
+
+
+@cache
+def _own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
+    # Made once: what back ends prepare for a wiring they keep as long as there is the tensor.
+    with torch.inference_mode(False):
+        return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
 def gather(x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ def select_logits_gradient(inputs: Tensor, candidates: Tensor | None, grad: Tens
         return reference.select_logits_gradient(x, candidates, grad)
     logits_grad, (pins, choices), grad = grad.new_empty(candidates.shape), candidates.shape, feature_major(grad)
     if is_packed:
-        among, sizes = wires_of(candidates, len(inputs)).wiring, (choices, grad, batch, batch, pins)
-        launch("candidates_gradient_of_bits", inputs, among, *sizes, logits_grad)
+        among = wires_of(candidates, len(inputs)).wiring
+        launch("candidates_gradient_of_bits", inputs, among, choices, grad, batch, pins, logits_grad)
     else:
         among = wires_of(candidates, inputs.shape[1]).wiring
         launch("candidates_gradient", feature_major(inputs), among, choices, grad, batch, pins, logits_grad)
@@ -50,7 +50,7 @@ def select_x_gradient(
         return reference.select_x_gradient(logits, candidates, chosen, tau, grad, features)
     (batch, _), choices = grad.shape, candidates.shape[1]
     x_grad, share = grad.new_empty(features, batch), torch.softmax(logits / tau, 1)
-    place = share, choices, feature_major(grad), batch, batch, features, x_grad
+    place = share, choices, feature_major(grad), batch, features, x_grad
     launch("candidates_input_gradient", *wires_of(candidates, features).readers(), *place)
     return x_grad.t()
 
