@@ -41,7 +41,7 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
     files = sorted(Path(configs).glob("*.gin"))
     if not files:
         raise ConfigurationError(f"papers.configs = {configs!r}: no Gin files here")
-    before, rows, remarks = _rows_by_command(Path(write)), [], []
+    before, rows, remarks = _rows_by_file(Path(write)), [], []
     for file in files:
         names = [f"reproduce.{key}" for key in ("paper", "network", "remarks", "published", "goal")]
         bound = read_bindings(file, [*names, "dataset.name"])
@@ -50,8 +50,8 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
         bound = {key.removeprefix("reproduce."): value for key, value in bound.items()}
         found = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
         summary = (json.loads(found[-1].read_text()) if found else {}) | bound
-        command = f"`python run.py --gin_file {configs}/{file.name}`"
-        rows.append(before[command] if not found and command in before else _row(summary, command))
+        kept = None if found else before.get(file.name)
+        rows.append(kept or _row(summary, f"`python run.py --gin_file {file}`"))
         if summary.get("remarks"):
             remarks.append(f"- {file.stem}: {summary['remarks']}")
     text = HEADER + "\n".join(rows) + "\n" + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
@@ -61,9 +61,10 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
     return text
 
 
-def _rows_by_command(table: Path) -> dict[str, str]:
+def _rows_by_file(table: Path) -> dict[str, str]:
+    """The rows of a table by the name of the Gin file in their command."""
     lines = table.read_text().splitlines() if table.exists() else []
-    return {line.rpartition(" | ")[2].removesuffix(" |"): line for line in lines if line.startswith("| ")}
+    return {line.rpartition("/")[2].removesuffix("` |"): line for line in lines if line.startswith("| ")}
 
 
 def _row(summary: dict[str, Any], command: str) -> str:

@@ -31,7 +31,7 @@ __global__ void logits_gradient(const float* __restrict__ x, const int32_t* __re
 }
 
 // The sums g0 s0 + g1 s1 + g2 s2 + g3 s3 of every four samples in a quad of words, s = 1 or -1 by the bits of an index,
-// sums[four][16]. Lanes that read the same four read different banks, whatever their indices.
+// sums[four][16]. Lanes that read of the same four have no bank conflicts, whatever their indices.
 __device__ inline void sum_fours(const float* __restrict__ grad, int left, float* sums) {
 #pragma unroll
   for (int u = 0; u < kQuad; ++u) {

@@ -90,7 +90,7 @@ def test_the_table_holds_the_rows_that_were_run_and_those_that_were_not(reproduc
 def test_the_table_keeps_rows_whose_runs_are_not_here(reproduced):
     folder, _ = reproduced
     table = papers(str(folder), f"{folder}/runs", f"{folder}/kept.md")
-    assert papers(str(folder), f"{folder}/elsewhere", f"{folder}/kept.md") == table
+    assert papers(f"{folder}/", f"{folder}/elsewhere", f"{folder}/kept.md") == table
     assert papers(str(folder), f"{folder}/elsewhere", f"{folder}/new.md").count("not run") == 2
 
 

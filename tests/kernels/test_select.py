@@ -5,6 +5,8 @@ from difflut import kernels
 from difflut.kernels import cuda
 from tests.kernels.operations import selection
 
+KINDS = {"real": lambda x: x, "binary": torch.round, "known as bits": lambda x: kernels.mark_bits(x.round())}
+
 
 def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -71,9 +73,10 @@ def test_arguments_that_do_not_fit_are_an_error(arguments, message):
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch", [1, 40, 128, 300])
 @pytest.mark.parametrize("n,m", [(1, 1), (3, 2), (6, 1), (8, 1)])
-def test_learned_lookup_is_a_lookup_of_what_was_selected(n, m, batch, device):
+@pytest.mark.parametrize("kind", KINDS)
+def test_learned_lookup_is_a_lookup_of_what_was_selected(kind, n, m, batch, device):
     generator = torch.Generator().manual_seed(n)
-    x = (torch.rand(batch, 70, generator=generator) > 0.5).double()
+    x = torch.rand(batch, 70, generator=generator).double()
     logits = torch.rand(70, 21 * n, generator=generator)
     logits[5] = logits[3] = 1.5  # of equal logits the first is taken
     table, slope = (torch.randn(21, m, 2**n, generator=generator) for _ in range(2))
@@ -81,7 +84,7 @@ def test_learned_lookup_is_a_lookup_of_what_was_selected(n, m, batch, device):
 
     def gradients(operation, device, dtype):
         inputs = [tensor.to(device, dtype).requires_grad_() for tensor in (logits, table)]
-        y = operation(x.to(device, dtype), *inputs, slope.to(device, dtype))
+        y = operation(KINDS[kind](x.to(device, dtype)), *inputs, slope.to(device, dtype))
         return y.detach(), *torch.autograd.grad(y, inputs, grad.to(device, dtype))
 
     def separate(x, logits, table, slope):
@@ -97,20 +100,18 @@ def test_learned_lookup_is_a_lookup_of_what_was_selected(n, m, batch, device):
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch,choices", [(1, 5), (40, 32), (128, 33), (300, 70)])
 @pytest.mark.parametrize("n,m", [(2, 1), (3, 2), (6, 1), (8, 1)])
-@pytest.mark.parametrize("kind", ["real", "binary", "known as bits"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(kind, n, m, batch, choices, device):
     generator = torch.Generator().manual_seed(n)
     x = torch.rand(batch, 2 * 70, generator=generator)[:, ::2]
-    x = x if kind == "real" else x.round()
     candidates = torch.randint(70, (21 * n, choices), generator=generator)
     logits = torch.rand(21 * n, choices, generator=generator)
     table, slope = (torch.randn(21, m, 2**n, generator=generator) for _ in range(2))
     grad = torch.randn(batch, 21 * m, generator=generator)
 
     def gradients(operation, device, dtype):
-        inputs = [tensor.to(device, dtype).requires_grad_() for tensor in (x, logits, table)]
-        if kind == "known as bits":
-            kernels.mark_bits(inputs[0])
+        inputs = [KINDS[kind](x.to(device, dtype)), logits.to(device, dtype), table.to(device, dtype)]
+        inputs = [tensor.requires_grad_() for tensor in inputs]
         y = operation(*inputs, slope.to(device, dtype), candidates.to(device), tau=0.2)
         return y.detach(), *torch.autograd.grad(y, inputs, grad.to(device, dtype))
 
@@ -127,7 +128,7 @@ def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(kind, 
 @pytest.mark.parametrize("device,most", [("cpu", 128), pytest.param("cuda", 64, marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch", [1, 32, 50, 64, 200])
 def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
-    x, labels = (torch.rand(batch, 70) > 0.5).float().to(device), torch.randn(batch, 21).to(device)
+    x, labels = kernels.mark_bits(torch.rand(batch, 70).round().to(device)), torch.randn(batch, 21).to(device)
     table, slope = torch.rand(21, 1, 64).to(device), torch.randn(21, 1, 64).to(device)
     start = torch.rand(70, 126)
 
@@ -145,6 +146,32 @@ def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
     expected = trained(lambda p: torch.optim.Adam(p, lr=0.001))
     assert found[2] == (batch <= most) and not expected[2]
     torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changed,message",
+    [
+        ({"slope": torch.rand(5, 1, 16)}, r"slope needs the table's shape .* \(5, 1, 8\) .* got \(5, 1, 16\)"),
+        ({"slope": torch.rand(5, 1, 8).double()}, "got .*float64"),
+        ({"x": torch.rand(6, 10).double(), "logits": torch.rand(15, 4).double()}, "x and table need one dtype"),
+        ({"table": torch.rand(5, 1, 512), "slope": torch.rand(5, 1, 512)}, "1 to 8 inputs .* tables of 512"),
+        ({"table": torch.rand(5, 1, 20), "slope": torch.rand(5, 1, 20)}, "tables of 20"),
+        ({"table": torch.rand(5, 8), "slope": torch.rand(5, 8)}, "needs the shape"),
+        ({"table": torch.rand(4, 1, 8), "slope": torch.rand(4, 1, 8)}, "4 nodes of n=3 need 12 pins, got logits of 15"),
+        ({"x": torch.rand(6, 9), "candidates": torch.full((15, 4), 9)}, "reads inputs 9 to 9, but x has 9 features"),
+    ],
+)
+def test_arguments_of_learned_lookup_that_do_not_fit_are_an_error(changed, message):
+    fitting = {
+        "x": torch.rand(6, 10),
+        "logits": torch.rand(15, 4),
+        "table": torch.rand(5, 1, 8),
+        "slope": torch.rand(5, 1, 8),
+        "candidates": torch.randint(10, (15, 4)),
+    }
+    assert kernels.learned_lookup(**fitting).shape == (6, 5)
+    with pytest.raises(ValueError, match=message):
+        kernels.learned_lookup(**fitting | changed)
 
 
 @pytest.mark.cuda

@@ -43,7 +43,7 @@ class Bits:
 
 
 def mark_bits(x: Tensor) -> Tensor:
-    """Notes that all of x is 0 or 1, for as long as nothing else is written to it."""
+    """Notes that all of x is 0 or 1, for as long as nothing else is written to it (but for writes to `x.data`)."""
     if not x.is_inference():  # of which nobody counts the writes
         x.holds_bits = x._version
     return x

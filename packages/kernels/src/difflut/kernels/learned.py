@@ -9,10 +9,11 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
 from difflut.kernels.backends import accepted, backend_for
-from difflut.kernels.bits import Bits
+from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.factors import Factors, accepts_factors
 from difflut.kernels.lookup import entries_of
 from difflut.kernels.select import Choice, check_choice
+from difflut.kernels.validation import check_slope, check_table
 
 FACTORED_BATCH = 64  # up to here it is quicker to form the gradient of the logits where it is used
 
@@ -29,9 +30,9 @@ def learned_lookup(
 ) -> Tensor:
     """Looks up nodes whose pins read their best inputs: `lookup(select(x, logits, candidates), pins, table, slope)`.
 
-    What the pins read is never written down. On a GPU, without candidates and where x needs no gradient, that of the
-    pins is kept in bfloat16 pairs (16 bits of precision). For small batches and without candidates `Adam` may take the
-    gradient of the logits as two factors (see `accept_factors`).
+    What the pins read is never written down. On a GPU, without candidates and where x is known to be bits and needs no
+    gradient, that of the pins is kept in bfloat16 pairs (16 bits of precision). Without candidates and for small batches
+    `Adam` may take the gradient of the logits as two factors (see `accept_factors`).
 
     Args:
         x: (batch, features)
@@ -49,13 +50,19 @@ def learned_lookup(
         ValueError: The arguments do not fit each other.
     """
     check_choice(x, logits, candidates, tau)
-    pins = len(table) * (table.shape[-1].bit_length() - 1)
-    if logits.shape[candidates is None] != pins:
-        raise ValueError(f"tables {tuple(table.shape)} need logits of {pins} pins, got the shape {tuple(logits.shape)}")
+    n = check_table(x, table)
+    check_slope(slope, table)
+    pins = logits.shape[1] if candidates is None else logits.shape[0]
+    if pins != len(table) * n:
+        raise ValueError(f"{len(table)} nodes of n={n} need {len(table) * n} pins, got logits of {pins}")
     backend = backend_for(table, use_cuda)
-    if backend is cuda and candidates is None and not x.requires_grad and logits.is_contiguous() and len(x):
+    if backend is cuda and candidates is None and _serves_dense(x, logits):
         return entries_of(table, _DenseOnGPU.apply(x, logits, table, slope))
     return entries_of(table, _LearnedLookup.apply(accepted(x, backend), logits, table, slope, candidates, tau, backend))
+
+
+def _serves_dense(x: Tensor | Bits, logits: Tensor) -> bool:
+    return holds_bits(x) and not x.requires_grad and logits.is_contiguous() and len(x) > 0
 
 
 class _LearnedLookup(torch.autograd.Function):

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cpp
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits, holds_bits, mark_bits
-from difflut.kernels.validation import check_bank
+from difflut.kernels.validation import check_bank, check_slope
 
 
 def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True) -> Tensor:
@@ -34,11 +34,8 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None
         ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
     """
     check_bank(x, wiring, table)
-    if slope is not None and (slope.shape != table.shape or slope.dtype != table.dtype):
-        raise ValueError(
-            f"slope needs the table's shape and dtype, {tuple(table.shape)} of {table.dtype}, "
-            f"got {tuple(slope.shape)} of {slope.dtype}"
-        )
+    if slope is not None:
+        check_slope(slope, table)
     backend = backend_for(table, use_cuda)
     return entries_of(table, _Lookup.apply(accepted(x, backend), wiring, table, slope, backend))
 
