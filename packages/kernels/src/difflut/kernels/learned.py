@@ -31,8 +31,8 @@ def learned_lookup(
     """Looks up nodes whose pins read their best inputs: `lookup(select(x, logits, candidates), pins, table, slope)`.
 
     What the pins read is never written down. On a GPU, without candidates and where x is known to be bits and needs no
-    gradient, that of the pins is kept in bfloat16 pairs (16 bits of precision). Without candidates and for small batches
-    `Adam` may take the gradient of the logits as two factors (see `accept_factors`).
+    gradient, that of the pins is kept in bfloat16 pairs (16 bits of precision). Without candidates, and for small
+    batches, `Adam` may take the gradient of the logits as two factors (see `accept_factors`).
 
     Args:
         x: (batch, features)
