@@ -137,6 +137,7 @@ def test_what_a_reference_makes_may_be_annotated_more_widely(bind, annotation, v
         (bool, "0", "0 must be True or False"),
         (Encoder, "'gray'", "'gray' must be one of the Encoders, as @NAME()"),
         (Encoder, "@tests.makes()", "@tests.makes() must be one of the Encoders, as @NAME()"),
+        (nn.Module, "'relu'", "'relu' must be one of the Modules, as @NAME()"),
         (LayerConfig | Mapping[str, Any] | None, "3", "3 must be one of the LayerConfigs, as @NAME() or a dictionary"),
         (Callable, "3", "3 must be the @NAME of a function"),
         (Callable[..., Any], "None", "None must be the @NAME of a function"),
