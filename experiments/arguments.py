@@ -59,6 +59,15 @@ def check_whole(argument: str, value: Any, least: int = 1, most: int | None = No
         raise ConfigurationError(f"{argument} must be a whole number, {bounds}; got {value!r}")
 
 
+def check_seed(argument: str, value: Any) -> None:
+    """Checks a seed, which NumPy's generators take too.
+
+    Raises:
+        ConfigurationError: It is not whole, or outside their bounds.
+    """
+    check_whole(argument, value, least=0, most=2**32 - 1)
+
+
 def check_wholes(argument: str, values: Any) -> None:
     """Checks a list of such numbers.
 

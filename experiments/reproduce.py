@@ -15,12 +15,12 @@ from difflut.circuits import Circuit
 from difflut.config import ConfigurationError, job, parsed_config
 from difflut.models import load_checkpoint
 from difflut.training import predict
-from experiments.arguments import check_whole
+from experiments.arguments import check_seed
 from experiments.data import Dataset
 from experiments.export import MismatchError
 from experiments.runs import RunFolder
 from experiments.sweep.checking import Checker
-from experiments.sweep.plan import Point
+from experiments.sweep.plan import SEED, Point
 from experiments.train import dataset
 
 RUN = Path(__file__).parents[1] / "run.py"
@@ -59,8 +59,8 @@ def reproduce(
         The content of reproduction.json.
 
     Raises:
-        ConfigurationError: There are no seeds, a seed is there twice, nothing may run at a time, or nothing can be
-            trained.
+        ConfigurationError: There are no seeds, a seed is there twice or cannot be, nothing may run at a time, or
+            nothing can be trained.
         RuntimeError: A training failed.
         MismatchError: A circuit computes something else than its network.
     """
@@ -69,9 +69,9 @@ def reproduce(
     if at_once < 1:
         raise ConfigurationError(f"reproduce.at_once must be 1 or more, got {at_once}")
     for seed in seeds:
-        check_whole("reproduce.seeds", seed, least=0)
-    text = parsed_config()
-    Checker(text).sizes([Point(of_seed, of_seed) for of_seed in ({"train.seed": str(seed)} for seed in seeds)])
+        check_seed("each of reproduce.seeds", seed)
+    text, first = parsed_config(), {SEED: str(seeds[0])}
+    Checker(text).size(Point(first, first))  # the networks of the other seeds differ in what is random alone
     data = dataset()
     folder = RunFolder.create(runs, name)
     folder.write_config(text)

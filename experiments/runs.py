@@ -12,6 +12,7 @@ plots/, wandb/      pictures, and Weights & Biases' files
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -96,6 +97,19 @@ class RunFolder:
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(metrics) + "\n")
+
+    def result(self) -> dict[str, Any]:
+        """What the run came to.
+
+        Raises:
+            ValueError: Its result.json does not say which data set and seed the run had.
+        """
+        file = self.path / "result.json"
+        with suppress(ValueError):
+            result = json.loads(file.read_text())
+            if isinstance(result, dict) and "dataset" in result and "seed" in result:
+                return result
+        raise ValueError(f"{file}: damaged or not of a run, as it says no dataset and seed; take another run")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The metrics of each finished epoch."""

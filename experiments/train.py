@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from difflut.config import ConfigurationError, configurable, job, operative_config
 from difflut.models import LUTNetwork, describe
 from difflut.training import Teacher, Trainer
-from experiments.arguments import check_seconds, check_whole, configured, device_named
+from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
 from experiments.data import Dataset, load_dataset
 from experiments.fitting import fit, proceed
 from experiments.measuring import measure
@@ -78,7 +78,7 @@ def train(
     trial = trial or TrialRun(None)
     with configured():
         check_whole("train.epochs", epochs)
-        check_whole("train.seed", seed, least=0, most=2**32 - 1)
+        check_seed("train.seed", seed)
         if checkpoint_seconds is not None:
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         _check_pairing(loss, teacher)

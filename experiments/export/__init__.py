@@ -1,6 +1,5 @@
 """The export job: a trained network as a circuit, C and Verilog, each compared with it on test data."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def export(
         folder = Path(folder) if folder else source.path / "export"
         if folder.is_file():
             raise ConfigurationError(f"export.folder = {str(folder)!r} is a file; name a folder")
-        result = json.loads((source.path / "result.json").read_text())
+        result = source.result()
         data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))

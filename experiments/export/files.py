@@ -22,7 +22,8 @@ def write_files(
 ) -> Design:
     """Writes circuit.npz, circuit.c and verilog/, whose testbench has the samples that are given.
 
-    The files of an export that was there before are removed, other files stay.
+    The files of an export that was there before are removed, but those in verilog/ written over, with the layers of a
+    deeper circuit removed. Other files stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in NAMES:

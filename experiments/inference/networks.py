@@ -1,6 +1,5 @@
 """Networks for the inference job: runs, circuits, and random ones of published sizes."""
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,7 +24,7 @@ def load_network(name: str, samples: int) -> Loaded:
         circuit = Circuit.load(name)
         return circuit, None, rng.integers(256, size=(samples, circuit.num_features), dtype=np.uint8)
     run = RunFolder.open_finished(name)
-    result = json.loads((run.path / "result.json").read_text())
+    result = run.result()
     model = load_checkpoint(run.best).eval()
     x = load_dataset(result["dataset"], seed=result["seed"]).x_test.numpy()[:samples]
     return Circuit.from_model(model), model, x

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -51,11 +52,70 @@ def test_a_circuit_is_saved_and_loaded(tmp_path):
     np.savez(tmp_path / "other.npz", a=np.arange(3))
     with pytest.raises(ValueError, match="not a circuit of format 2"):
         Circuit.load(tmp_path / "other.npz")
-    whole = (tmp_path / "circuit.npz").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("circuit") / "circuit.npz"
+    Circuit.from_model(network()).save(path)
+    return path
+
+
+def assert_damaged(path):
+    with pytest.raises(ValueError, match=rf"{path.name}: damaged or not a circuit; export the run again$"):
+        Circuit.load(path)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Circuit)])
+def test_a_circuit_without_one_of_its_arrays_is_damaged(saved, tmp_path, name):
+    np.savez(tmp_path / "damaged.npz", **{key: array for key, array in np.load(saved).items() if key != name})
+    assert_damaged(tmp_path / "damaged.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("wiring", 3), ("tables", 0.5), ("tau", [1, 2]), ("tau", "one"), ("format", [2, 2]), ("more", 1)],
+)
+def test_a_circuit_with_a_strange_array_is_damaged(saved, tmp_path, name, value):
+    np.savez(tmp_path / "damaged.npz", **{**np.load(saved), name: value})
+    assert_damaged(tmp_path / "damaged.npz")
+
+
+def test_a_file_that_is_no_archive_of_arrays_is_damaged(saved, tmp_path):
+    damaged, whole = tmp_path / "damaged.npz", saved.read_bytes()
     for content in (b"no circuit", whole[: len(whole) // 2], b""):
-        (tmp_path / "damaged.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=r"damaged\.npz: damaged or not a circuit"):
-            Circuit.load(tmp_path / "damaged.npz")
+        damaged.write_bytes(content)
+        assert_damaged(damaged)
+    with damaged.open("wb") as file:
+        np.save(file, np.arange(3))
+    assert_damaged(damaged)
+
+
+# Of the first entry, as offsets from the signature in the archive's directory: flags, method, where it begins.
+@pytest.mark.parametrize(("offset", "value"), [(8, b"\x01\x00"), (10, b"\x07\x00"), (42, b"\xff\xff\xff\x7f")])
+def test_an_archive_that_cannot_be_read_is_damaged(saved, tmp_path, offset, value):
+    content = bytearray(saved.read_bytes())
+    start = content.index(b"PK\x01\x02") + offset
+    content[start : start + len(value)] = value
+    (tmp_path / "damaged.npz").write_bytes(content)
+    assert_damaged(tmp_path / "damaged.npz")
+
+
+def test_no_changed_byte_is_another_error(saved, tmp_path):
+    damaged, whole, random = tmp_path / "damaged.npz", saved.read_bytes(), np.random.default_rng(0)
+    for position in random.integers(len(whole), size=500):
+        content = bytearray(whole)
+        content[position] ^= 1 << random.integers(8)
+        damaged.write_bytes(content)
+        try:
+            Circuit.load(damaged)  # some bytes say nothing
+        except ValueError as error:
+            assert str(error).startswith(f"{damaged}: ")
+
+
+def test_a_circuit_that_is_not_there_is_said_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        Circuit.load(tmp_path / "nowhere.npz")
 
 
 def test_a_saved_circuit_needs_no_torch(tmp_path):

@@ -133,6 +133,14 @@ def test_a_second_export_leaves_nothing_of_the_first_but_files_that_are_not_its_
     }  # fmt: skip
 
 
+def test_a_run_whose_result_says_nothing_is_refused(finished_run, tmp_path):
+    shutil.copy(finished_run / "best.pt", tmp_path)
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(config.ConfigurationError, match=r"result\.json: damaged or not of a run"):
+        export(str(tmp_path))
+    assert not (tmp_path / "export").exists()
+
+
 def test_a_run_or_folder_that_is_none_is_refused(finished_run, tmp_path):
     with pytest.raises(config.ConfigurationError, match=r"nowhere: no finished run here; best\.pt is missing"):
         export(f"{tmp_path}/nowhere")

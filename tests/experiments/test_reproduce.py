@@ -117,10 +117,15 @@ def test_a_failed_seed_names_its_output(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("reproduce.seeds = [0, -1]", "reproduce.seeds must be a whole number, 0 or more; got -1"),
-        ("layers.random.output_size = 61", "trial 1 of 2, train.seed = 0: .*not a multiple of the 10 classes"),
-        ('dataset.name = "nope"', "trial 1 of 2, train.seed = 0: .*'nope'"),
-        ("train.batch_size = 0", "trial 1 of 2, train.seed = 0: .*batch_size=0"),
+        ("reproduce.seeds = [0, -1]", "^each of reproduce.seeds must be a whole number, 0 to 4294967295; got -1"),
+        (
+            "reproduce.seeds = [0, 99999999999]",
+            "^each of reproduce.seeds must be .*, 0 to 4294967295; got 99999999999",
+        ),
+        ("reproduce.seeds = [4294967296]", "^each of reproduce.seeds must be .*, 0 to 4294967295; got 4294967296"),
+        ("layers.random.output_size = 61", "^train.seed = 0: .*not a multiple of the 10 classes"),
+        ('dataset.name = "nope"', "^train.seed = 0: .*'nope'"),
+        ("train.batch_size = 0", "^train.seed = 0: .*batch_size=0"),
         ("reproduce.seeds = []", "reproduce.seeds must be one or more different seeds"),
         ("reproduce.seeds = [1, 2, 1]", r"different seeds, got \[1, 2, 1\]"),
         ("reproduce.at_once = 0", "reproduce.at_once must be 1 or more, got 0"),

@@ -57,3 +57,15 @@ def test_a_finished_run_needs_a_network_and_a_result_but_no_last_checkpoint(fold
     assert RunFolder.open_finished(str(folder.path)).path == folder.path
     with pytest.raises(FileNotFoundError, match=r"no run to continue here; last.pt is missing"):
         RunFolder.open(str(folder.path))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "3", '{"dataset": "digits"}', '{"seed": 0}', '{"dataset": "dig'])
+def test_a_result_that_is_none_is_named(folder, content):
+    (folder.path / "result.json").write_text(content)
+    with pytest.raises(ValueError, match=r"result\.json: damaged or not of a run, .*; take another run$"):
+        folder.result()
+
+
+def test_a_result_is_what_was_written(folder):
+    folder.write_result({"dataset": "digits", "seed": 0})
+    assert folder.result() == {"dataset": "digits", "seed": 0}

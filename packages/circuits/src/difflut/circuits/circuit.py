@@ -4,8 +4,7 @@ import os
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -186,19 +185,25 @@ class Circuit:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: The file is no circuit, or of an unknown format.
+            OSError: There is no such file.
+            ValueError: The file is damaged, no circuit, or of an unknown format.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file) if not isinstance(file, np.ndarray) else {}
-        except (ValueError, EOFError, BadZipFile) as error:
-            raise ValueError(f"{path}: damaged or not a circuit") from error
-        found = arrays.pop("format", None)
-        if found != FORMAT:
-            raise ValueError(f"{path}: not a circuit of format {FORMAT}, its format is {found}; export the run again")
-        luts, n = arrays["wiring"].shape
-        tables = np.unpackbits(arrays.pop("tables"), count=luts * 2**n).reshape(luts, 2**n).astype(bool)
-        return cls(tables=tables, tau=float(arrays.pop("tau")), **arrays)
+        with Path(path).open("rb") as file:
+            try:
+                arrays = dict(np.load(file, allow_pickle=False))
+                found = arrays.pop("format", None)
+                if found == FORMAT:
+                    return cls(**_unpacked(**arrays))
+            except Exception as error:  # the archive, its compression and the arrays each have several of their own
+                raise ValueError(f"{path}: damaged or not a circuit; export the run again") from error
+        raise ValueError(f"{path}: not a circuit of format {FORMAT}, its format is {found}; export the run again")
+
+
+def _unpacked(wiring: np.ndarray, tables: np.ndarray, tau: np.ndarray, **others: np.ndarray) -> dict[str, Any]:
+    """The fields of a circuit from the arrays that are saved."""
+    luts, n = wiring.shape
+    tables = np.unpackbits(tables, count=luts * 2**n).reshape(luts, 2**n).astype(bool)
+    return {"wiring": wiring, "tables": tables, "tau": float(tau), **others}
 
 
 def _encoder(model: "LUTNetwork") -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ This is the only package that imports Gin. Components stay untouched by it: call
 defaults; only what a Gin file names is bound.
 """
 
-import difflut.config.checking
 import difflut.config.components  # noqa: F401
 from difflut.config.errors import ConfigurationError as ConfigurationError
 from difflut.config.jobs import JOBS as JOBS

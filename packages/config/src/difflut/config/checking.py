@@ -1,78 +1,141 @@
-"""Checks what is bound to parameters against their annotations, so that a wrong kind of value stops no job half-way."""
+"""Checks what is bound to parameters against their annotations, so that a wrong kind of value stops no job half-way.
 
-from collections.abc import Callable, Iterable, Mapping
-from inspect import Parameter, isclass, signature
+Only what is certainly wrong is refused: an annotation that is none of those below, nor a class of ours, takes anything.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter, Signature, formatannotation, isclass, signature
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
+import gin
 from gin.config import ConfigurableReference, register_finalize_hook
 
 from difflut.config.errors import ConfigurationError
 
-WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", NoneType: "None"}
-Bindings = Mapping[tuple[str, str], Mapping[str, Any]]  # by scope and Gin name, the values by parameter
+# By annotation, the types of the literals that it takes, and what they are called. Text is a sequence to Python, True a
+# number; neither is meant. Lists and tuples are meant alike.
+LITERALS = {
+    bool: ((bool,), "True or False"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text in quotes"),
+    NoneType: ((NoneType,), "None"),
+    dict: ((dict,), "a dictionary"),
+    Mapping: ((dict,), "a dictionary"),
+    list: ((list, tuple), "a list"),
+    tuple: ((list, tuple), "a list"),
+    Sequence: ((list, tuple), "a list"),
+    Iterable: ((list, tuple, dict), "a list"),
+}
+# Where the classes are defined that no literal can stand for.
+OURS = ("difflut.", "torch.nn.", "torch.optim.")
 
 
 @register_finalize_hook
-def check_bindings(bindings: Bindings) -> None:
-    """Checks all that a configuration binds, used or not. What an annotation does not say in classes is let pass.
+def check_bindings(bindings: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    """Checks all that a configuration binds, used or not.
+
+    Args:
+        bindings: By scope and Gin name, the values by parameter.
 
     Raises:
         ConfigurationError: A value is not what its parameter takes.
     """
     for (scope, name), values in bindings.items():
-        parameters = signature(ConfigurableReference(name, evaluate=False).configurable.wrapped).parameters
+        component = ConfigurableReference(name, evaluate=False).configurable.wrapped
+        parameters = _signature(component).parameters
         for key in [key for key in values if key in parameters]:
-            value, annotation = _resolved(values[key], bindings), parameters[key].annotation
-            if not _fits(value, annotation, bindings):
-                # A component has its kind before its name, a job the Python module, which no Gin file says.
-                short = name if name.count(".") == 1 else name.rpartition(".")[2]
+            value, parameter = resolved(values[key]), parameters[key]
+            if not (_fits(value, parameter.annotation) or _is_default(value, parameter)):
+                # Where a component has its kind, a function without one has its Python module, which no Gin file says.
+                short = name.removeprefix(f"{component.__module__}.")
                 where = f"{scope}/{short}" if scope else short
-                raise ConfigurationError(f"{where}.{key} = {value!r} must be {_words(annotation)}")
+                raise ConfigurationError(f"{where}.{key} = {value!r} must be {_words(parameter.annotation)}")
 
 
-def _resolved(value: Any, bindings: Bindings) -> Any:
-    """The value of a macro, and anything else as it is."""
-    is_macro = isinstance(value, ConfigurableReference) and value.config_key[1] == "gin.macro"
-    return _resolved(bindings[value.config_key]["value"], bindings) if is_macro else value
+def resolved(value: Any) -> Any:
+    """What a macro stands for, and anything else as it is.
+
+    Raises:
+        ConfigurationError: The macro stands for itself.
+    """
+    passed = []
+    while isinstance(value, ConfigurableReference) and value.config_key[1] == "gin.macro":
+        if value.scoped_selector in passed:
+            raise ConfigurationError(f"the macro {value} stands for itself; bind a value to it")
+        passed.append(value.scoped_selector)
+        value = gin.query_parameter(f"{value.scoped_selector}.value")
+    return value
 
 
-def _fits(value: Any, annotation: Any, bindings: Bindings) -> bool:
-    value, kind, inner = _resolved(value, bindings), get_origin(annotation) or annotation, get_args(annotation)
+def _is_default(value: Any, parameter: Parameter) -> bool:
+    """Whether a value is the default, which may be of another kind, and which a run's own configuration repeats."""
+    return type(value) is type(parameter.default) and value == parameter.default
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    value, kind, inner = resolved(value), get_origin(annotation) or annotation, get_args(annotation)
     if kind in (Union, UnionType):
-        return any(_fits(value, one, bindings) for one in inner)
+        return any(_fits(value, one) for one in inner)
     if kind is Callable:
-        return _makes(value, *inner[1:]) if isinstance(value, ConfigurableReference) else callable(value)
-    if not isclass(kind) or kind in (Any, Parameter.empty):
+        return isinstance(value, ConfigurableReference) and _makes(value, *inner[1:])
+    if not isclass(kind) or not (kind in LITERALS or _is_ours(kind)):
         return True
     if isinstance(value, ConfigurableReference):
-        made = _made(value)
-        return value.evaluate and (made is None or issubclass(made, kind))
-    if isinstance(value, bool | str) and kind is not type(value):
-        return False  # though True is an int to Python, and text a sequence
-    if not isinstance(value, {float: int | float, tuple: list | tuple}.get(kind, kind)):
-        return False
-    if kind is tuple and inner and inner[-1] is not ...:
-        return len(value) == len(inner) and all(map(_fits, value, inner, [bindings] * len(inner)))
-    if isinstance(value, Iterable) and inner:
-        items = value.values() if isinstance(value, Mapping) else value
-        return all(_fits(item, inner[isinstance(value, Mapping)], bindings) for item in items)
-    return True
+        return value.evaluate and _may_be(_made(value), kind)
+    return kind in LITERALS and type(value) in LITERALS[kind][0] and _items_fit(value, kind, inner)
 
 
-def _made(reference: ConfigurableReference) -> type | None:
-    """The class of what a call of `@name` gives, if it is known."""
-    target = reference.configurable.wrapped
-    made = target if isclass(target) else signature(target).return_annotation
-    return made if isclass(made) and made not in (Any, Parameter.empty) else None
+def _items_fit(values: Any, kind: type, inner: tuple[Any, ...]) -> bool:
+    if not inner:
+        return True
+    if kind is tuple and inner[-1] is not ...:
+        return len(values) == len(inner) and all(map(_fits, values, inner))
+    if kind in (dict, Mapping):
+        values, inner = values.values(), inner[1:]
+    return all(_fits(value, inner[0]) for value in values)
 
 
 def _makes(reference: ConfigurableReference, wanted: Any = Any) -> bool:
-    """Whether `@name` makes what is wanted, or `@name()` gives a function that may."""
+    """Whether `@name` may make what is wanted, or `@name()` give a function that does."""
     made = _made(reference)
-    if made is None or not isclass(wanted) or wanted is Any:
-        return True
-    return reference.evaluate != (issubclass(made, wanted) or issubclass(wanted, made))
+    if reference.evaluate:  # gives no function where it gives what is wanted already
+        return not (_is_ours(wanted) and _is_a(made, wanted))
+    return _may_be(made, wanted)
+
+
+def _made(reference: ConfigurableReference) -> Any:
+    """What a call of `@name` gives."""
+    target = reference.configurable.wrapped
+    return target if isclass(target) else _signature(target).return_annotation
+
+
+def _may_be(made: Any, wanted: Any) -> bool:
+    """Whether what is annotated as made may be what is wanted, of which it may say less."""
+    return _is_a(made, wanted) is not False or _is_a(wanted, made) is not False
+
+
+def _is_a(one: Any, other: Any) -> bool | None:
+    """Whether one class is a kind of the other; None where that is not known, or neither is ours."""
+    kinds = (one, other)
+    if not all(map(isclass, kinds)) or not any(map(_is_ours, kinds)) or Any in kinds or Signature.empty in kinds:
+        return None
+    try:
+        return issubclass(one, other)
+    except TypeError:  # the other is a protocol
+        return None
+
+
+def _is_ours(kind: Any) -> bool:
+    return isclass(kind) and kind.__module__.startswith(OURS)
+
+
+def _signature(target: Any) -> Signature:
+    try:
+        return signature(target)
+    except (ValueError, TypeError):  # what is built in has none
+        return Signature()
 
 
 def _words(annotation: Any) -> str:
@@ -80,12 +143,13 @@ def _words(annotation: Any) -> str:
     if kind in (Union, UnionType):
         return " or ".join(map(_words, inner))
     if kind is Callable:
-        made = inner[1].__name__ if inner and isclass(inner[1]) else "Any"
-        return "the @NAME of a function" if made == "Any" else f"the @NAME of what makes {made}s"
-    if issubclass(kind, Mapping):
-        return "a dictionary"
+        known = inner and isclass(inner[1]) and inner[1] is not Any
+        return f"the @NAME of what makes {inner[1].__name__}s" if known else "the @NAME of a function"
+    if _is_ours(kind):
+        return f"one of the {kind.__name__}s, as @NAME()"
+    if not isclass(kind) or kind not in LITERALS:
+        return formatannotation(annotation)
     if kind is tuple and inner and inner[-1] is not ...:
         return f"({', '.join(map(_words, inner))})"
-    if issubclass(kind, Iterable) and kind is not str:
-        return f"a list, each item {_words(inner[0])}" if inner else "a list"
-    return WORDS.get(kind, f"one of the {kind.__name__}s, as @NAME()")
+    word = LITERALS[kind][1]
+    return f"{word}, each item {_words(inner[0])}" if inner and word == "a list" else word

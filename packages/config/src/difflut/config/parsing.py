@@ -7,6 +7,7 @@ from typing import Any
 
 import gin
 
+from difflut.config.checking import resolved
 from difflut.config.errors import ConfigurationError
 from difflut.config.jobs import JOBS
 
@@ -34,11 +35,13 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
         raise ConfigurationError(str(error)) from error
     known = ", ".join(sorted(JOBS))
     try:
-        job = gin.query_parameter("run.job")
+        job = resolved(gin.query_parameter("run.job"))
     except ValueError as error:
         raise ConfigurationError(f"no job: add a line such as 'run.job = @train'; known: {known}") from error
     if job.configurable.wrapped not in JOBS.values():
         raise ConfigurationError(f"run.job = {job}: this is no job; known: {known}")
+    if job.evaluate:
+        raise ConfigurationError(f"run.job = {job} must be {str(job).removesuffix('()')}, without the parentheses")
 
 
 def _parse_parameter(parameter: str) -> None:
