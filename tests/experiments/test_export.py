@@ -78,7 +78,7 @@ def test_luts_are_counted_and_the_netlist_is_proven(finished_run, tmp_path, caps
 
 def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
     report = export(str(finished_run), str(tmp_path), simulated_samples=5, place="core")
     assert report["checks"]["C"] is report["checks"]["Verilog"] is report["costs"]["placement"] is None
     output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()

