@@ -80,7 +80,7 @@ class _LearnedLookup(torch.autograd.Function):
         inputs, chosen = backend.choose(x, logits, candidates)
         wiring = chosen.view(len(table), -1)
         y, code = backend.lookup(x, wiring, table)
-        ctx.choice, ctx.outputs = Choice(ctx, backend, inputs, logits, x.shape[1], tau), table.shape[1]
+        ctx.choice, ctx.outputs = Choice(ctx, backend, logits, x.shape[1], tau), table.shape[1]
         ctx.save_for_backward(
             inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen, wiring, code, slope
         )

@@ -84,33 +84,33 @@ class Choice:
 
     Args:
         ctx: Of the operation; its inputs begin with x and logits.
-        inputs: What the back end's `choose` made of x.
         features: Of x.
     """
 
-    def __init__(
-        self, ctx: Any, backend: ModuleType, inputs: Tensor, logits: Tensor, features: int, tau: float
-    ) -> None:
+    def __init__(self, ctx: Any, backend: ModuleType, logits: Tensor, features: int, tau: float) -> None:
         self.needs_x, self.needs_logits = ctx.needs_input_grad[:2]
         self.backend, self.logits, self.features, self.tau = backend, logits, features, tau
-        self.is_packed = inputs.dtype != logits.dtype
 
     def gradients(
         self, inputs: Tensor, logits: Tensor, candidates: Tensor | None, chosen: Tensor, grad: Tensor
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients of x and of logits from that of the pins (batch, P); `logits` may have become factors."""
+        """The gradients of x and of logits from that of the pins (batch, P); the logits' may be left as factors.
+
+        Args:
+            inputs: What the back end's `choose` made of x; likewise `chosen`.
+        """
         x_grad = logits_grad = None
         if self.needs_x:
             x_grad = self.backend.select_x_gradient(logits, candidates, chosen, self.tau, grad, self.features)
-        if self.needs_logits and candidates is None and self._can_factor(len(grad)):
+        if self.needs_logits and candidates is None and self._can_factor(inputs, len(grad)):
             self.logits.factors = Factors(inputs, cpp.feature_major(grad), len(grad))
         elif self.needs_logits:
             logits_grad = self.backend.select_logits_gradient(inputs, candidates, grad)
         return x_grad, logits_grad
 
-    def _can_factor(self, batch: int) -> bool:
-        is_small = self.backend is cpp and self.is_packed and batch <= cpp.FACTORED_BATCH
-        return is_small and accepts_factors(self.logits)
+    def _can_factor(self, inputs: Tensor, batch: int) -> bool:
+        is_bits = self.backend is cpp and inputs.dtype == torch.int64
+        return is_bits and batch <= cpp.FACTORED_BATCH and accepts_factors(self.logits)
 
 
 class _Select(torch.autograd.Function):
@@ -119,7 +119,7 @@ class _Select(torch.autograd.Function):
         ctx: Any, x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
     ) -> Tensor:
         inputs, chosen = backend.choose(x, logits, candidates)
-        ctx.choice = Choice(ctx, backend, inputs, logits, x.shape[1], tau)
+        ctx.choice = Choice(ctx, backend, logits, x.shape[1], tau)
         ctx.save_for_backward(inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen)
         return backend.read(inputs, chosen, len(x))
 
