@@ -10,7 +10,8 @@ ORDER = ["registry", "kernels", "encoders", "nodes", "layers", "models", "circui
 # `difflut.utils` is a part of the layers package.
 HOME = {"utils": "layers"} | {name: name for name in ORDER}
 TOP_LEVEL = {
-    "README.md", "WORKSPACE.md", "LICENSE", "run.py", "pyproject.toml",
+    "README.md", "WORKSPACE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE",
+    "run.py", "pyproject.toml",
     "packages", "experiments", "kernels", "gin_configs", "tests", "docs",
 }  # fmt: skip
 DISTRIBUTIONS = {"gin": "gin-config", "yaml": "pyyaml", "sklearn": "scikit-learn"}
