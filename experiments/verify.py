@@ -21,7 +21,7 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.circuits.simulate import SIMULATORS
+from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import job
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers import GroupSum

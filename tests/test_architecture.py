@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = ["registry", "kernels", "encoders", "nodes", "layers", "models", "circuits", "training", "config"]
+# Parts of `difflut.circuits`, each of which imports only those before it; `circuit` is what all are about.
+WINGS = ["circuit", "passes", "arithmetic", "writers", "engine", "tools"]
 # `difflut.utils` is a part of the layers package.
 HOME = {"utils": "layers"} | {name: name for name in ORDER}
 TOP_LEVEL = {
@@ -63,6 +65,18 @@ def test_the_packages_are_those_of_the_order():
 def test_a_package_imports_only_those_before_it(name):
     later = set(ORDER[ORDER.index(name) :])
     assert not difflut_imports(name) & later
+
+
+@pytest.mark.parametrize("wing", WINGS[1:])
+def test_a_wing_of_circuits_imports_only_those_before_it(wing):
+    files = [file for file in sources("circuits") if file.parent.name == wing]
+    used = {part.split(".")[2] for file in files for part in imports(file) if part.startswith("difflut.circuits.")}
+    assert files and not used - set(WINGS[: WINGS.index(wing) + 1])
+
+
+def test_every_module_of_circuits_is_in_a_wing():
+    home = ROOT / "packages" / "circuits" / "src" / "difflut" / "circuits"
+    assert {file.relative_to(home).parts[0].removesuffix(".py") for file in home.rglob("*.py")} == {"__init__", *WINGS}
 
 
 @pytest.mark.parametrize("name", ORDER)

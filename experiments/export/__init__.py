@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from difflut.circuits import Circuit, fixed_point_words, pixel_words, simplify, stages
-from difflut.circuits.simulate import SIMULATORS
-from difflut.circuits.words import WIDTHS
+from difflut.circuits.arithmetic.words import WIDTHS
+from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError, job
 from difflut.models import load_checkpoint
 from experiments.arguments import check_names, configured

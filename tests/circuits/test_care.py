@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from difflut.circuits.care import cancel_outputs, drop_unreachable, merge_equivalent
-from difflut.circuits.simplify import drop_inputs
-from difflut.circuits.split import split
-from difflut.circuits.windows import Windows, possible_levels
+from difflut.circuits.passes.care import cancel_outputs, drop_unreachable, merge_equivalent
+from difflut.circuits.passes.simplify import drop_inputs
+from difflut.circuits.passes.split import split
+from difflut.circuits.passes.windows import Windows, possible_levels
 from tests.circuits.networks import inputs, random_circuit
 from tests.circuits.test_simplify import circuit_of
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from difflut.circuits import Circuit, simplify
-from difflut.circuits.absorb import absorb
-from difflut.circuits.simplify import (
+from difflut.circuits.passes.absorb import absorb
+from difflut.circuits.passes.simplify import (
     drop_inputs,
     fold_constants,
     fold_wires,

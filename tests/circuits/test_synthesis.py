@@ -1,4 +1,3 @@
-import importlib
 import sysconfig
 from dataclasses import replace
 
@@ -14,12 +13,13 @@ from difflut.circuits import (
     place,
     prove,
     simplify,
-    synthesis,
     synthesize,
     write_verilog,
 )
-from difflut.circuits.modules import comparison_tables
-from difflut.circuits.place import find_nextpnr
+from difflut.circuits.arithmetic.comparisons import comparison_tables
+from difflut.circuits.tools import prove as proof
+from difflut.circuits.tools import synthesis
+from difflut.circuits.tools.place import find_nextpnr
 from tests.circuits.networks import network, random_circuit
 
 
@@ -52,10 +52,9 @@ def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
     circuit = simplify(random_circuit(0, n=7, classes=5))[0]
     words = fixed_point_words(circuit)
     assert prove(circuit, words)
-    module, tables = importlib.import_module("difflut.circuits.prove"), circuit.tables.copy()
+    right, tables = proof.core_blif, circuit.tables.copy()
     tables[-1, 0] ^= True
-    right = module.core_blif
-    monkeypatch.setattr(module, "core_blif", lambda circuit: right(replace(circuit, tables=tables)))
+    monkeypatch.setattr(proof, "core_blif", lambda circuit: right(replace(circuit, tables=tables)))
     assert not prove(circuit, words)
 
 

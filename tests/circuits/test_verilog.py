@@ -15,7 +15,7 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.circuits.compressors import columns_of, compress, is_compressed
+from difflut.circuits.arithmetic.compressors import columns_of, compress, is_compressed
 from difflut.registry import ENCODERS
 from tests.circuits.networks import inputs, network, random_circuit
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import encoder_bits
 from difflut.circuits.engine.encoding import LANES, Encoding, encoding
 from difflut.circuits.engine.engine import Engine
 from difflut.circuits.engine.netlist import Netlist, netlist

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import encoder_bits
 
 PINS = 6
 

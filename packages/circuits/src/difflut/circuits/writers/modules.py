@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables
+from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import EncoderBits
-from difflut.circuits.split import LUT_SIZE
-from difflut.circuits.words import InputWords
 
 CLOCK = "input clk"
 ZERO, ONE = "1'b0", "1'b1"
@@ -34,30 +33,6 @@ def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
     lines.append(_together(outputs))
     ports = [vector("input", circuit.num_features * words.width, "x"), vector("output", len(bits.signals), "y")]
     return module("encoder", ports, lines)
-
-
-def comparison_tables(width: int, limit: int) -> list[tuple[range, int]]:
-    """Tables that say in turn whether the lower bits of a word exceed those of `limit`; the last one decides.
-
-    Returns:
-        For each the bits of the word that it reads and its content; all but the first read the one before first. None
-            if all words exceed the limit or no word does.
-    """
-    if not 0 <= limit < 2**width - 1:
-        return []
-    start = (~limit & (limit + 1)).bit_length() - 1  # ones at the end of the limit do not matter
-    found: list[tuple[range, int]] = []
-    while start < width:
-        carries = bool(found)
-        bits = range(start, min(start + LUT_SIZE - carries, width))
-        part = limit >> start & (1 << len(bits)) - 1
-        exceeds = [
-            address >> carries > part or (address >> carries == part and carries and address & 1)
-            for address in range(2 ** (len(bits) + carries))
-        ]
-        found.append((bits, sum(1 << address for address, value in enumerate(exceeds) if value)))
-        start = bits.stop
-    return found
 
 
 def _comparison(output: str, prefix: str, word: list[str], limit: int) -> list[str]:

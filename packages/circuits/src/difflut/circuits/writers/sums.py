@@ -1,23 +1,11 @@
-"""The text of the modules that count the ones of each class and find the highest count."""
+"""The text of the Verilog modules that count the ones of each class and find the highest count."""
 
-from collections import Counter
 from itertools import combinations
 
+from difflut.circuits.arithmetic.compressors import Columns, compress, is_compressed
+from difflut.circuits.arithmetic.counting import class_columns, index_width
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.compressors import Columns, columns_of, compress, is_compressed
-from difflut.circuits.modules import CLOCK, instance, module, vector
-
-
-def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
-    """For each class the bits that count for it, by how often; `names` are those of the outputs."""
-    found = []
-    for number in range(circuit.num_classes):
-        members = circuit.groups == number
-        bits = zip(circuit.outputs[members].tolist(), circuit.inverted[members].tolist(), strict=True)
-        found.append(
-            columns_of(("~" * inverted + names[bit], often) for (bit, inverted), often in Counter(bits).items())
-        )
-    return found
+from difflut.circuits.writers.modules import CLOCK, instance, module, vector
 
 
 def group_sum(circuit: Circuit, reads: list[int], width: int, registered: bool) -> tuple[str, int]:
@@ -121,7 +109,3 @@ def _greater_or_equal(one: str, other: str, width: int) -> str:
         a, b = f"{one}[{digit}]", f"{other}[{digit}]"
         text = f"({a} & ~{b} | ~({a} ^ {b}) & {text})"
     return text
-
-
-def index_width(num_classes: int) -> int:
-    return max((num_classes - 1).bit_length(), 1)

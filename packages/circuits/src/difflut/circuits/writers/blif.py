@@ -2,12 +2,11 @@
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import comparison_tables, encoder_bits
+from difflut.circuits.arithmetic.compressors import compress, is_compressed
+from difflut.circuits.arithmetic.counting import class_columns, index_width
+from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import encoder_bits
-from difflut.circuits.compressors import compress, is_compressed
-from difflut.circuits.counting import class_columns, index_width
-from difflut.circuits.modules import comparison_tables
-from difflut.circuits.words import InputWords
 
 SUM, CARRY = 0b10010110, 0b11101000  # of three bits
 GREATER_OR_EQUAL = 0b10110010  # of two bits a, b, if their lower bits say the third

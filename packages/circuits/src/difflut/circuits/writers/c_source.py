@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import chunks, encoder_bits
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import chunks, encoder_bits
 
 FUNCTION_SIZE = 50
 TEMPLATE = Path(__file__).with_name("circuit.c.in")

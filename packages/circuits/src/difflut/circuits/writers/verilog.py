@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import encoder_bits
+from difflut.circuits.arithmetic.counting import index_width
+from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import encoder_bits
-from difflut.circuits.counting import argmax, group_sum, index_width
-from difflut.circuits.modules import CLOCK, encoder, layer, module, vector
-from difflut.circuits.split import split
-from difflut.circuits.words import InputWords
+from difflut.circuits.passes.split import split
+from difflut.circuits.writers.modules import CLOCK, encoder, layer, module, vector
+from difflut.circuits.writers.sums import argmax, group_sum
 
 LUT_MODULE = Path(__file__).with_name("lut.v")
 HEADER = """\

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from difflut.circuits.arithmetic.comparisons import comparison_tables, encoder_bits
+from difflut.circuits.arithmetic.compressors import compress, is_compressed
+from difflut.circuits.arithmetic.counting import class_columns
+from difflut.circuits.arithmetic.words import InputWords, fixed_point_words
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.comparisons import encoder_bits
-from difflut.circuits.compressors import compress, is_compressed
-from difflut.circuits.counting import class_columns
-from difflut.circuits.modules import comparison_tables
-from difflut.circuits.split import LUT_SIZE, split
-from difflut.circuits.words import InputWords, fixed_point_words
+from difflut.circuits.passes.split import LUT_SIZE, split
 
 
 @dataclass(frozen=True)

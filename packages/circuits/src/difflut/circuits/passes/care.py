@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.rewrite import assemble, first_equal, substitute, unchanged
-from difflut.circuits.windows import Windows
+from difflut.circuits.passes.rewrite import assemble, first_equal, substitute, unchanged
+from difflut.circuits.passes.windows import Windows
 
 SAMPLES = 1024
 

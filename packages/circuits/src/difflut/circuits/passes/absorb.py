@@ -3,7 +3,7 @@
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.rewrite import assemble
+from difflut.circuits.passes.rewrite import assemble
 
 
 def absorb(circuit: Circuit, lut_size: int = 6) -> Circuit:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.passes.split import LUT_SIZE
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,30 @@ def encoder_bits(circuit: Circuit) -> EncoderBits:
     ]
     pairs = np.array(list(comparisons), np.intp).reshape(-1, 2)
     return EncoderBits(signals, terms, circuit.codebook[0, bits], pairs)
+
+
+def comparison_tables(width: int, limit: int) -> list[tuple[range, int]]:
+    """Tables that say in turn whether the lower bits of a word exceed those of `limit`; the last one decides.
+
+    Returns:
+        For each the bits of the word that it reads and its content; all but the first read the one before first. None
+            if all words exceed the limit or no word does.
+    """
+    if not 0 <= limit < 2**width - 1:
+        return []
+    start = (~limit & (limit + 1)).bit_length() - 1  # ones at the end of the limit do not matter
+    found: list[tuple[range, int]] = []
+    while start < width:
+        carries = bool(found)
+        bits = range(start, min(start + LUT_SIZE - carries, width))
+        part = limit >> start & (1 << len(bits)) - 1
+        exceeds = [
+            address >> carries > part or (address >> carries == part and carries and address & 1)
+            for address in range(2 ** (len(bits) + carries))
+        ]
+        found.append((bits, sum(1 << address for address, value in enumerate(exceeds) if value)))
+        start = bits.stop
+    return found
 
 
 def chunks(circuit: Circuit, size: int) -> list[slice]:

@@ -11,11 +11,11 @@ from itertools import combinations
 
 import numpy as np
 
-from difflut.circuits.absorb import absorb
-from difflut.circuits.care import cancel_outputs, drop_unreachable, merge_equivalent
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.rewrite import first_equal, keep, substitute, unchanged
-from difflut.circuits.windows import possible_levels
+from difflut.circuits.passes.absorb import absorb
+from difflut.circuits.passes.care import cancel_outputs, drop_unreachable, merge_equivalent
+from difflut.circuits.passes.rewrite import first_equal, keep, substitute, unchanged
+from difflut.circuits.passes.windows import possible_levels
 
 
 def _num_pins(circuit: Circuit) -> int:

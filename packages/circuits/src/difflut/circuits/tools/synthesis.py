@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from difflut.circuits.verilog import Design
+from difflut.circuits.writers.verilog import Design
 
 TIMEOUT = 600.0
 # Tables are LUTs already; everything else is broken into gates and mapped. Registers stay without enable and reset.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.rewrite import assemble
+from difflut.circuits.passes.rewrite import assemble
 
 LUT_SIZE = 6
 

