@@ -10,7 +10,6 @@ plots/, wandb/      pictures, and Weights & Biases' files
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from difflut.config import ConfigurationError
+from difflut.models import write_whole
 
 
 class RunFolder:
@@ -149,6 +149,4 @@ def write_json(path: Path, content: Any) -> None:
 
 def _replace(path: Path, text: str) -> None:
     # A run may be killed, and read, at any moment.
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_whole(path, text.encode())

@@ -1,7 +1,6 @@
 """The training job."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from difflut.config import ConfigurationError, configurable, job, operative_config
-from difflut.models import LUTNetwork, describe
+from difflut.models import LUTNetwork, describe, load_sealed, save_sealed
 from difflut.training import Teacher, Trainer
 from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
 from experiments.data import Dataset, load_dataset
@@ -151,11 +150,9 @@ def _educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.devi
     untrained = {"epochs": 0} if path.exists() else {}
     made = teacher(x=data.x_train, y=data.y_train, num_classes=data.num_classes, device=device, **untrained)
     if untrained:
-        made.load_state_dict(torch.load(path, device, weights_only=True))
+        made.load_state_dict(load_sealed(path))
     else:
-        temporary = path.with_suffix(".tmp")
-        torch.save(made.state_dict(), temporary)
-        os.replace(temporary, path)
+        save_sealed(made.state_dict(), path)
     if len(data.x_val):
         with torch.no_grad():
             classes = torch.cat([made(x.to(device)).argmax(1).cpu() for x in data.x_val.split(1000)])

@@ -1,10 +1,15 @@
+import math
 import os
 import pickle
+import random
+import sys
+import zipfile
 
 import pytest
 import torch
 
-from difflut.models import CheckpointError, build_model, load_checkpoint, read_checkpoint, save_checkpoint
+from difflut.layers import GroupSum
+from difflut.models import CheckpointError, build_model, load_checkpoint, read_checkpoint, save_checkpoint, save_sealed
 from difflut.registry import ENCODERS, LAYERS, NODES
 
 
@@ -77,36 +82,158 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["model.pt"]
 
 
-def test_a_damaged_file_is_a_clear_error(tmp_path):
+def test_what_is_cut_short_or_no_checkpoint_is_a_clear_error(tmp_path):
     path = tmp_path / "model.pt"
     save_checkpoint(network(), path)
-    content = bytearray(path.read_bytes())
-    for damaged in (content[: len(content) // 2], b"", b"no checkpoint"):
-        path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:-1], content + b"x", b"", b"no checkpoint", None):
+        path.unlink()
+        path.mkdir() if damaged is None else path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"damaged or not a checkpoint|a folder"):
             load_checkpoint(path)
 
 
-def test_a_single_wrong_bit_in_the_weights_is_found(tmp_path):
+def test_no_flipped_bit_goes_unseen(tmp_path):
     path = tmp_path / "model.pt"
+    save_checkpoint(network(), path)
+    content = path.read_bytes()
+    draw = random.Random(1)
+    # The directory of the archive, which torch trusts, lies at its end.
+    places = [
+        *draw.sample(range(8 * len(content)), 200),
+        *draw.sample(range(8 * len(content) - 12_000, 8 * len(content)), 200),
+    ]
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_checkpoint(path)
+
+
+def test_a_file_that_unpacks_to_far_more_is_refused_at_once(tmp_path, monkeypatch):
+    path = tmp_path / "model.pt"
+
+    def compressed(content, file):
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data/0", bytes(2**22))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", compressed)
+        patch.setattr(torch, "load", lambda *_, **__: pytest.fail("was unpacked"))
+        save_checkpoint(network(), path)
+        with pytest.raises(CheckpointError, match="unpack to 4194304"):
+            load_checkpoint(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_a_full_disk_names_the_path(tmp_path):
+    import resource
+
+    path, model = tmp_path / "model.pt", network()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{path}'"):
+            save_checkpoint(model, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
+
+
+def contents(model, tmp_path):
+    save_checkpoint(model, tmp_path / "model.pt")
+    return read_checkpoint(tmp_path / "model.pt")
+
+
+STATE_FAULTS = {
+    "NaN threshold": (
+        "encoder.thresholds",
+        lambda t: t.index_fill(1, torch.tensor(1), torch.nan),
+        "encoder.thresholds",
+    ),
+    "descending thresholds": ("encoder.thresholds", lambda t: t.flip(1), "ascend"),
+    "thresholds of other features": ("encoder.thresholds", lambda t: t[:4], "shape"),
+    "features of another layer": ("encoder._extra_state", lambda t: torch.tensor([7]), "shape"),
+    "wiring too high": ("layers.0.mapping", lambda t: t + 14, "reads inputs"),
+    "wiring below 0": ("layers.1.mapping", lambda t: t - 1, "reads inputs"),
+    "NaN weight": ("layers.1.node.values", lambda t: t * torch.nan, "layers.1.node.values"),
+    "permutation of another length": ("groupsum.permutation", lambda t: t[:3].argsort(), "permutes 3"),
+    "no permutation": ("groupsum.permutation", lambda t: t * 0, "permutation"),
+    "no tensor": ("layers.0.mapping", lambda t: "text", "state"),
+    "missing": ("layers.0.mapping", None, "mapping"),
+}
+
+
+@pytest.mark.parametrize("key,change,message", STATE_FAULTS.values(), ids=STATE_FAULTS)
+def test_a_state_that_is_no_network_is_refused(key, change, message, tmp_path):
     model = network()
-    save_checkpoint(model, path)
-    content = bytearray(path.read_bytes())
-    weights = model.layers[0].node.values.detach().numpy().tobytes()
-    content[bytes(content).index(weights) + 10] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="damaged, the checksum of"):
-        load_checkpoint(path)
+    model(torch.randn(4, 5))
+    content = contents(model, tmp_path)
+    value = content["state"].pop(key)
+    if change:
+        content["state"][key] = change(value)
+    save_sealed(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("candidate", [-1, 15])
+def test_candidates_that_are_no_inputs_are_refused(candidate, tmp_path):
+    content = contents(network(layer="learnable", top_k=4), tmp_path)
+    content["state"]["layers.0.candidates"][5, 2] = candidate
+    save_sealed(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="reads inputs"):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("log_tau", [math.inf, -math.inf, math.nan])
+def test_a_temperature_that_is_none_is_refused(log_tau, tmp_path):
+    model = network()
+    model.groupsum = GroupSum(3, 2.0, learn_tau=True)
+    content = contents(model, tmp_path)
+    content["state"]["groupsum.log_tau"].fill_(log_tau)
+    save_sealed(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"temperature|log_tau"):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    "key,value",
+    [
+        ("state", None),
+        ("state", [1]),
+        ("state", {"layers.0.mapping": 3}),
+        ("config", "text"),
+        ("config", {"layers": [{}]}),
+        ("config", {"layers": 7}),
+        ("versions", None),
+        ("training", 3),
+        ("format", "2"),
+        ("format", torch.tensor([2, 2])),
+        ("format", None),
+        ("format", True),
+    ],
+)
+def test_parts_that_are_none_are_one_kind_of_error(key, value, tmp_path):
+    content = contents(network(), tmp_path)
+    save_sealed(content | {key: value}, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=f"{tmp_path / 'model.pt'}: "):
+        load_checkpoint(tmp_path / "model.pt")
 
 
 def test_other_files_and_unknown_formats_are_clear_errors(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"weights": torch.rand(3)}, path)
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of this version.*it carries none"):
+        load_checkpoint(path)
+    save_sealed({"weights": torch.rand(3)}, path)
     with pytest.raises(CheckpointError, match="not a DiffLUT checkpoint"):
         load_checkpoint(path)
-    torch.save({"format": 99, "versions": {"difflut": "9.0"}}, path)
-    with pytest.raises(CheckpointError, match=r"format 99 of difflut 9.0; this version reads format 1"):
-        load_checkpoint(path)
+    for versions, name in (({"difflut": "9.0"}, "9.0"), (None, "unknown"), ([], "unknown")):
+        save_sealed({"format": 99, "versions": versions}, path)
+        with pytest.raises(CheckpointError, match=f"format 99 of difflut {name}; this version reads format 2"):
+            load_checkpoint(path)
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "none.pt")
 
@@ -118,7 +245,7 @@ class _Bomb:
 
 def test_loading_runs_no_code_from_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"format": 1, "config": _Bomb()}, "model.pt")
+    save_sealed({"format": 2, "config": _Bomb()}, "model.pt")
     with pytest.raises(CheckpointError):
         load_checkpoint("model.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(_Bomb()))

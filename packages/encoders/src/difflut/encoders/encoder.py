@@ -174,6 +174,14 @@ class Encoder(Configured, nn.Module, ABC):
         """Takes the feature shape from a state dict."""
         self.feature_shape = tuple(state.tolist())
 
+    def check_state(self) -> None:
+        """Raises a `ValueError` where the thresholds do not ascend, or are not those of the features."""
+        kind, rows = type(self).__name__, len(self.thresholds)
+        if self.thresholds.isnan().any() or (self.thresholds.diff(dim=1) < 0).any():
+            raise ValueError(f"{kind}: thresholds must ascend, without NaN")
+        if self.fitted and (min(self.feature_shape, default=1) < 1 or rows not in (1, math.prod(self.feature_shape))):
+            raise ValueError(f"{kind}: {rows} rows of thresholds do not fit features of shape {self.feature_shape}")
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         thresholds = state_dict.get(f"{prefix}thresholds")
         if thresholds is not None and thresholds.shape[1:] == self.thresholds.shape[1:]:

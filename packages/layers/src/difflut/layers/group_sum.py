@@ -1,5 +1,7 @@
 """The output of a LUT network: ones counted by class."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -117,8 +119,15 @@ class GroupSum(Configured, nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: object) -> None:
         saved = state_dict.get(f"{prefix}permutation")
         if saved is not None:
-            self.permutation = torch.empty_like(saved, device=self.permutation.device)
+            self.permutation = self.permutation.new_empty(saved.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def check_state(self) -> None:
+        """Raises a `ValueError` where the temperature is not positive, or the permutation is none."""
+        if not 0 < self.present_tau < math.inf:
+            raise ValueError(f"GroupSum: the temperature is {self.present_tau}; it must be positive and finite")
+        if not torch.equal(self.permutation.sort().values.cpu(), torch.arange(self.permutation.numel())):
+            raise ValueError("GroupSum: the permutation must hold each feature once")
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.get_params().items())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.regularity import flip_bits, stabilize_gradient
+from difflut.layers.wiring import check_inputs
 from difflut.nodes import HardLookup, Node, NodeConfig, Relaxable
 from difflut.registry import Configured
 
@@ -89,6 +90,10 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         """Raises a `ValueError` where `x` has not the layer's width."""
         if x.dim() != 2 or x.shape[1] != self.input_size:
             raise ValueError(f"the layer has input_size={self.input_size}, got an input of shape {tuple(x.shape)}")
+
+    def check_state(self) -> None:
+        """Raises a `ValueError` where a node reads an input that the layer has not."""
+        check_inputs(self.wiring(), self.input_size)
 
     def forward(self, x: Tensor | kernels.Bits) -> Tensor:
         """Evaluates the layer: `(batch, input_size)` to `(batch, output_size)`.

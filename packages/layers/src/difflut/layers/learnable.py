@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.layers.layer import Layer
-from difflut.layers.wiring import draw_wiring
+from difflut.layers.wiring import check_inputs, draw_wiring
 from difflut.nodes import HardLookup, Node
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
@@ -88,6 +88,11 @@ class Learnable(Layer):
         else:
             chosen = self.candidates.gather(1, self.logits.argmax(1, keepdim=True))
         return chosen.view(self.node.num_nodes, self.n)
+
+    def check_state(self) -> None:
+        super().check_state()
+        if self.candidates is not None:
+            check_inputs(self.candidates, self.input_size)
 
     @property
     def is_lookup(self) -> bool:

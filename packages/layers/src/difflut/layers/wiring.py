@@ -95,3 +95,10 @@ def local_wiring(
     inside = torch.rand(num_nodes, window**2 * depth, generator=generator).topk(n).indices
     pixel, bit = inside // depth, inside % depth
     return ((top + pixel // window) * width + left + pixel % window) * depth + bit
+
+
+def check_inputs(wiring: Tensor, input_size: int) -> None:
+    """Raises a `ValueError` where input indices lie outside a layer's input."""
+    lowest, highest = wiring.aminmax()
+    if lowest < 0 or highest >= input_size:
+        raise ValueError(f"the wiring reads inputs {int(lowest)} to {int(highest)}; input_size={input_size}")

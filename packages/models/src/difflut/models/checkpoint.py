@@ -1,31 +1,31 @@
 """Networks in files: description, weights, wiring, encoder and versions together."""
 
 import os
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from difflut.models.description import build_model, describe
 from difflut.models.network import LUTNetwork
+from difflut.models.sealed import CheckpointError, load_sealed, save_sealed
 
-FORMAT = 1
-
-
-class CheckpointError(ValueError):
-    """A file from which no network can be loaded."""
+FORMAT = 2
+MAPPINGS = ("versions", "config", "state")
 
 
 def save_checkpoint(model: LUTNetwork, path: str | os.PathLike, training: Mapping[str, Any] | None = None) -> None:
-    """Writes a network to a file, whole or not at all.
+    """Writes a network to a file, whole or not at all, with a digest of all that is in it.
 
     Args:
         model: All its components registered.
         path: Replaced where it exists.
         training: What a training run needs in order to continue: tensors and plain data.
+
+    Raises:
+        OSError: The file cannot be written, or the disk is full; the error names the path.
     """
     content = {
         "format": FORMAT,
@@ -34,16 +34,7 @@ def save_checkpoint(model: LUTNetwork, path: str | os.PathLike, training: Mappin
         "state": model.state_dict(),
         "training": training,
     }
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    save_sealed(content, path)
 
 
 def load_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu") -> LUTNetwork:
@@ -51,13 +42,13 @@ def load_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is damaged, no checkpoint, or of an unknown format.
+        CheckpointError: The file is damaged, no checkpoint, of an unknown format, or what it holds is no network.
     """
     content = read_checkpoint(path)
     try:
         model = build_model(content["config"])
         model.load_state_dict(content["state"])
-    except (KeyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # any component may find any fault in what it is given
         raise CheckpointError(f"{path}: its description and its weights do not fit this version: {error}") from error
     return model.to(device).eval()
 
@@ -69,26 +60,21 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         CheckpointError: The file is damaged, no checkpoint, or of an unknown format.
     """
-    try:
-        # torch does not verify the checksums that it writes.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is wrong; use another checkpoint")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{path}: damaged or not a checkpoint ({type(error).__name__}: {error})") from error
-    if not isinstance(content, dict) or "format" not in content:
+    content = load_sealed(path)
+    found = content.get("format") if isinstance(content, dict) else None
+    if type(found) is not int:
         raise CheckpointError(f"{path}: not a DiffLUT checkpoint; save one with save_checkpoint")
-    if content["format"] != FORMAT:
-        made_by = content.get("versions", {}).get("difflut", "unknown")
+    if found != FORMAT:
+        versions = content.get("versions")
+        made_by = versions.get("difflut") if isinstance(versions, Mapping) else None
         raise CheckpointError(
-            f"{path}: format {content['format']} of difflut {made_by}; this version reads format {FORMAT}"
+            f"{path}: format {found} of difflut {made_by or 'unknown'}; this version reads format {FORMAT}"
         )
+    wrong = [key for key in MAPPINGS if not isinstance(content.get(key), Mapping)]
+    if not wrong and not all(isinstance(value, Tensor) for value in content["state"].values()):
+        wrong = ["state"]
+    if wrong or not isinstance(content.get("training"), Mapping | None):
+        raise CheckpointError(f"{path}: not a DiffLUT checkpoint, its {(wrong or ['training'])[0]} is none")
     return content
 
 

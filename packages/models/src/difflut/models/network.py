@@ -1,8 +1,9 @@
 """LUT networks: encoder, layers, group sum."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise, takewhile
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.encoders import Encoder
 from difflut.layers import GroupSum, Layer
+from difflut.registry import Configured
 
 
 class LUTNetwork(nn.Module):
@@ -73,6 +75,28 @@ class LUTNetwork(nn.Module):
         if not head.tau_is_fixed:
             return head.scale(kernels.lookup_stack(x, banks, head.k, use_cuda=use_cuda))
         return kernels.lookup_stack(x, banks, head.k, head.tau, use_cuda=use_cuda)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As every module does, and then checks what was loaded.
+
+        Raises:
+            ValueError: A number is NaN, or a component's state is none.
+        """
+        keys = super().load_state_dict(state_dict, *args, **kwargs)
+        for name, tensor in self.state_dict().items():
+            if tensor.isnan().any():
+                raise ValueError(f"{name} holds NaN")
+        for module in self.modules():
+            if isinstance(module, Configured):
+                module.check_state()
+        if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != self.layers[0].input_size:
+            raise ValueError(
+                f"the encoder gives {self.encoder.output_size} bits, the first layer reads {self.layers[0].input_size}"
+            )
+        width = self.layers[-1].output_size
+        if self.groupsum is not None and len(self.groupsum.permutation) not in (0, width):
+            raise ValueError(f"groupsum permutes {len(self.groupsum.permutation)} features, the last layer has {width}")
+        return keys
 
     def regularization(self) -> Tensor:
         """The sum of all nodes' regularizers: a scalar term of the loss."""

@@ -20,6 +20,9 @@ class Configured:
         """The constructor's arguments, by name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    def check_state(self) -> None:
+        """Raises a `ValueError` where the tensors that were loaded are no state of such a component."""
+
 
 def _spelled_out(cls: type) -> inspect.Signature:
     own = inspect.signature(cls.__init__)
