@@ -9,7 +9,7 @@ from difflut.config import job
 from experiments.arguments import configured
 from experiments.sweep.folder import Sweep, tracking_key
 
-ACCURACY, CIRCUIT, NODES = "test_accuracy_hard", "circuit_luts", "luts"
+ACCURACY, LUTS = "test_accuracy_hard", "luts"
 CURVES = {"val_accuracy_hard": "Hard accuracy", "gap": "Gap", "samples_per_second": "Training throughput"}
 
 
@@ -71,11 +71,10 @@ def _workspace(sweep: Sweep, project: str, entity: str) -> Any:
     import wandb_workspaces.workspaces as ws
 
     keys = [tracking_key(label) for label in sweep.dimensions if label != sweep.seed_dimension]
-    luts = CIRCUIT if any(CIRCUIT in (trial.result or {}) for trial in sweep.trials) else NODES
     sections = [
-        ws.Section(name="Results", panels=_results(keys, luts), is_open=True),
+        ws.Section(name="Results", panels=_results(keys), is_open=True),
         ws.Section(name="Training", panels=[_curve(key, title) for key, title in CURVES.items()], is_open=True),
-        *(ws.Section(name=f"By {key}", panels=_by_dimension(key, luts), is_open=True) for key in keys),
+        *(ws.Section(name=f"By {key}", panels=_by_dimension(key), is_open=True) for key in keys),
     ]
     return ws.Workspace(
         entity=entity,
@@ -86,18 +85,18 @@ def _workspace(sweep: Sweep, project: str, entity: str) -> Any:
         runset_settings=ws.RunsetSettings(
             filters=ws.And(ws.Metric("Group") == sweep.name),
             order=[ws.Ordering(ws.Summary(ACCURACY), ascending=False)],
-            pinned_columns=[f"summary:{ACCURACY}", f"summary:{luts}", *(f"config:{key}.value" for key in keys)],
+            pinned_columns=[f"summary:{ACCURACY}", f"summary:{LUTS}", *(f"config:{key}.value" for key in keys)],
         ),
     )
 
 
-def _results(keys: Sequence[str], luts: str) -> list[Any]:
+def _results(keys: Sequence[str]) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
-    accuracy, size = wr.SummaryMetric(ACCURACY), wr.SummaryMetric(luts)
+    accuracy, size = wr.SummaryMetric(ACCURACY), wr.SummaryMetric(LUTS)
     axes = [*map(wr.Config, keys), size, accuracy]
     return [
-        wr.ScatterPlot(title="Hard accuracy and LUTs", x=size, y=accuracy, log_x=True),
+        wr.ScatterPlot(title="Hard accuracy and LUT6, encoder included", x=size, y=accuracy, log_x=True),
         wr.ParallelCoordinatesPlot(
             title="All dimensions", columns=[wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
         ),
@@ -111,11 +110,11 @@ def _curve(key: str, title: str, groupby: Any = None) -> Any:
     return wr.LinePlot(title=title, y=[wr.Metric(key)], max_runs_to_show=100, **band)
 
 
-def _by_dimension(key: str, luts: str) -> list[Any]:
+def _by_dimension(key: str) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     value = wr.Config(key)
-    bars = {ACCURACY: "Hard accuracy", luts: "LUTs"}
+    bars = {ACCURACY: "Hard accuracy", LUTS: "LUT6, encoder included"}
     return [
         *(
             wr.BarPlot(

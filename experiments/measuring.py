@@ -4,15 +4,13 @@ from typing import Any
 
 import torch
 
-from difflut.circuits import Circuit, simplify
-from difflut.models import LUTNetwork, load_checkpoint, read_checkpoint
+from difflut.models import load_checkpoint, read_checkpoint
 from difflut.training import evaluate, predict, table_statistics
 from experiments import plots
+from experiments.costs import estimated_cost
 from experiments.data import Dataset
 from experiments.runs import RunFolder
 from experiments.tracking import Tracker
-
-QUICKLY_SIMPLIFIED = 10_000  # nodes
 
 
 def measure(data: Dataset, folder: RunFolder, device: torch.device, run: Tracker) -> dict[str, Any]:
@@ -25,7 +23,8 @@ def measure(data: Dataset, folder: RunFolder, device: torch.device, run: Tracker
     pairs = data.y_test * data.num_classes + predict(model, data.x_test)
     confusion = pairs.bincount(minlength=data.num_classes**2).view(2 * (data.num_classes,)).cpu()
     metrics, tables = folder.metrics(), table_statistics(model)
-    title = f"{data.name}: {scores['accuracy_hard']:.2%} on the test set with {model.num_luts} LUTs"
+    cost = estimated_cost(model, data.x_test)
+    title = f"{data.name}: {scores['accuracy_hard']:.2%} on the test set with {cost['luts']:,} LUT6"
     for path in (
         plots.training_curves(metrics, folder.plots / "training.png"),
         plots.table_statistics(tables, folder.plots / "tables.png"),
@@ -38,12 +37,5 @@ def measure(data: Dataset, folder: RunFolder, device: torch.device, run: Tracker
         "train_seconds": seconds,
         **{f"test_{key}": value for key, value in scores.items()},
         "gap": gap,
-        **_circuit_size(model),
+        **cost,
     }
-
-
-def _circuit_size(model: LUTNetwork) -> dict[str, int]:
-    """The LUTs of the optimised circuit, for networks of which they are counted in a moment."""
-    if model.num_luts > QUICKLY_SIMPLIFIED:
-        return {}
-    return {"circuit_luts": simplify(Circuit.from_model(model.cpu()))[0].num_luts}

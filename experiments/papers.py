@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from difflut.config import ConfigurationError, job, read_bindings
-from experiments.reproduce import RESULT, mean_and_deviation
+from experiments.costs import in_words
+from experiments.reproduce import RESULT, mean_and_deviation, mean_cost
 
 HEADER = """# Published results, reproduced
 
 Written by `python run.py --gin_file gin_configs/papers.gin` from the run folders of the commands in the table. Accuracy
 is that of the hard network on the test set, in percent: mean ± standard deviation over seeds, after the last epoch.
-Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. LUTs: as trained, and
-after simplification to LUTs of at most six inputs, encoder not counted. Circuit: test rows of all seeds on which
-the networks' circuits were compared with them; no class differed. Time: the mean of one training; several trainings may
-have shared the device. A row stays until its command is run again.
+Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. Tables: as trained.
+LUT6: all that the network costs in hardware, encoder, tables, popcount and argmax, by an estimate. Circuit: test rows of
+all seeds on which the networks' circuits were compared with them; no class differed. Time: the mean of one training;
+several trainings may have shared the device. A row stays until its command is run again.
 
-| paper | data | network | published | goal | measured | seeds | gap | LUTs | simplified | circuit | time | command |
-|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|
+| paper | data | network | published | goal | measured | seeds | gap | tables | LUT6 | circuit | time | command |
+|---|---|---|--:|--:|--:|--:|--:|--:|---|--:|--:|---|
 """
 
 
@@ -75,14 +76,13 @@ def _row(summary: dict[str, Any], command: str) -> str:
     mean, deviation = mean_and_deviation(summary["hard"])
     goal = summary.get("goal") or summary.get("published")
     measured = f"{mean:.2f} ± {deviation:.2f}" + ("" if goal is None or mean >= goal else " (missed)")
-    simplified = summary["circuit_luts"]
     return _cells(
         *given,
         measured,
         len(summary["seeds"]),
         f"{statistics.fmean(summary['gap']):+.2f}",
-        f"{summary['luts']:,}",
-        f"{round(statistics.fmean(simplified)):,}" if simplified else "",
+        f"{summary['tables']:,}",
+        in_words(mean_cost(summary)),
         f"{sum(summary['circuit_rows']):,}" if summary["circuit_rows"] else "not compared",
         f"{statistics.fmean(summary['seconds']):,.0f} s, {summary['device']}",
         command,

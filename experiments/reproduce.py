@@ -4,7 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from difflut.config import ConfigurationError, job, parsed_config
 from difflut.models import load_checkpoint
 from difflut.training import predict
 from experiments.arguments import check_seed
+from experiments.costs import PARTS, in_words
 from experiments.data import Dataset
 from experiments.export import MismatchError
 from experiments.runs import RunFolder
@@ -133,15 +134,20 @@ def _check(run: Path, data: Dataset) -> dict[str, Any]:
 def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = results[0]
     return {
-        **{key: first[key] for key in ("dataset", "epochs", "luts")},
+        **{key: first[key] for key in ("dataset", "epochs", "tables")},
         "seeds": [result["seed"] for result in results],
         "hard": [100 * result["test_accuracy_hard"] for result in results],
         "gap": [100 * result["gap"] for result in results],
-        "circuit_luts": [result["circuit_luts"] for result in results if "circuit_luts" in result],
+        **{key: [result[key] for result in results] for key in ("luts", *PARTS)},
         "circuit_rows": [result["circuit_rows"] for result in results],
         "seconds": [result["train_seconds"] for result in results],
         "device": ", ".join(sorted({result["device"] for result in results})),
     }
+
+
+def mean_cost(summary: Mapping[str, Any]) -> dict[str, int]:
+    """The cost of a reproduction's networks, as in a result.json: the mean over seeds."""
+    return {key: round(statistics.fmean(summary[key])) for key in ("luts", *PARTS)}
 
 
 def _in_words(summary: dict[str, Any]) -> str:
@@ -151,8 +157,6 @@ def _in_words(summary: dict[str, Any]) -> str:
         parts += [f"published {summary['published']:.2f} %", f"difference {mean - summary['published']:+.2f}"]
     if summary["goal"] is not None:
         parts.append(f"goal {summary['goal']:.2f} % {'reached' if mean >= summary['goal'] else 'missed'}")
-    parts += [f"gap {statistics.fmean(summary['gap']):+.2f}", f"{summary['luts']} LUTs"]
-    if summary["circuit_luts"]:
-        parts.append(f"{round(statistics.fmean(summary['circuit_luts']))} after simplification")
+    parts += [f"gap {statistics.fmean(summary['gap']):+.2f}", in_words(mean_cost(summary))]
     parts.append(f"{statistics.fmean(summary['seconds']):.0f} s a seed on {summary['device']}")
     return f"{summary['name']}: {', '.join(parts)}"

@@ -17,6 +17,7 @@ from difflut.config import ConfigurationError, configurable, job, operative_conf
 from difflut.models import LUTNetwork, describe, load_sealed, save_sealed
 from difflut.training import Teacher, Trainer
 from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
+from experiments.costs import in_words
 from experiments.data import Dataset, load_dataset
 from experiments.fitting import fit, proceed
 from experiments.measuring import measure
@@ -72,7 +73,7 @@ def train(
         trial: Set by a sweep, whose trial the run is.
 
     Returns:
-        The content of the run's result.json; for a dry run `nodes`, `parameters` and `epochs`.
+        The content of the run's result.json; for a dry run `tables`, `parameters` and `epochs`.
     """
     trial = trial or TrialRun(None)
     with configured():
@@ -97,7 +98,7 @@ def train(
         )
         if dry_run:
             make_trainer(model, data.x_train, data.y_train)
-            return {"nodes": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
+            return {"tables": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
         device = device_named("train.device", device)
         data = data.to(device) if _num_bytes(data) < _free_memory(device) / 2 else data
         model.to(device).encoder.fit(data.x_train)
@@ -111,7 +112,7 @@ def train(
         if not resume:
             folder.forget_after(0)
             folder.write_config(operative_config())
-        size = f"{len(data.x_train)} training rows, {model.num_luts} LUTs"
+        size = f"{len(data.x_train)} training rows, {model.num_luts} tables"
         print(f"{data.name}: {size}, {device}, {folder.path}", flush=True)
         try:
             fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
@@ -119,7 +120,7 @@ def train(
             if folder.last.exists():
                 print(f"\ninterrupted; continue with --gin_param 'train.resume = \"{folder.path}\"'", file=sys.stderr)
             raise
-        result = {"dataset": data.name, "seed": seed, "epochs": epochs, "luts": model.num_luts}
+        result = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
         result["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
         result |= measure(data, folder, device, run)
         folder.write_result(result)
@@ -129,7 +130,7 @@ def train(
     print(
         f"test, best epoch {result['best_epoch']}: hard {result['test_accuracy_hard']:.2%}, "
         f"relaxed {result['test_accuracy_relaxed']:.2%}, gap {result['gap']:+.2%}, seed {seed}, "
-        f"{result['train_seconds']:.1f} s of training"
+        f"{result['train_seconds']:.1f} s of training, {in_words(result)}"
     )
     return result
 

@@ -4,20 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from difflut.circuits import Circuit, fixed_point_words, pixel_words, simplify, stages
+from difflut.circuits import Circuit, simplify, stages
 from difflut.circuits.arithmetic.words import WIDTHS
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError, job
 from difflut.models import load_checkpoint
 from experiments.arguments import check_names, configured
+from experiments.costs import input_words
 from experiments.data import load_dataset
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import find_costs
 from experiments.export.files import draw, write_files
 from experiments.export.steps import Steps
-from experiments.export.table import write_table
+from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, write_json
 
 LUT_SIZES = range(1, 13)
@@ -78,7 +77,7 @@ def export(
     circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))
     print(simplified)
     check_names("export.pipeline", [] if isinstance(pipeline, bool) else pipeline, stages(circuit))
-    words = pixel_words(circuit) if data.x_test.dtype == torch.uint8 else fixed_point_words(circuit, max_width)
+    words = input_words(circuit, data.x_test, max_width)
     print(words)
 
     expected = expect(network, data.x_test, circuit.tau)
@@ -102,7 +101,7 @@ def export(
     }
     write_json(folder / "report.json", report)
     write_table(report, folder / "export.md")
-    print(f"written: {folder}")
+    print(f"{headline(report)}\nwritten: {folder}")
     _check_agreement(report)
     return report
 

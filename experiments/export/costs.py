@@ -5,6 +5,7 @@ from typing import Any
 
 from difflut import circuits
 from difflut.circuits import Circuit, Design, InputWords
+from experiments.costs import named
 from experiments.export.steps import Steps
 
 
@@ -34,7 +35,7 @@ def find_costs(
 def _estimate(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, Any]:
     cost = steps.run(f"estimate, {when}", lambda: circuits.estimate_cost(circuit, words))
     print(cost)
-    return vars(cost) | {"core": cost.core}
+    return named(cost) | {"core": cost.core, "depth": cost.depth}
 
 
 def _count(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, int]:
@@ -43,9 +44,10 @@ def _count(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict
         design = circuits.write_verilog(circuit, folder, words)
         parts = ("core", "encoder")
         core, encoder = steps.run(f"Yosys, {when}", lambda: [circuits.synthesize(design, part) for part in parts])
-    print(f"core {core.luts} LUTs, depth {core.depth}; "
-          f"encoder {encoder.luts} LUTs, depth {encoder.depth}")  # fmt: skip
-    return {"core": core.luts, "depth": core.depth, "encoder": encoder.luts, "encoder_depth": encoder.depth}
+    print(f"{core.luts + encoder.luts:,} LUT6: core {core.luts:,}, depth {core.depth}; "
+          f"encoder {encoder.luts:,}, depth {encoder.depth}")  # fmt: skip
+    found = {"core": core.luts, "depth": core.depth, "luts_encoder": encoder.luts, "encoder_depth": encoder.depth}
+    return {"luts": core.luts + encoder.luts} | found
 
 
 def _prove(circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, bool]:

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments.costs import in_words
+
 
 def write_table(report: dict[str, Any], path: Path) -> None:
     """Writes agreement and speed of each back end, cost in LUTs, the time of each step, and what was left out."""
     lines = [
-        f"**{report['dataset']}**: {report['accuracy']:.2%} of the test set right.",
+        headline(report),
         "",
         *_table(("back end", "samples", "mismatches", "samples/s"), _back_ends(report)),
         "",
-        *_table(("LUTs", "nodes", "core", "encoder", "depth"), _luts(report)),
+        *_table(("LUT6", "all", "encoder", "core", "tables", "depth"), _luts(report)),
         "",
         *_table(("step", "seconds"), ((step, f"{seconds:.2f}") for step, seconds in report["seconds"].items())),
         "",
@@ -20,6 +22,16 @@ def write_table(report: dict[str, Any], path: Path) -> None:
         "",
     ]
     path.write_text("\n".join(lines))
+
+
+def headline(report: dict[str, Any]) -> str:
+    """Accuracy, all LUTs, the clock of a placed design, and the latency."""
+    estimate, placement = report["costs"]["estimate"], report["costs"].get("placement")
+    parts = [f"{report['dataset']} {report['accuracy']:.2%}"]
+    parts += [in_words(estimate["after simplification"])] if estimate else []
+    parts += [f"{placement['megahertz']:.0f} MHz"] if placement else []
+    parts += [f"{report['latency']} cycles"] if report["latency"] else []
+    return ", ".join(parts)
 
 
 def _table(header: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> Iterator[str]:
@@ -37,10 +49,10 @@ def _back_ends(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
 
 def _luts(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
     simplified = report["simplification"]
-    nodes = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after")}
+    tables = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after")}
     for name in ("estimate", "Yosys"):
         for when, cost in (report["costs"].get(name) or {}).items():
-            yield f"{when}, {name}", nodes[when], cost["core"], cost["encoder"], cost["depth"]
+            yield f"{when}, {name}", cost["luts"], cost["luts_encoder"], cost["core"], tables[when], cost["depth"]
 
 
 def _notes(report: dict[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from difflut.config import job
 from experiments.arguments import configured
 from experiments.report.drawing import draw
 from experiments.report.page import page
-from experiments.report.summary import Summary
+from experiments.report.summary import LUT_PARTS, SCORES, Summary
 from experiments.report.tables import (
     configuration_table,
     configurations_csv,
@@ -47,7 +47,7 @@ def write_report(folder: str | Path) -> Path:
     path = summary.sweep.report
     figures = draw(summary, path)
     (path / "trials.csv").write_text(trials_csv(summary.outcomes))
-    (path / "configurations.csv").write_text(configurations_csv(summary.ranked, summary.scores))
+    (path / "configurations.csv").write_text(configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]))
     (path / "effects.csv").write_text(effects_csv(one for found in summary.effects.values() for one in found))
     (path / "report.md").write_text(_markdown(summary, figures))
     (path / "report.html").write_text(page(summary, figures))
@@ -59,7 +59,7 @@ def write_report(folder: str | Path) -> Path:
 def _text(summary: Summary) -> str:
     parts = [f"{summary.sweep.name}: {summary.progress}"]
     if summary.ranked:
-        parts.append(configuration_table(summary.ranked, summary.scores).text())
+        parts.append(configuration_table(summary.ranked, SCORES).text())
     parts += [effect_table(found).text() for found in summary.effects.values()]
     failed = unfinished_table(summary.outcomes, "failed")
     return "\n\n".join([*parts, f"failed:\n{failed.text()}"] if failed else parts) + "\n"
@@ -69,7 +69,7 @@ def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
     parts = [f"# {summary.sweep.name}", f"{summary.progress}, {summary.sweep.created}"]
     if summary.ranked:
         parts += [summary.caveat] if summary.caveat else []
-        parts += ["## Configurations", configuration_table(summary.ranked, summary.scores).markdown()]
+        parts += ["## Configurations", configuration_table(summary.ranked, SCORES).markdown()]
     for label, found in summary.effects.items():
         parts += [f"## {label}", effect_table(found).markdown()]
     for status in ("failed", "stopped"):

@@ -7,6 +7,7 @@ from experiments.report import figures
 from experiments.report.outcomes import VALIDATION, is_range
 from experiments.report.style import looks
 from experiments.report.summary import Summary
+from experiments.report.tables import LUTS
 
 ACCURACY_AND_SIZE, CURVES, PARALLEL = "Accuracy and size", "Learning curves", "All dimensions"
 
@@ -20,10 +21,10 @@ def draw(summary: Summary, folder: Path) -> dict[str, Path]:
     if not summary.ranked:
         return {}
     drawn = {label: _draw_dimension(summary, label, folder) for label in summary.dimensions}
-    if len({one.mean(summary.luts.key) for one in summary.ranked}) > 1:
+    if len({one.mean(LUTS.key) for one in summary.ranked}) > 1:
         coloured, colours = next(iter(summary.looks.items()), (None, {}))
         drawn[ACCURACY_AND_SIZE] = figures.accuracy_against_luts(
-            summary.ranked, summary.front, summary.luts, coloured, colours, folder / "luts.png"
+            summary.ranked, summary.front, coloured, colours, folder / "luts.png"
         )
     if summary.looks and any(VALIDATION in row for one in summary.outcomes for row in one.curve):
         drawn[CURVES] = figures.learning_curves(summary.outcomes, summary.looks, folder / "curves.png")

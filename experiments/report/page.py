@@ -10,8 +10,8 @@ from string import Template
 
 from experiments.plots import FAINT, INK
 from experiments.report.drawing import ACCURACY_AND_SIZE, CURVES, PARALLEL
-from experiments.report.summary import Summary
-from experiments.report.tables import HARD, Table, configuration_table, effect_table, unfinished_table
+from experiments.report.summary import SCORES, Summary
+from experiments.report.tables import HARD, LUTS, Table, configuration_table, effect_table, unfinished_table
 
 HERE = Path(__file__).parent
 # The page's colours, which follow light and dark, in place of the figures'.
@@ -39,7 +39,8 @@ TERMS = {
     "the standard deviation (n - 1 degrees of freedom) over seeds. Since it decides the ranking, the first rank's own "
     "figure is a little optimistic.",
     "Gap": "Accuracy of the relaxed network minus that of the hard one.",
-    "LUTs": "Circuit: of the hard network, simplified. Nodes: all tables, where a trial's circuit was not counted.",
+    "LUT6": "All that the hard network costs, in tables of six inputs: encoder, tables after simplification, popcount "
+    "and argmax, by an estimate. configurations.csv has each part.",
     "Effect": "The mean difference of hard accuracy between pairs of runs that differ in this dimension only. Runs "
     "without a counterpart count in no pair, which biases nothing unless they are missing because they were bad. The "
     "reference is the first value listed, unless conditions leave it fewer other values to be compared with than "
@@ -88,7 +89,7 @@ def _best(summary: Summary) -> dict[str, str]:
     return {
         "configurations": str(len(summary.ranked)),
         "best hard accuracy": f"{HARD.show_spread(best)} %",
-        summary.luts.title: summary.luts.show_spread(best),
+        LUTS.title: LUTS.show_spread(best),
         "by": ", ".join(best.values[label] for label in summary.dimensions) or "the only configuration",
     }
 
@@ -96,7 +97,7 @@ def _best(summary: Summary) -> dict[str, str]:
 def _results(summary: Summary, figures: dict[str, Path]) -> list[tuple[str, str]]:
     if not summary.ranked:
         return [("Results", "<p>No trial has finished yet.</p>")]
-    ranking = configuration_table(summary.ranked, summary.scores)
+    ranking = configuration_table(summary.ranked, SCORES)
     long = len(ranking.rows) > LONG
     first = replace(ranking, rows=ranking.rows[:SHORT]) if long else ranking
     return [

@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import cached_property
 
+from experiments.costs import PARTS
 from experiments.report.effects import Effect, effects
 from experiments.report.outcomes import (
     ACCURACY,
@@ -16,12 +17,12 @@ from experiments.report.outcomes import (
     pareto_front,
 )
 from experiments.report.style import Look, looks
-from experiments.report.tables import GAP, HARD, SECONDS, Score
+from experiments.report.tables import GAP, HARD, LUTS, SECONDS, Score
 from experiments.sweep.folder import Sweep
 
 ORDER = ("finished", "running", "pending", "stopped", "failed")
-NODES = Score("luts", "LUTs (nodes)")
-CIRCUIT = Score("circuit_luts", "LUTs (circuit)")
+LUT_PARTS = [Score(name, name) for name in PARTS]
+SCORES = [HARD, GAP, LUTS, SECONDS]
 
 
 class Summary:
@@ -58,19 +59,9 @@ class Summary:
         )
 
     @cached_property
-    def luts(self) -> Score:
-        """The count of LUTs to show: those of the simplified circuits, if every configuration has them."""
-        simplified = all(len(one.scores(CIRCUIT.key)) == len(one.finished) for one in self.ranked)
-        return CIRCUIT if simplified else NODES
-
-    @property
-    def scores(self) -> list[Score]:
-        return [HARD, GAP, self.luts, SECONDS]
-
-    @cached_property
     def front(self) -> list[Configuration]:
-        """The Pareto front of accuracy and LUTs."""
-        return pareto_front(self.ranked, self.luts.key)
+        """The Pareto front of accuracy and all LUTs."""
+        return pareto_front(self.ranked, LUTS.key)
 
     @cached_property
     def effects(self) -> dict[str, list[Effect]]:

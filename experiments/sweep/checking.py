@@ -24,7 +24,7 @@ class Checker:
         self._sizes: dict[frozenset, dict[str, int]] = {}
 
     def size(self, point: Point) -> dict[str, int]:
-        """`nodes`, `parameters` and `epochs` of a trial.
+        """`tables`, `parameters` and `epochs` of a trial.
 
         Raises:
             ConfigurationError: Its configuration cannot be parsed, or nothing can be built from it.
@@ -55,5 +55,5 @@ class Checker:
                 raise config.ConfigurationError(f"trial {number + 1} of {len(points)}, {error}") from error
             if len(self._sizes) > known:
                 values = ", ".join(f"{label} = {value}" for label, value in point.values.items() if label != SEED)
-                print(f"{found[-1]['nodes']:>10,} nodes {found[-1]['parameters']:>12,} parameters  {values}")
+                print(f"{found[-1]['tables']:>10,} tables {found[-1]['parameters']:>12,} parameters  {values}")
         return found

@@ -17,7 +17,7 @@ from typing import Any
 
 from experiments.runs import RunFolder, write_json
 
-FORMAT = 2
+FORMAT = 3
 STATES = ("pending", "running", "finished", "stopped", "failed")
 
 
@@ -29,7 +29,7 @@ class Trial:
         id: Names its folder.
         values: For each dimension the text that stands for its value in tables.
         bindings: The text bound to each Gin name.
-        nodes: LUTs of the network.
+        tables: Of the network.
         parameters: Trained numbers of the network.
         epochs: For how long it is trained unless it is stopped.
         path: Its run folder, which is there from the trial's start.
@@ -38,7 +38,7 @@ class Trial:
     id: str
     values: dict[str, str]
     bindings: dict[str, str]
-    nodes: int
+    tables: int
     parameters: int
     epochs: int
     path: Path = field(compare=False)

@@ -76,7 +76,7 @@ def _added(sweep: Sweep, checker: Checker, point: Point) -> Trial:
         size = checker.size(point)
     except ConfigurationError:
         # Values that are right alone and wrong together: the trial will fail and say why.
-        size = {"nodes": 0, "parameters": 0, "epochs": 0}
+        size = {"tables": 0, "parameters": 0, "epochs": 0}
     [trial] = sweep.add([point.trial(size)])
     return trial
 

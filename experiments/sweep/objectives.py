@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from difflut.config import ConfigurationError
+from experiments.costs import PARTS
 from experiments.runs import RunFolder
 
 OF_EPOCHS = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
-OF_RESULTS = ("luts", "circuit_luts", "train_seconds")
+OF_RESULTS = ("luts", *PARTS, "tables", "train_seconds")
 
 
 def check_objectives(objectives: Mapping[str, str], scheduler: str) -> None:
@@ -33,7 +34,7 @@ def check_objectives(objectives: Mapping[str, str], scheduler: str) -> None:
 def measures(run: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's objectives are read from: the metrics of its best epoch, and its result less the test set's.
 
-    An objective is missing where the run has none: `gap` without validation rows, `circuit_luts` of large networks.
+    An objective is missing where the run has none: `gap` without validation rows.
     """
     best = next((row for row in run.metrics() if row["epoch"] == result.get("best_epoch")), {})
     return {**best, **{name: result[name] for name in OF_RESULTS if name in result}}

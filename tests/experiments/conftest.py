@@ -84,7 +84,7 @@ def made_up_sweep(tmp_path):
         )  # fmt: skip
         points = [dict(zip(dimensions, values, strict=True)) for values in itertools.product(*dimensions.values())]
         sweep.add(
-            {"values": values, "bindings": {}, "nodes": 100, "parameters": 6400, "epochs": 5} for values in points
+            {"values": values, "bindings": {}, "tables": 100, "parameters": 6400, "epochs": 5} for values in points
         )
         for trial in sweep.trials:
             end = noise.uniform(0.8, 1.0) if outcome is None else outcome(trial)

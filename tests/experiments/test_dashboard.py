@@ -41,12 +41,6 @@ def test_the_workspace_shows_the_group_and_every_dimension(made_up_sweep, capsys
     assert json.loads((sweep.report / "dashboard.json").read_text()) == specification
 
 
-def test_circuits_stand_for_luts_where_they_are_counted(made_up_sweep):
-    pytest.importorskip("wandb_workspaces")
-    specification = dashboard(str(made_up_sweep(DIMENSIONS, circuit_luts=50).path))
-    assert "summary:circuit_luts" in json.dumps(specification)
-
-
 def test_a_name_that_no_run_logs_is_an_error(made_up_sweep, monkeypatch):
     pytest.importorskip("wandb_workspaces")
     monkeypatch.setitem(module.CURVES, "speed", "Speed")

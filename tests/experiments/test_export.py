@@ -59,10 +59,11 @@ def test_luts_are_counted_and_the_netlist_is_proven(finished_run, tmp_path, caps
     pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, pipeline=["layer1"])
     before, after = report["costs"]["Yosys"].values()
-    assert 0 < after["core"] <= before["core"] and after["encoder"] > 0 and report["latency"] == 1
+    assert 0 < after["core"] <= before["core"] and after["luts_encoder"] > 0 and report["latency"] == 1
+    assert after["luts"] == after["core"] + after["luts_encoder"]
     assert report["costs"]["proof"] == {"equivalent": True} and report["not_done"] == {}
     page = (tmp_path / "export.md").read_text()
-    assert f"| after simplification, Yosys | 60 | {after['core']} | {after['encoder']} |" in page
+    assert f"| after simplification, Yosys | {after['luts']} | {after['luts_encoder']} | {after['core']} | 60 |" in page
     steps = [
         "from_model",
         "simplify",

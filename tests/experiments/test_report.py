@@ -159,9 +159,17 @@ def test_a_random_search_over_ranges(made_up_sweep, capsys):
     assert "… and 10 more" in capsys.readouterr().out
 
 
-def test_circuits_are_counted_where_every_trial_has_one(made_up_sweep):
-    _, folder = reported(made_up_sweep(NODES | SEEDS, circuit_luts=lambda trial: 40 + len(trial.values["node"])))
-    assert [row["circuit_luts_mean"] for row in read(folder / "configurations.csv")] and "luts" in pictures(folder)
+def test_the_whole_cost_is_shown_and_its_parts_are_in_the_csv(made_up_sweep, capsys):
+    parts = {"luts_encoder": 20, "luts_tables": 30, "luts_popcount": 40}
+    argmax = lambda trial: len(trial.values["node"])  # noqa: E731
+    whole = lambda trial: 90 + argmax(trial)  # noqa: E731
+    _, folder = reported(made_up_sweep(NODES | SEEDS, by_node, luts=whole, luts_argmax=argmax, **parts))
+    row = read(folder / "configurations.csv")[0]
+    assert [float(row[f"luts{part}_mean"]) for part in ("", "_encoder", "_tables", "_popcount", "_argmax")] == [
+        94, 20, 30, 40, 4,
+    ]  # fmt: skip
+    output = capsys.readouterr().out
+    assert "LUT6, encoder included" in output and " 94 ± 0 " in output and "luts" in pictures(folder)
 
 
 def test_running_a_sweep_on_changes_its_report(made_up_sweep):

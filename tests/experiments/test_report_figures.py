@@ -5,7 +5,6 @@ from experiments.report.effects import paired_effects
 from experiments.report.figures import accuracy_against_luts, by_value, learning_curves, parallel_coordinates
 from experiments.report.outcomes import ACCURACY, VALIDATION, Outcome, configurations, pareto_front
 from experiments.report.style import looks
-from experiments.report.summary import NODES
 
 ACCURACIES = {"a": 0.9, "b": 0.92, "c": 0.85}
 LOOKS = looks(list(ACCURACIES))
@@ -47,7 +46,7 @@ def test_a_learning_curve_is_the_mean_over_seeds_with_their_deviation(tmp_path, 
 def test_the_front_is_drawn_as_steps_with_the_ranks_of_its_members(tmp_path, figures):
     ranked = configurations(OUTCOMES)
     front = pareto_front(ranked, "luts")
-    accuracy_against_luts(ranked, front, NODES, "node", LOOKS, tmp_path / "luts.png")
+    accuracy_against_luts(ranked, front, "node", LOOKS, tmp_path / "luts.png")
     (panel,) = figures[0].axes
     assert panel.lines[0].get_xydata() == pytest.approx(np.array([[100, 0.932], [200, 0.942]]))
     assert [text.get_text() for text in panel.texts] == ["2", "1"] and panel.get_xscale() == "log"

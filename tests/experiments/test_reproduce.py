@@ -7,6 +7,7 @@ import torch
 
 import experiments  # noqa: F401
 from difflut import config
+from experiments.costs import PARTS
 from experiments.export import MismatchError
 from experiments.papers import papers
 from experiments.reproduce import mean_and_deviation
@@ -144,7 +145,18 @@ def test_what_cannot_be_reproduced_is_refused_before_there_is_a_folder(tmp_path,
 def test_the_device_is_that_of_the_runs(used, said):
     from experiments.reproduce import _summary
 
-    keys = ("dataset", "epochs", "luts", "seed", "test_accuracy_hard", "gap", "circuit_rows", "train_seconds")
+    keys = (
+        "dataset",
+        "epochs",
+        "tables",
+        "luts",
+        *PARTS,
+        "seed",
+        "test_accuracy_hard",
+        "gap",
+        "circuit_rows",
+        "train_seconds",
+    )
     assert _summary([dict.fromkeys(keys, 1) | {"device": device} for device in used])["device"] == said
 
 

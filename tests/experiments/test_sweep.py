@@ -153,7 +153,7 @@ ablate.dimensions = {'TAU': [3.0, 1e-45], 'train.seed': [0, 1]}
     assert len({trial.state["node"] for trial in sweep.trials}) == 2
     assert all(trial.state["reason"].startswith("DivergedError: the training loss became nan") for trial in bad)
     assert {trial.state["attempts"] for trial in sweep.trials} == {1}
-    assert all(trial.result["circuit_luts"] <= trial.result["luts"] == trial.nodes == 50 for trial in good)
+    assert all(trial.result["luts_tables"] <= trial.result["tables"] == trial.tables == 50 for trial in good)
     assert all(0 <= trial.state["first_step"] - trial.state["started"] < TIMEOUT for trial in good)
     assert all(list(trial.path.glob("wandb/offline-run-*")) for trial in sweep.trials)
     assert (sweep.report / "report.html").exists()
@@ -168,7 +168,7 @@ tracking.mode = "disabled"
 ablate.search = "optuna"
 ablate.max_trials = 4
 ablate.scheduler = "asha"
-ablate.objectives = {'val_accuracy_hard': 'max', 'circuit_luts': 'min'}
+ablate.objectives = {'val_accuracy_hard': 'max', 'luts': 'min'}
 ablate.seed = 11
 ablate.dimensions = {'optimizers.adam.lr': [0.05, 1e-9], 'train.seed': [0, 1]}
 """

@@ -4,7 +4,7 @@ import pytest
 
 from experiments.sweep import Sweep, tracking_key
 
-TRIAL = {"values": {"N": "2"}, "bindings": {"N": "2"}, "nodes": 20, "parameters": 80, "epochs": 5}
+TRIAL = {"values": {"N": "2"}, "bindings": {"N": "2"}, "tables": 20, "parameters": 80, "epochs": 5}
 
 
 @pytest.fixture
@@ -14,10 +14,10 @@ def sweep(tmp_path):
 
 def test_a_sweep_is_read_as_it_was_made(sweep):
     sweep.add([TRIAL])
-    sweep.add([TRIAL, TRIAL | {"nodes": 30}])
+    sweep.add([TRIAL, TRIAL | {"tables": 30}])
     again = Sweep.open(sweep.path)
     assert vars(again) == vars(sweep) and [trial.id for trial in again.trials] == ["0000", "0001", "0002"]
-    assert (again.metric, again.config, again.trials[2].nodes) == ("gap", "N = 2\n", 30)
+    assert (again.metric, again.config, again.trials[2].tables) == ("gap", "N = 2\n", 30)
     assert again.path.name.startswith("sizes-")
 
 

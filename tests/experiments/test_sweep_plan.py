@@ -142,7 +142,7 @@ def test_every_configuration_is_built_once_and_its_size_printed(capsys):
     sweep = plan({"N": [2, 4], "hidden/layers.random.output_size": [30, 50], "train.seed": [0, 1]})
     with kept_rows({}) as rows:
         sizes = checker.sizes(sweep.grid(None, 0))
-    assert [size["nodes"] for size in sizes] == 2 * [50, 70, 50, 70]
+    assert [size["tables"] for size in sizes] == 2 * [50, 70, 50, 70]
     assert [size["parameters"] for size in sizes] == 2 * [50 * 4, 70 * 4, 50 * 16, 70 * 16]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
@@ -175,7 +175,7 @@ def test_a_trial_is_the_sweeps_text_with_its_bindings_last():
     config.parse([], text=BASE)
     text = trial_config(config.parsed_config(), {"N": "6", "hidden/layers.random.output_size": "40"})
     config.parse([], text=text)
-    assert config.run(dry_run=True) == {"nodes": 60, "parameters": 60 * 64, "epochs": 20}
+    assert config.run(dry_run=True) == {"tables": 60, "parameters": 60 * 64, "epochs": 20}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

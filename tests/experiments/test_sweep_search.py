@@ -48,15 +48,15 @@ def checker():
 
 @pytest.fixture
 def sweep(tmp_path, plan):
-    objectives = {"val_accuracy_hard": "max", "circuit_luts": "min"}
+    objectives = {"val_accuracy_hard": "max", "luts": "min"}
     return Sweep.create(str(tmp_path), "sweep", BASE, objectives, plan.description, plan.seed_dimension)
 
 
-def ended(sweep, accuracies, status="finished", result=(("circuit_luts", 18),), **values):
+def ended(sweep, accuracies, status="finished", result=(("luts", 18),), **values):
     """Adds a trial that ended, with the accuracy of each epoch."""
     values = {"optimizers.adam.lr": "0.01", "a/layers.random.output_size": "20", "nodes.dwn.input_dim": "3"} | values
     values["train.seed"] = "0"
-    (trial,) = sweep.add([{"values": values, "bindings": values, "nodes": 20, "parameters": 160, "epochs": 9}])
+    (trial,) = sweep.add([{"values": values, "bindings": values, "tables": 20, "parameters": 160, "epochs": 9}])
     trial.record(status, attempts=1)
     for epoch, accuracy in enumerate(accuracies, start=1):
         trial.run.append_metrics({"epoch": epoch, "val_accuracy_hard": accuracy})
@@ -80,7 +80,7 @@ def test_suggestions_become_trials_of_the_sweep_with_the_seeds_in_turn(plan, che
     suggested = [json.loads(searcher.suggest(str(number))["trial"]) for number in range(4)]
     assert [trial["id"] for trial in suggested] == ["0000", "0001", "0002", "0003"]
     assert [trial.values["train.seed"] for trial in sweep.trials] == ["0", "1", "0", "1"]
-    assert all(trial.nodes == int(trial.values["a/layers.random.output_size"]) for trial in sweep.trials)
+    assert all(trial.tables == int(trial.values["a/layers.random.output_size"]) for trial in sweep.trials)
     assert [trial["bindings"] for trial in suggested] == [trial.bindings for trial in sweep.trials]
     assert Sweep.open(sweep.path).trials == sweep.trials
 
@@ -102,7 +102,7 @@ def test_a_trial_that_lacks_an_objective_teaches_a_search_nothing(plan, checker,
     ended(sweep, [0.9])
     ended(sweep, [0.9], result=())
     searcher = guided(plan, checker, sweep, seed=0)
-    for number, found in enumerate(({"circuit_luts": 20}, {})):
+    for number, found in enumerate(({"luts": 20}, {})):
         searcher.suggest(str(number))
         searcher.on_trial_complete(str(number), result={"val_accuracy_hard": 0.8, **found})
     study, states = optuna.load_study(study_name="optuna", storage=searcher._storage), optuna.trial.TrialState
@@ -150,7 +150,7 @@ def test_trials_know_their_epochs(plan, checker, sweep):
 
 def test_the_reason_of_an_earlier_attempt_is_forgotten(sweep, capsys):
     pytest.importorskip("ray")
-    (own,) = sweep.add([{"values": {}, "bindings": {}, "nodes": 20, "parameters": 160, "epochs": 9}])
+    (own,) = sweep.add([{"values": {}, "bindings": {}, "tables": 20, "parameters": 160, "epochs": 9}])
     own.record("failed", attempts=1)
     (own.path / "error.txt").write_text("the first reason\n")
     trial = SimpleNamespace(config=parameters_of(own), get_pickled_error=lambda: OSError("the second reason"))
@@ -179,8 +179,8 @@ def test_the_reason_of_an_earlier_attempt_is_forgotten(sweep, capsys):
         ("ablate.objectives = {'val_acuracy_hard': 'max'}", "one of val_accuracy_hard, .*; got 'val_acuracy_hard'"),
         ("ablate.objectives = {'luts': 'min', 'test_accuracy_hard': 'max'}", "one of .*; got 'test_accuracy_hard'"),
         (
-            "ablate.scheduler = 'asha'\nablate.objectives = {'circuit_luts': 'min', 'val_accuracy_hard': 'max'}",
-            "needs a first objective that each epoch has, one of val_accuracy_hard, .*; got 'circuit_luts'",
+            "ablate.scheduler = 'asha'\nablate.objectives = {'luts': 'min', 'val_accuracy_hard': 'max'}",
+            "needs a first objective that each epoch has, one of val_accuracy_hard, .*; got 'luts'",
         ),
     ],
 )

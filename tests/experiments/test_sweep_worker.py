@@ -56,7 +56,7 @@ def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(fol
     monkeypatch.setattr("experiments.train.tracking", tracking)
     rows = []
     result = run(folder, rows.append)
-    assert result["luts"] == 30 and [row["epoch"] for row in rows] == [1, 2]
+    assert result["tables"] == 30 and [row["epoch"] for row in rows] == [1, 2]
     assert (seen["folder"], seen["group"], seen["job_type"]) == (folder.path, "widths", "trial")
     assert seen["tags"] == ["a_layers_random_output_size=30", "nodes_dwn_input_dim=3"]
     assert seen["config"]["a_layers_random_output_size"] == 30 and seen["config"]["nodes_dwn_input_dim"] == 3
@@ -105,7 +105,7 @@ def test_reports_tell_the_last_epoch_and_nothing_of_the_test_set(tmp_path, monke
     *rows, last = reports
     assert [(row["epoch"], row["epochs"]) for row in rows] == [(1, 2), (2, 2)]
     result = json.loads((tmp_path / "trials" / "0003" / "result.json").read_text())
-    assert last[OUTCOME] == "finished" and last["circuit_luts"] == result["circuit_luts"] <= last["luts"] == 30
+    assert last[OUTCOME] == "finished" and last["luts"] == result["luts"] > last["tables"] == 30
     assert (last["epoch"], last["gap"], result["gap"]) == (1, 0.1, 0.3)
     assert not [name for name in last if name.startswith("test_")]
 

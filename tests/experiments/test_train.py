@@ -70,7 +70,7 @@ def test_a_run_leaves_all_that_its_folder_promises(gin_file, tmp_path, capsys):
         "config.gin", "metrics.jsonl", "last.pt", "best.pt", "result.json", "plots",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
-    assert len(metrics(folder)) == 4 and result["luts"] == 160 and result["seed"] == 0
+    assert len(metrics(folder)) == 4 and result["tables"] == 160 and result["seed"] == 0
     assert {path.name for path in (folder / "plots").iterdir()} == {"training.png", "tables.png", "summary.png"}
     printed = capsys.readouterr().out
     assert "epoch 4/4" in printed and f"hard {result['test_accuracy_hard']:.2%}" in printed and "seed 0" in printed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from experiments.plots import INK, figure_at, percent
 from experiments.report.outcomes import ACCURACY, MANY, Configuration
 from experiments.report.style import FORMATS, PLAIN, Look, draw_legend
-from experiments.report.tables import Score
+from experiments.report.tables import LUTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,41 +16,39 @@ if TYPE_CHECKING:
 def accuracy_against_luts(
     ranked: Sequence[Configuration],
     front: Sequence[Configuration],
-    luts: Score,
     dimension: str | None,
     looks: Mapping[str, Look],
     path: Path,
 ) -> Path:
-    """Draws mean accuracy against mean LUTs, and the Pareto front with the ranks of its members.
+    """Draws mean accuracy against the mean of all LUTs, and the Pareto front with the ranks of its members.
 
     Lines through a mark are standard deviations over seeds; more than a few marks go without.
 
     Args:
         ranked: The configurations, best first.
-        luts: How they are counted.
         dimension: The one that gives the marks their looks, if any does.
     """
     with figure_at(path, (10, 4.8), FORMATS) as figure:
         axes = figure.subplots()
         axes.step(
-            [one.mean(luts.key) for one in front], [one.mean(ACCURACY) for one in front], where="post", color=INK, lw=1,
+            [one.mean(LUTS.key) for one in front], [one.mean(ACCURACY) for one in front], where="post", color=INK, lw=1,
             label="Pareto front", zorder=1,
         )  # fmt: skip
         for one in reversed(ranked):
             look = looks[one.values[dimension]] if dimension else PLAIN
-            error = {"xerr": one.deviation(luts.key), "yerr": one.deviation(ACCURACY)} if len(ranked) <= MANY else {}
+            error = {"xerr": one.deviation(LUTS.key), "yerr": one.deviation(ACCURACY)} if len(ranked) <= MANY else {}
             axes.errorbar(
-                one.mean(luts.key), one.mean(ACCURACY), **error, fmt=look.marker, color=look.colour,
+                one.mean(LUTS.key), one.mean(ACCURACY), **error, fmt=look.marker, color=look.colour,
                 ms=8, mec=INK if one in front else "white", elinewidth=1,
             )  # fmt: skip
         for index, one in enumerate(front):
-            place = one.mean(luts.key), one.mean(ACCURACY)
+            place = one.mean(LUTS.key), one.mean(ACCURACY)
             rank = str(ranked.index(one) + 1)
             # By turns on both sides of the front, so that neighbours' numbers stay apart.
             shift, side = ((-6, 6), "right") if index % 2 == 0 else ((6, -13), "left")
             axes.annotate(rank, place, shift, textcoords="offset points", ha=side, fontsize=9)
-        axes.set(title="Hard accuracy and size", xlabel=luts.title)
-        _log_ticks(axes, [one.mean(luts.key) for one in ranked])
+        axes.set(title="Hard accuracy and size", xlabel=LUTS.title)
+        _log_ticks(axes, [one.mean(LUTS.key) for one in ranked])
         axes.yaxis.set_major_formatter(percent)
         draw_legend(axes, looks, marks=True)
     return path

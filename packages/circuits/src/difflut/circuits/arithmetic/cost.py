@@ -14,7 +14,7 @@ from difflut.circuits.passes.split import LUT_SIZE, split
 
 @dataclass(frozen=True)
 class Cost:
-    """6-input LUTs of a circuit; `core`, which papers quote, leaves the encoder out.
+    """6-input LUTs of a circuit: `total` is all of it; `core`, which papers quote, leaves the encoder out.
 
     Attributes:
         layers: LUTs of the nodes in each layer, wide tables split.
@@ -31,8 +31,12 @@ class Cost:
     depth: int
 
     @property
+    def tables(self) -> int:
+        return sum(self.layers)
+
+    @property
     def core(self) -> int:
-        return sum(self.layers) + self.popcount + self.argmax
+        return self.tables + self.popcount + self.argmax
 
     @property
     def total(self) -> int:
@@ -40,8 +44,8 @@ class Cost:
 
     def __str__(self) -> str:
         return (
-            f"core {self.core} LUTs (nodes {sum(self.layers)}, popcount {self.popcount}, argmax {self.argmax}), "
-            f"encoder {self.encoder} LUTs, depth {self.depth}"
+            f"{self.total:,} LUT6 (tables {self.tables:,}, popcount {self.popcount:,}, argmax {self.argmax:,}, "
+            f"encoder {self.encoder:,})"
         )
 
 

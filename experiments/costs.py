@@ -1,0 +1,38 @@
+"""What a network costs in hardware, all of it, by the fast estimate: the one number that is shown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difflut.circuits import Circuit, Cost, InputWords, estimate_cost, fixed_point_words, pixel_words, simplify
+from difflut.models import LUTNetwork
+
+QUICKLY_SIMPLIFIED = 10_000  # tables
+# Of `luts`, which is their sum.
+PARTS = ("luts_encoder", "luts_tables", "luts_popcount", "luts_argmax")
+
+
+def estimated_cost(model: LUTNetwork, x: Tensor) -> dict[str, int]:
+    """The cost of a network on inputs like `x`, for its result.json; large ones are counted as trained."""
+    circuit = Circuit.from_model(model.cpu())
+    if model.num_luts <= QUICKLY_SIMPLIFIED:
+        circuit, _ = simplify(circuit)
+    return named(estimate_cost(circuit, input_words(circuit, x)))
+
+
+def named(cost: Cost) -> dict[str, int]:
+    """A cost by the names that it has in result.json."""
+    return {"luts": cost.total} | {name: getattr(cost, name.removeprefix("luts_")) for name in PARTS}
+
+
+def in_words(scores: Mapping[str, Any]) -> str:
+    """All LUTs, and which part has how many."""
+    parts = ", ".join(f"{name.removeprefix('luts_')} {scores[name]:,}" for name in PARTS)
+    return f"{scores['luts']:,} LUT6 ({parts})"
+
+
+def input_words(circuit: Circuit, x: Tensor, max_width: int = 32) -> InputWords:
+    """How inputs like `x` come to hardware: bytes are pixels, other numbers fixed point."""
+    return pixel_words(circuit) if x.dtype == torch.uint8 else fixed_point_words(circuit, max_width)
