@@ -11,7 +11,7 @@ from difflut.models import LUTNetwork
 
 QUICKLY_SIMPLIFIED = 10_000  # tables
 # Of `luts`, which is their sum.
-PARTS = ("luts_encoder", "luts_tables", "luts_popcount", "luts_argmax")
+PARTS = ("luts_tables", "luts_popcount", "luts_argmax", "luts_encoder")
 
 
 def estimated_cost(model: LUTNetwork, x: Tensor) -> dict[str, int]:

@@ -14,8 +14,8 @@ HEADER = """# Published results, reproduced
 Written by `python run.py --gin_file gin_configs/papers.gin` from the run folders of the commands in the table. Accuracy
 is that of the hard network on the test set, in percent: mean ± standard deviation over seeds, after the last epoch.
 Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. Tables: as trained.
-LUT6: all that the network costs in hardware, encoder, tables, popcount and argmax, by an estimate. Circuit: test rows of
-all seeds on which the networks' circuits were compared with them; no class differed. Time: the mean of one training;
+LUT6: all that the network costs in hardware, encoder, tables, popcount and argmax, by an estimate. Circuit: test rows
+of all seeds on which the networks' circuits were compared with them; no class differed. Time: the mean of one training;
 several trainings may have shared the device. A row stays until its command is run again.
 
 | paper | data | network | published | goal | measured | seeds | gap | tables | LUT6 | circuit | time | command |

@@ -39,7 +39,7 @@ def test_what_is_no_sweep_or_of_another_version_is_an_error(sweep, tmp_path):
         Sweep.open(tmp_path)
     content = json.loads((sweep.path / "sweep.json").read_text()) | {"format": 1}
     (sweep.path / "sweep.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="format 1; this version reads format 2"):
+    with pytest.raises(ValueError, match="format 1; this version reads format 3"):
         Sweep.open(sweep.path)
 
 

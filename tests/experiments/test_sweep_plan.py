@@ -146,7 +146,7 @@ def test_every_configuration_is_built_once_and_its_size_printed(capsys):
     assert [size["parameters"] for size in sizes] == 2 * [50 * 4, 70 * 4, 50 * 16, 70 * 16]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert " ".join(lines[3].split()) == "70 nodes 1,120 parameters N = 4, hidden/layers.random.output_size = 50"
+    assert " ".join(lines[3].split()) == "70 tables 1,120 parameters N = 4, hidden/layers.random.output_size = 50"
     assert list(rows) == ["digits"]
 
 
