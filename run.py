@@ -3,9 +3,11 @@
 python run.py --gin_file gin_configs/quickstart.gin
 python run.py --gin_file gin_configs/quickstart.gin --gin_param 'train.epochs = 3' --gin_param 'train.seed = 1'
 python run.py --list
+python run.py --list nodes.dwn
 """
 
 import argparse
+import os
 import sys
 
 
@@ -19,21 +21,28 @@ def main() -> int:
         "--gin_param", action="append", default=[], metavar="'NAME = VALUE'", help="repeatable; stronger than files"
     )
     parser.add_argument(
-        "--list", action="store_true", help="all jobs and components with their parameters, and data sets"
+        "--list",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="all jobs, components and data sets, those that Gin files import too; or all about one",
     )
     arguments = parser.parse_args()
-    if not arguments.list and not arguments.gin_file:
+    if arguments.list is None and not arguments.gin_file:
         parser.error("give a --gin_file to run, or --list to see what there is")
 
+    # A Gin file may import modules that lie where the command is given.
+    sys.path.append(os.getcwd())
     # Imported late: --help and usage errors answer at once.
     import experiments
     from difflut import config
 
-    if arguments.list:
-        print(experiments.listing())
-        return 0
     try:
-        config.parse(arguments.gin_file, arguments.gin_param)
+        if arguments.gin_file:
+            config.parse(arguments.gin_file, arguments.gin_param)
+        if arguments.list is not None:
+            print(experiments.description(arguments.list) if arguments.list else experiments.listing())
+            return 0
         config.run()
     except config.ConfigurationError as error:
         # Gin adds through which functions it came.

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from difflut.config import ConfigurationError, job
+from difflut.config import ConfigurationError
 from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
-from difflut.registry import LAYERS, NODES
+from difflut.registry import LAYERS, NODES, register_job
 from experiments import step_plots, timing
 from experiments.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
 from experiments.peers import PEERS
@@ -32,7 +32,7 @@ of the step; `memory_mb` is what the step needs besides data and parameters; `sp
 """
 
 
-@job
+@register_job("benchmark")
 def benchmark(
     node_types: Sequence[str] = ("dwn",),
     batch_sizes: Sequence[int] = (128,),

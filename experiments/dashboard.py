@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from difflut.config import job
+from difflut.registry import register_job
 from experiments.arguments import configured
 from experiments.sweep.folder import Sweep, tracking_key
 
@@ -13,7 +13,7 @@ ACCURACY, LUTS = "test_accuracy_hard", "luts"
 CURVES = {"val_accuracy_hard": "Hard accuracy", "gap": "Gap", "samples_per_second": "Training throughput"}
 
 
-@job
+@register_job("dashboard")
 def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -> dict[str, Any] | None:
     """Builds a sweep's W&B workspace, checks it against what the runs log, and saves it where one is logged in.
 

@@ -3,15 +3,15 @@
 import time
 from typing import Any
 
-from difflut.config import job
 from difflut.models import load_checkpoint
+from difflut.registry import register_job
 from difflut.training import evaluate as scores_of
 from difflut.training import predict
 from experiments.arguments import configured, device_named
 from experiments.train import dataset
 
 
-@job
+@register_job("evaluate")
 def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
     """Measures a checkpoint on the test set that `dataset.name` says.
 

@@ -1,37 +1,50 @@
 """What `run.py --list` shows."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from difflut.config import JOBS
-from difflut.config.components import FUNCTIONS
-from difflut.models import network
-from difflut.registry import KINDS
+from difflut.config import ConfigurationError, gin_names
+from difflut.registry import DATASETS, JOBS, closest
 from experiments.data import dataset_names
 
 
 def listing() -> str:
     """All names that a Gin file may use, with their parameters and defaults."""
-    sections = [
-        _section("jobs", ((name, function) for name, function in JOBS.items())),
-        _section("network", [("network", network)]),
-    ]
-    for registry in KINDS:
-        kind = f"{registry.kind}s"
-        sections.append(_section(kind, ((f"{kind}.{name}", component) for name, component in registry.items())))
-    for kind, functions in FUNCTIONS.items():
-        sections.append(_section(kind, [(f"{kind}.{function.__name__}", function) for function in functions]))
+    members: dict[str, list[str]] = {}
+    for name, component in gin_names().items():
+        summary = _documentation(component).partition("\n")[0]
+        members.setdefault(_kind(name), []).append(f"  {_call(name, component)}\n      {summary}")
+    sections = ["\n".join([title, *lines]) for title, lines in members.items()]
     sections.append("data sets\n  " + ", ".join(dataset_names()) + ", openml:NAME or openml:ID")
     return "\n\n".join(sections)
 
 
-def _section(title: str, members: Iterable[tuple[str, Callable[..., Any]]]) -> str:
-    lines = [title]
-    for name, component in members:
-        summary = (inspect.getdoc(component) or "").split("\n")[0]
-        lines.append(f"  {name}({_parameters(component)})\n      {summary}")
-    return "\n".join(lines)
+def description(name: str) -> str:
+    """What goes by a name, with or without its kind (`nodes.dwn`, `dwn`, `digits`): parameters and documentation.
+
+    Raises:
+        ConfigurationError: Nothing does.
+    """
+    components = {**gin_names(), **{f"datasets.{name}": source for name, source in DATASETS.items()}}
+    found = [full for full in components if name in (full, full.partition(".")[2])]
+    if not found:
+        raise ConfigurationError(f"--list: nothing is called {name!r}; {closest(name, components)}")
+    return "\n\n".join(f"{_call(full, components[full])}\n\n{_documentation(components[full])}" for full in found)
+
+
+def _kind(name: str) -> str:
+    if name in JOBS:
+        return "jobs"
+    return name.partition(".")[0] if "." in name else "network, data and tracking"
+
+
+def _call(name: str, component: Callable[..., Any]) -> str:
+    return f"{name}({_parameters(component)})"
+
+
+def _documentation(component: Callable[..., Any]) -> str:
+    return inspect.getdoc(component) or "(no description)"
 
 
 def _parameters(component: Callable[..., Any]) -> str:

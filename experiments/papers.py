@@ -5,7 +5,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from difflut.config import ConfigurationError, job, read_bindings
+from difflut.config import ConfigurationError, read_bindings
+from difflut.registry import register_job
 from experiments.costs import in_words
 from experiments.reproduce import RESULT, mean_and_deviation, mean_cost
 
@@ -23,7 +24,7 @@ several trainings may have shared the device. A row stays until its command is r
 """
 
 
-@job
+@register_job("papers")
 def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str = "docs/papers.md") -> str:
     """Writes the table of all reproductions: of each Gin file its newest finished run or, where there is none, the row
     that was there before.

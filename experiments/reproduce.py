@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from difflut.circuits import Circuit
-from difflut.config import ConfigurationError, job, parsed_config
+from difflut.config import ConfigurationError, parsed_config
 from difflut.models import load_checkpoint
+from difflut.registry import register_job
 from difflut.training import predict
 from experiments.arguments import check_seed
 from experiments.costs import PARTS, in_words
@@ -28,7 +29,7 @@ RUN = Path(__file__).parents[1] / "run.py"
 RESULT = "reproduction.json"
 
 
-@job
+@register_job("reproduce")
 def reproduce(
     name: str,
     paper: str,

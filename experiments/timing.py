@@ -18,7 +18,8 @@ from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
 from difflut.nodes import HardLookup
 from difflut.registry import LAYERS, NODES
-from difflut.training import OPTIMIZERS, Trainer
+from difflut.training import Trainer
+from difflut.training.schedules import adam
 from experiments.peers import PEERS
 
 CLASSES = 10
@@ -124,8 +125,7 @@ def _step(case: Case, network: nn.Module, x: torch.Tensor, y: torch.Tensor, grap
     if case.backend in PEERS:
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
         return partial(_peer_step, network, optimizer, x, y)
-    adam = partial(OPTIMIZERS[0], lr=0.01)
-    trainer = Trainer(network, x, y, batch_size=case.batch, optimizer=adam, graph=graph)
+    trainer = Trainer(network, x, y, batch_size=case.batch, optimizer=partial(adam, lr=0.01), graph=graph)
     return trainer.run_epoch if graph else partial(trainer.step, x, y)
 
 

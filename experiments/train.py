@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from difflut.config import ConfigurationError, configurable, job, operative_config
+from difflut.config import ConfigurationError, configurable, operative_config
 from difflut.models import LUTNetwork, describe, load_sealed, save_sealed
+from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
 from experiments.costs import in_words
@@ -28,7 +29,7 @@ dataset = configurable("dataset")(load_dataset)
 tracking = configurable("tracking")(tracker)
 
 
-@job
+@register_job("train")
 def train(
     network: Callable[..., LUTNetwork],
     optimizer: Callable[..., Optimizer],

@@ -22,11 +22,10 @@ from difflut.circuits import (
     write_verilog,
 )
 from difflut.circuits.writers.testbench import SIMULATORS
-from difflut.config import job
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
-from difflut.registry import ENCODERS, LAYERS, NODES
+from difflut.registry import ENCODERS, LAYERS, NODES, register_job
 from experiments.arguments import check_names, check_some, check_whole, configured
 from experiments.data import load_dataset
 from experiments.export import MismatchError
@@ -40,7 +39,7 @@ WIRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
 BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
 
-@job
+@register_job("verify")
 def verify(
     dataset: str = "mnist",
     features: int = 49,

@@ -12,9 +12,9 @@ code: `cifar10.npz` is the way. Without a file, scikit-learn brings the set: dig
 OpenML, once; the parsed set stays in its cache folder.
 
 A data set of your own needs no code if it lies in DIFFLUT_DATA as `NAME.npz` or on OpenML (`openml:ID`, `openml:NAME`).
-To give one a name, write one function that returns its `Rows`, in `sources.py` or in a module of yours:
+To give one a name, write one function that returns its `Rows`, in `sources.py` or in a module that a Gin file imports:
 
-    @dataset("two_moons")
+    @register_dataset("two_moons")
     def two_moons(cache_dir: str | None) -> Rows: ...
 
 Test rows: the published split where there is one (the MNIST family, CIFAR-10); otherwise 20 % drawn with the fixed seed
@@ -32,4 +32,3 @@ from experiments.data.dataset import load_dataset as load_dataset
 from experiments.data.rows import BadDatasetError as BadDatasetError
 from experiments.data.rows import DatasetNotFoundError as DatasetNotFoundError
 from experiments.data.rows import Rows as Rows
-from experiments.data.sources import dataset as dataset

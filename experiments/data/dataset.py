@@ -1,6 +1,5 @@
 """A data set ready for training, and the function that loads one by name."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -8,10 +7,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 
+from difflut.registry import DATASETS, closest
 from experiments.data.files import data_folder, file_name, not_found, read_file
 from experiments.data.openml import from_openml
 from experiments.data.rows import DatasetNotFoundError, Rows, class_indices, numeric_features
-from experiments.data.sources import CLASS_NAMES, DATASETS
+from experiments.data.sources import CLASS_NAMES
 
 _kept: dict[str, Rows] | None = None
 
@@ -113,12 +113,10 @@ def _find(name: str, cache_dir: str | None) -> Rows:
             query = name.removeprefix("openml:")
             return from_openml(name, int(query) if query.isdecimal() else query, cache_dir)
     except ModuleNotFoundError as error:
-        raise not_found(name, f"{error} (pip install 'difflut[experiments]')") from error
-    close = difflib.get_close_matches(name, dataset_names(), n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(dataset_names())}."
+        raise not_found(name, str(error)) from error
     raise DatasetNotFoundError(
-        f"no data set is called {name!r}; {hint} Any set of OpenML is 'openml:ID' or 'openml:NAME', "
-        f"and one of your own is the file {file_name(name)} in the folder DIFFLUT_DATA"
+        f"no data set is called {name!r}; {closest(name, dataset_names())}; any set of OpenML is 'openml:ID' or "
+        f"'openml:NAME', and one of your own is the file {file_name(name)} in the folder DIFFLUT_DATA"
     )
 
 

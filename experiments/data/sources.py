@@ -1,14 +1,12 @@
 """The data sets that have a name."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
+from difflut.registry import register_dataset
 from experiments.data.openml import from_openml, split_rows
 from experiments.data.rows import Rows
-
-DATASETS: dict[str, Callable[[str | None], Rows]] = {}
 
 CLASS_NAMES = {
     "fashion_mnist": [
@@ -40,19 +38,7 @@ TABULAR = {
 }
 
 
-def dataset(name: str) -> Callable[[Callable[[str | None], Rows]], Callable[[str | None], Rows]]:
-    """A decorator that enters a function under a data set's name; it is given the cache folder and returns the rows."""
-
-    def enter(source: Callable[[str | None], Rows]) -> Callable[[str | None], Rows]:
-        if name in DATASETS:
-            raise ValueError(f"a data set is already called {name!r}; choose another name")
-        DATASETS[name] = source
-        return source
-
-    return enter
-
-
-@dataset("digits")
+@register_dataset("digits")
 def digits(cache_dir: str | None) -> Rows:
     """1797 handwritten digits of 8x8 pixels, 0 to 16; scikit-learn holds them, so they are always there."""
     from sklearn.datasets import load_digits
@@ -63,34 +49,43 @@ def digits(cache_dir: str | None) -> Rows:
     return Rows("data set 'digits' (scikit-learn)", x[train], y[train], x[test], y[test])
 
 
-@dataset("mnist")
+@register_dataset("mnist")
 def mnist(cache_dir: str | None) -> Rows:
     """70,000 handwritten digits of 28x28 pixels, 60,000 of them for training."""
     return from_openml("mnist", 554, cache_dir, train_rows=60_000, arrange=_gray_images)
 
 
-@dataset("fashion_mnist")
+@register_dataset("fashion_mnist")
 def fashion_mnist(cache_dir: str | None) -> Rows:
     """70,000 pictures of clothes of 28x28 pixels, 60,000 of them for training."""
     names = CLASS_NAMES["fashion_mnist"]
     return from_openml("fashion_mnist", 40996, cache_dir, train_rows=60_000, arrange=_gray_images, class_names=names)
 
 
-@dataset("cifar10")
+@register_dataset("cifar10")
 def cifar10(cache_dir: str | None) -> Rows:
     """60,000 photographs of 32x32 pixels in three colours, 50,000 of them for training."""
     names = CLASS_NAMES["cifar10"]
     return from_openml("cifar10", 40927, cache_dir, train_rows=50_000, arrange=_color_images, class_names=names)
 
 
-@dataset("jsc_openml")
+@register_dataset("jsc_openml")
 def jsc_openml(cache_dir: str | None) -> Rows:
     """Jet substructure classification: 830,000 jets, 16 features, 5 classes; the split of the hls4ml tutorial."""
     return from_openml("jsc_openml", 42468, cache_dir, stratify=False)
 
 
-for _name, _id in TABULAR.items():
-    dataset(_name)(partial(from_openml, _name, _id))
+def _table(name: str, number: int) -> Callable[[str | None], Rows]:
+    def source(cache_dir: str | None) -> Rows:
+        return from_openml(name, number, cache_dir)
+
+    source.__qualname__ = name
+    source.__doc__ = f"A table of OpenML, number {number}."
+    return source
+
+
+for _name, _number in TABULAR.items():
+    register_dataset(_name)(_table(_name, _number))
 
 
 def _gray_images(x: np.ndarray) -> np.ndarray:

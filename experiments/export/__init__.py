@@ -7,8 +7,9 @@ from typing import Any
 from difflut.circuits import Circuit, simplify, stages
 from difflut.circuits.arithmetic.words import WIDTHS
 from difflut.circuits.writers.testbench import SIMULATORS
-from difflut.config import ConfigurationError, job
+from difflut.config import ConfigurationError
 from difflut.models import load_checkpoint
+from difflut.registry import register_job
 from experiments.arguments import check_names, configured
 from experiments.costs import input_words
 from experiments.data import load_dataset
@@ -26,7 +27,7 @@ class MismatchError(RuntimeError):
     """A back end computes something else than the network."""
 
 
-@job
+@register_job("export")
 def export(
     run: str,
     folder: str | None = None,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from difflut.circuits import simplify
-from difflut.config import job
+from difflut.registry import register_job
 from experiments.arguments import check_names, check_seconds, check_some, check_whole, configured
 from experiments.export import LUT_SIZES, MismatchError
 from experiments.inference.back_ends import BACK_ENDS, Candidate, serves
@@ -23,7 +23,7 @@ GPU_INPUTS = 2  # of a table that its engine evaluates in one go
 COLUMNS = ("network", "luts", "back end", "ready s", "images/s", "median", "compared", "mismatches")
 
 
-@job
+@register_job("inference")
 def inference(
     networks: Sequence[str] = ("gates", "luts"),
     backends: Sequence[str] = tuple(BACK_ENDS),

@@ -10,7 +10,7 @@ effects.csv             the effect of each value with all else equal
 
 from pathlib import Path
 
-from difflut.config import job
+from difflut.registry import register_job
 from experiments.arguments import configured
 from experiments.report.drawing import draw
 from experiments.report.page import page
@@ -26,7 +26,7 @@ from experiments.report.tables import (
 from experiments.sweep.folder import Sweep
 
 
-@job
+@register_job("report")
 def report(sweep: str) -> Path:
     """Reports on a sweep, finished or running: prints the tables, and writes them, figures and a page.
 

@@ -27,7 +27,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from difflut.config import ConfigurationError, job, parsed_config
+from difflut.config import ConfigurationError, parsed_config
+from difflut.registry import register_job
 from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
 from experiments.report import write_report
@@ -45,7 +46,7 @@ from experiments.sweep.worker import Work
 SEARCHES = ("grid", "random", "optuna")
 
 
-@job
+@register_job("ablate")
 def ablate(
     dimensions: Mapping[str, Any],
     conditions: Sequence[Mapping[str, Any]] = (),

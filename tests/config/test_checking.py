@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import experiments  # noqa: F401
 from difflut import config
-from difflut.config import JOBS
 from difflut.encoders import Encoder
 from difflut.layers import LayerConfig
 from difflut.nodes import Node
+from difflut.registry import JOBS
 
 T = TypeVar("T")
 Mode = StrEnum("Mode", ["FAST", "SLOW"])
@@ -186,10 +186,9 @@ def users_job():
 
     mine.__module__ = "userjobs"
     gin.clear_config()
-    with gin.config.interactive_mode():
-        config.job(mine)
+    JOBS.register("mine", replace=True)(mine)
     yield
-    del JOBS["mine"]
+    del JOBS._components["mine"]
 
 
 def test_the_configuration_of_a_users_job_repeats_it(users_job):

@@ -1,5 +1,7 @@
 import copy
+import importlib
 import pickle
+import sys
 
 import gin
 import pytest
@@ -7,7 +9,7 @@ import pytest
 import experiments  # noqa: F401
 from difflut import config
 from difflut.models import LUTNetwork, build_model, describe
-from difflut.registry import KINDS, NODES
+from difflut.registry import DATASETS, JOBS, KINDS, LOSSES, NODES
 
 FILE = """
 run.job = @train
@@ -44,9 +46,13 @@ def build() -> LUTNetwork:
     return gin.get_configurable("network")(input_shape=(8,), num_classes=3, seed=0)
 
 
-@pytest.mark.parametrize(("kind", "name"), [(registry.kind, name) for registry in KINDS for name in registry])
-def test_every_component_has_a_gin_name(kind, name):
-    assert gin.get_configurable(f"{kind}s.{name}")
+def test_every_component_has_a_gin_name():
+    named = {id(component) for component in config.gin_names().values()}
+    for registry in KINDS:
+        assert len(registry) > 0
+        assert {id(component) for component in registry.values()} <= named or registry is DATASETS
+    for name, component in config.gin_names().items():
+        assert gin.config.ConfigurableReference(name, evaluate=False).configurable.wrapped is component
 
 
 def test_scopes_reach_the_node_inside_the_layer(gin_file):
@@ -99,9 +105,11 @@ def test_python_code_meets_no_hidden_defaults(gin_file):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("nodes.dnw.input_dim = 6", "nodes.dnw"),
+        ("nodes.dnw.input_dim = 6", "'nodes.dnw'; did you mean 'nodes.dwn'"),
         ("nodes.polylut.degre = 6", "degre"),
-        ("layers.random.node_type = @nodes.dnw", "nodes.dnw"),
+        ("layers.random.node_type = @nodes.dnw", "'@nodes.dnw'; did you mean 'nodes.dwn'"),
+        ("train.loss = @losses.distilation", "'@losses.distilation'; did you mean 'losses.distillation'"),
+        ("trian.epochs = 3", "'trian'; did you mean 'train'"),
         ("layers.learnable.topk = 6", "topk"),
         ("train.epoch = 6", "epoch"),
         ("train.epochs = ", "experiment.gin"),
@@ -115,6 +123,56 @@ def test_a_typo_names_file_and_line(gin_file, line, message):
         config.parse([gin_file])
     assert message in str(error.value)
     assert "experiment.gin" in str(error.value) and f"line {number}" in str(error.value)
+
+
+MODULE = """
+from difflut.registry import NODES, register_dataset, register_job, register_loss, register_node
+
+@register_node("my_node")
+class MyNode(NODES["dwn"]):
+    pass
+
+@register_loss("my_loss")
+def my_loss(logits, y, scale: float = 1.0): ...
+
+@register_dataset("my_data")
+def my_data(cache_dir): ...
+
+@register_job("my_job")
+def my_job(network, loss, count: int = 1):
+    return network, loss, count
+"""
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    name = "components_of_a_user"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    for registry, own in zip((NODES, LOSSES, DATASETS, JOBS), ("node", "loss", "data", "job"), strict=True):
+        registry._components.pop(f"my_{own}", None)
+    sys.modules.pop(name, None)
+
+
+def test_what_a_gin_file_imports_can_be_named_after_that(gin_file, user_module):
+    with open(gin_file, "a") as file:
+        file.write(f"import {user_module}\nrun.job = @my_job\nmy_job.network = @network\nmy_job.loss = @my_loss\n")
+        file.write("losses.my_loss.scale = 2.0\nlayers.random.node_type = @nodes.my_node\nmy_job.count = 3\n")
+    config.parse([gin_file])
+    text = config.parsed_config()
+    assert config.run()[2] == 3 and f"import {user_module}" in text
+    assert type(build().layers[1].node).__name__ == "MyNode" and "my_data" in DATASETS
+    config.parse([], text=text)
+    assert config.parsed_config() == text
+    with pytest.raises(config.ConfigurationError, match=r"my_job\.count = 'x' must be a whole number"):
+        config.parse([gin_file], ["my_job.count = 'x'"])
+
+
+def test_a_component_may_come_after_the_configuration(gin_file, user_module):
+    config.parse([gin_file])
+    importlib.import_module(user_module)
+    config.parse([gin_file], ["layers.random.node_type = @nodes.my_node"])
 
 
 def test_a_typo_in_a_parameter_names_it(gin_file):

@@ -6,8 +6,8 @@ import pytest
 import sklearn.datasets
 import torch
 
-from experiments.data import BadDatasetError, DatasetNotFoundError, Rows, dataset, dataset_names, load_dataset
-from experiments.data.sources import DATASETS
+from difflut.registry import DATASETS, register_dataset
+from experiments.data import BadDatasetError, DatasetNotFoundError, Rows, dataset_names, load_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -122,16 +122,16 @@ def test_names_are_those_of_the_sources_and_of_the_files(folder):
 
 
 def test_one_function_adds_a_data_set():
-    @dataset("ramp")
+    @register_dataset("ramp")
     def ramp(cache_dir):
         return Rows("ramp", **table())
 
     try:
         assert load_dataset("ramp").feature_shape == (3,)
-        with pytest.raises(ValueError, match="already called 'ramp'"):
-            dataset("ramp")(ramp)
+        with pytest.raises(ValueError, match=r"dataset 'ramp' is already registered as .*ramp.*replace=True"):
+            register_dataset("ramp")(len)
     finally:
-        del DATASETS["ramp"]
+        del DATASETS._components["ramp"]
 
 
 def test_an_unknown_name_suggests_the_closest():

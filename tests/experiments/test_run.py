@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import experiments
 from difflut.registry import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +26,41 @@ def test_the_list_names_every_job_component_and_parameter():
     assert "train(network, optimizer" in listing and "evaluate(checkpoint" in listing
     for registry in KINDS:
         for name in registry:
-            assert f"{registry.kind}s.{name}(" in listing
+            assert f"{registry.plural}.{name}(" in listing or f"  {name}(" in listing or f"{name}, " in listing
     assert "degree=2" in listing and "top_k=None" in listing and "mnist" in listing
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("dwn", "nodes.dwn(input_dim=6"),
+        ("nodes.dwn", "extended finite differences"),
+        ("step", "schedules.step(optimizer, epochs"),
+        ("train", "Args:"),
+        ("digits", "1797 handwritten digits"),
+        ("phoneme", "OpenML, number 1489"),
+    ],
+)
+def test_one_name_shows_one_component_with_its_docstring(name, shown):
+    description = experiments.description(name)
+    assert shown in description and description.count("\n\n") >= 1 and "light" not in description
+
+
+def test_an_unknown_name_to_list_gets_the_closest():
+    result = run("--list", "nodes.dnw")
+    assert result.returncode == 2 and "nothing is called 'nodes.dnw'; did you mean 'nodes.dwn'" in result.stderr
+
+
+def test_a_module_beside_the_caller_can_be_imported_and_listed(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from difflut.registry import register_job\n\n@register_job('greet')\ndef greet(word: str = 'hello'):\n"
+        "    'Says a word.'\n    print(word)\n"
+    )
+    (tmp_path / "mine.gin").write_text("import mine\nrun.job = @greet\ngreet.word = 'good day'\n")
+    for arguments, shown in (([], "good day"), (["--list", "greet"], "greet(word='hello')\n\nSays a word.")):
+        command = [sys.executable, str(ROOT / "run.py"), "--gin_file", "mine.gin", *arguments]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert result.stdout.strip() == shown, result.stderr
 
 
 def test_a_typo_ends_with_file_and_line_and_no_traceback(tmp_path):

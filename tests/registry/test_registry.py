@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from difflut import registry
+import difflut.registry
 from difflut.registry import KINDS, REGISTRY, Configured, Registry, UnknownComponentError
 
 GUIDE_NAMES = {
@@ -17,20 +17,31 @@ GUIDE_NAMES = {
 }
 
 
-@pytest.mark.parametrize("kind", [kind.kind for kind in KINDS])
+@pytest.mark.parametrize("kind", GUIDE_NAMES)
 def test_every_published_name_is_found_and_listed(kind):
     names = GUIDE_NAMES[kind].split()
     listed = getattr(REGISTRY, f"list_{kind}s")()
     assert set(names) <= set(listed)
-    assert listed == getattr(registry, f"get_registered_{kind}s")()
+    assert listed == getattr(difflut.registry, f"get_registered_{kind}s")()
     for name in names:
         assert callable(getattr(REGISTRY, f"get_{kind}")(name))
+
+
+@pytest.mark.parametrize("registry", KINDS, ids=lambda registry: registry.kind)
+def test_every_kind_is_registered_reached_and_listed_by_the_same_names(registry):
+    assert getattr(REGISTRY, f"list_{registry.plural}")() == list(registry)
+    assert getattr(difflut.registry, f"register_{registry.kind}") == registry.register
+    assert getattr(REGISTRY, f"register_{registry.kind}") == registry.register
+    for name, component in registry.items():
+        assert getattr(REGISTRY, f"get_{registry.kind}")(name) is component
+    with pytest.raises(UnknownComponentError, match=f"no {registry.kind} is called 'nowhere'"):
+        getattr(REGISTRY, f"get_{registry.kind}")("nowhere")
 
 
 @pytest.mark.parametrize("kind", ["node", "layer", "encoder"])
 def test_classes_are_reached_by_function_and_by_object(kind):
     name = GUIDE_NAMES[kind].split()[0]
-    assert getattr(registry, f"get_{kind}_class")(name) is getattr(REGISTRY, f"get_{kind}")(name)
+    assert getattr(difflut.registry, f"get_{kind}_class")(name) is getattr(REGISTRY, f"get_{kind}")(name)
 
 
 def test_components_are_found_without_importing_their_packages():
@@ -59,6 +70,22 @@ def test_a_taken_name_is_refused_unless_replaced_on_purpose():
     assert things.name_of(second) == "name"
     with pytest.raises(UnknownComponentError, match="not a registered thing"):
         things.name_of(first)
+
+
+@pytest.mark.parametrize("name", ["my-node", "2", "", "nodes.mine"])
+def test_a_name_that_no_gin_file_can_say_is_refused(name):
+    with pytest.raises(ValueError, match=f"thing {name!r}: a name consists of letters, digits and underscores"):
+        Registry("thing").register(name)
+
+
+def test_who_follows_a_registry_hears_of_what_is_there_and_what_comes():
+    things, heard = Registry("thing"), {}
+    things.register("first")(len)
+    things.follow(heard.__setitem__)
+    things.register("second")(sum)
+    assert heard == {"first": len, "second": sum}
+    things.register("first", replace=True)(min)
+    assert heard["first"] is min
 
 
 def test_options_handed_on_become_part_of_the_signature():

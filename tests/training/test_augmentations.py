@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from difflut.training import AUGMENTATIONS
-
-SHIFT, AFFINE = AUGMENTATIONS
+from difflut.registry import AUGMENTATIONS
+from difflut.training.augmentations import affine, shift
 
 
 def images(rows=64, channels=(3,)):
@@ -14,7 +13,7 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_images_keep_their_form_and_the_seed_decides(augmentation, channels):
     x = images(channels=channels)
@@ -25,7 +24,7 @@ def test_images_keep_their_form_and_the_seed_decides(augmentation, channels):
 
 def test_shifts_are_those_of_each_image_alone():
     x = images(rows=200)
-    moved = SHIFT(x, seeded(), pixels=1, flip=True)
+    moved = shift(x, seeded(), pixels=1, flip=True)
     forms = set()
     for image, result in zip(x, moved, strict=True):
         padded = torch.zeros(11, 10, 3, dtype=torch.uint8)
@@ -41,13 +40,13 @@ def test_shifts_are_those_of_each_image_alone():
 
 def test_affine_by_nothing_changes_nothing():
     x = images()
-    assert torch.equal(AFFINE(x, seeded(), shift=0, rotation=0, zoom=0), x)
+    assert torch.equal(affine(x, seeded(), shift=0, rotation=0, zoom=0), x)
 
 
 def test_affine_moves_by_at_most_the_shift():
     x = torch.zeros(500, 21, 21, dtype=torch.float32)
     x[:, 10, 10] = 1
-    moved = AFFINE(x, seeded(), shift=2.0, rotation=0, zoom=0)
+    moved = affine(x, seeded(), shift=2.0, rotation=0, zoom=0)
     assert moved.sum((1, 2)) == pytest.approx(1, abs=1e-4)
     place = torch.arange(21.0) - 10
     for weights in (moved.sum(1), moved.sum(2)):
@@ -59,7 +58,7 @@ def test_affine_moves_by_at_most_the_shift():
 def test_affine_turns_about_the_centre_without_distortion():
     x = torch.zeros(400, 41, 31, dtype=torch.float32)
     x[:, 20, 15 + 10 : 15 + 13] = 1
-    moved = AFFINE(x, seeded(), shift=0, rotation=90, zoom=0)
+    moved = affine(x, seeded(), shift=0, rotation=90, zoom=0)
     mass = moved.sum((1, 2))
     down, right = (moved.sum(2) @ (torch.arange(41.0) - 20)) / mass, (moved.sum(1) @ (torch.arange(31.0) - 15)) / mass
     assert (down**2 + right**2).sqrt() == pytest.approx(11, abs=0.2)
@@ -69,21 +68,21 @@ def test_affine_turns_about_the_centre_without_distortion():
 
 def test_affine_flips_half_of_the_images():
     x = images(rows=400)
-    moved = AFFINE(x, seeded(), shift=0, rotation=0, zoom=0, flip=True)
+    moved = affine(x, seeded(), shift=0, rotation=0, zoom=0, flip=True)
     mirrored = (moved == x.flip(2)).flatten(1).all(1)
     assert 150 < mirrored.sum() < 250 and torch.equal(moved[~mirrored], x[~mirrored])
 
 
 def test_nearest_interpolation_mixes_no_pixels():
     x = torch.randint(0, 2, (50, 9, 8), dtype=torch.uint8) * 200
-    mixed, nearest = (AFFINE(x, seeded(), shift=1.5, interpolation=name) for name in ("bilinear", "nearest"))
+    mixed, nearest = (affine(x, seeded(), shift=1.5, interpolation=name) for name in ("bilinear", "nearest"))
     assert set(nearest.unique().tolist()) == {0, 200} and len(mixed.unique()) > 50
     assert (nearest.float() - mixed.float()).abs().mean() < 60  # of two pictures that have nothing in common: 100
     with pytest.raises(ValueError, match="interpolation='cubic' must be one of bilinear, nearest"):
-        AFFINE(x, seeded(), interpolation="cubic")
+        affine(x, seeded(), interpolation="cubic")
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 def test_tables_cannot_be_augmented(augmentation):
     with pytest.raises(ValueError, match=r"needs images .* got the shape \(4, 7\)"):
         augmentation(torch.rand(4, 7), seeded())

@@ -3,9 +3,7 @@ import math
 import pytest
 import torch
 
-from difflut.training import LOSSES
-
-CROSS_ENTROPY, DISTILLATION = LOSSES
+from difflut.training.losses import cross_entropy, distillation
 
 
 def logits(batch=5, classes=4):
@@ -19,7 +17,7 @@ def test_smoothed_cross_entropy_has_its_closed_form():
         target = torch.full((4,), 0.2 / 4, dtype=torch.float64)
         target[label] += 0.8
         expected -= (target * row.log_softmax(0)).sum() / 5
-    torch.testing.assert_close(CROSS_ENTROPY(x, y, label_smoothing=0.2), expected)
+    torch.testing.assert_close(cross_entropy(x, y, label_smoothing=0.2), expected)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
@@ -27,16 +25,16 @@ def test_distillation_mixes_labels_and_teacher(temperature):
     x, taught, y = logits(), logits().detach(), torch.tensor([0, 3, 1, 1, 2])
     p, q = (taught / temperature).softmax(1), (x / temperature).softmax(1)
     divergence = (p * (p / q).log()).sum(1).mean()
-    expected = 0.3 * CROSS_ENTROPY(x, y) + 0.7 * temperature**2 * divergence
-    torch.testing.assert_close(DISTILLATION(x, y, taught, weight=0.7, temperature=temperature), expected)
+    expected = 0.3 * cross_entropy(x, y) + 0.7 * temperature**2 * divergence
+    torch.testing.assert_close(distillation(x, y, taught, weight=0.7, temperature=temperature), expected)
 
 
 def test_a_pupil_that_agrees_learns_nothing_from_its_teacher():
     x = logits()
-    loss = DISTILLATION(x, torch.zeros(5, dtype=torch.long), x.detach(), weight=1.0)
+    loss = distillation(x, torch.zeros(5, dtype=torch.long), x.detach(), weight=1.0)
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-12) and x.grad.abs().max() < 1e-12
 
 
 def test_an_even_guess_costs_the_logarithm_of_the_classes():
-    assert CROSS_ENTROPY(torch.zeros(3, 10), torch.tensor([1, 2, 3]), 0.1).item() == pytest.approx(math.log(10))
+    assert cross_entropy(torch.zeros(3, 10), torch.tensor([1, 2, 3]), 0.1).item() == pytest.approx(math.log(10))

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from difflut.models import network
-from difflut.registry import ENCODERS, LAYERS, NODES
-from difflut.training import AUGMENTATIONS, LOSSES, OPTIMIZERS, Trainer
-
-SHIFT = AUGMENTATIONS[0]
-DISTILLATION = LOSSES[1]
+from difflut.registry import AUGMENTATIONS, ENCODERS, LAYERS, NODES
+from difflut.training import Trainer
+from difflut.training.augmentations import affine, shift
+from difflut.training.losses import cross_entropy, distillation
+from difflut.training.schedules import adam
 
 
 def teacher(x):
@@ -22,9 +22,9 @@ def trainer(device="cpu", seed=0, **options):
     encoder = ENCODERS["thermometer"](num_bits=2).fit(x)
     layers = [partial(LAYERS["random"], output_size=size, node_type=NODES["dwn"], n=3) for size in (60, 30)]
     model = network((6, 6), 3, encoder, layers, tau=2.0, seed=seed).to(device)
-    options = {"augmentation": SHIFT, "teacher": teacher, "loss": DISTILLATION} | options
-    adam = partial(OPTIMIZERS[0], lr=0.01)
-    return Trainer(model, x.to(device), y.to(device), batch_size=32, optimizer=adam, seed=seed, **options)
+    options = {"augmentation": shift, "teacher": teacher, "loss": distillation} | options
+    options["optimizer"] = partial(adam, lr=0.01)
+    return Trainer(model, x.to(device), y.to(device), batch_size=32, seed=seed, **options)
 
 
 def weights(trained):
@@ -44,7 +44,7 @@ def test_each_epoch_sees_other_inputs_and_what_the_teacher_says_of_them():
 
 def test_an_augmentation_that_cannot_be_fails_at_once():
     with pytest.raises(ValueError, match="interpolation='cubic' must be one of"):
-        trainer(augmentation=partial(AUGMENTATIONS[1], interpolation="cubic"))
+        trainer(augmentation=partial(affine, interpolation="cubic"))
 
 
 def test_without_augmentation_the_teacher_is_asked_once():
@@ -63,7 +63,7 @@ def test_a_batch_has_the_labels_and_the_lessons_of_its_rows():
         assert torch.equal(taught, teacher(x))
 
 
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 def test_a_continued_run_sees_what_the_uninterrupted_one_does(augmentation):
     whole = trainer(augmentation=augmentation)
     expected = [whole.run_epoch()["train_loss"] for _ in range(3)]
@@ -78,7 +78,7 @@ def test_a_continued_run_sees_what_the_uninterrupted_one_does(augmentation):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(
-    "options", [{}, {"augmentation": None}, {"teacher": None, "loss": partial(LOSSES[0], label_smoothing=0.1)}]
+    "options", [{}, {"augmentation": None}, {"teacher": None, "loss": partial(cross_entropy, label_smoothing=0.1)}]
 )
 def test_graph_and_plain_path_see_the_same(options):
     results = []

@@ -3,9 +3,9 @@ from functools import partial
 import pytest
 import torch
 
-from difflut.training import AUGMENTATIONS, TEACHERS
+from difflut.training.augmentations import shift
+from difflut.training.teachers import convolutional, dense, trained
 
-TRAINED, CONVOLUTIONAL, DENSE = TEACHERS
 QUICK = {"epochs": 6, "batch_size": 32, "lr": 0.01}
 
 
@@ -20,12 +20,12 @@ def bars(rows=256):
     return x, y
 
 
-@pytest.mark.parametrize("network", [partial(CONVOLUTIONAL, width=4), partial(DENSE, width=64)])
+@pytest.mark.parametrize("network", [partial(convolutional, width=4), partial(dense, width=64)])
 def test_a_teacher_learns_and_its_seed_decides_all(network):
     x, y = bars()
     before = torch.get_rng_state()
-    first, again = (TRAINED(network, x, y, 2, **QUICK) for _ in range(2))
-    other = TRAINED(network, x, y, 2, **QUICK | {"seed": 1})
+    first, again = (trained(network, x, y, 2, **QUICK) for _ in range(2))
+    other = trained(network, x, y, 2, **QUICK | {"seed": 1})
     assert torch.equal(before, torch.get_rng_state()) and not first.training
     with torch.no_grad():
         logits = first(x)
@@ -36,9 +36,9 @@ def test_a_teacher_learns_and_its_seed_decides_all(network):
 
 def test_weights_alone_bring_a_teacher_back():
     x, y = bars()
-    network = partial(CONVOLUTIONAL, width=4)
-    teacher = TRAINED(network, x, y, 2, **QUICK | {"epochs": 1}, augmentation=AUGMENTATIONS[0])
-    made = TRAINED(network, x[:10], y[:10], 2, epochs=0)
+    network = partial(convolutional, width=4)
+    teacher = trained(network, x, y, 2, **QUICK | {"epochs": 1}, augmentation=shift)
+    made = trained(network, x[:10], y[:10], 2, epochs=0)
     made.load_state_dict(teacher.state_dict())
     with torch.no_grad():
         assert torch.equal(made(x), teacher(x))
@@ -46,8 +46,8 @@ def test_weights_alone_bring_a_teacher_back():
 
 def test_tables_have_a_dense_teacher():
     x = torch.randn(193, 5)  # one row is left after batches of 32
-    teacher = TRAINED(partial(DENSE, width=32), x, (x[:, 0] > 0).long(), 2, **QUICK)
+    teacher = trained(partial(dense, width=32), x, (x[:, 0] > 0).long(), 2, **QUICK)
     with torch.no_grad():
         assert ((teacher(x).argmax(1) == 1) == (x[:, 0] > 0)).double().mean() > 0.9
     with pytest.raises(ValueError, match=r"needs images, got rows of shape \(5,\); take teachers.dense"):
-        CONVOLUTIONAL((5,), 2)
+        convolutional((5,), 2)

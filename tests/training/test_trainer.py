@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from difflut.models import network
-from difflut.registry import ENCODERS, LAYERS, NODES, REGULARIZERS
-from difflut.training import OPTIMIZERS, SCHEDULES, DivergedError, Trainer, evaluate, predict, table_statistics
-
-ADAM, COSINE = OPTIMIZERS[0], SCHEDULES[2]
+from difflut.registry import ENCODERS, LAYERS, NODES, OPTIMIZERS, REGULARIZERS
+from difflut.training import DivergedError, Trainer, evaluate, predict, table_statistics
+from difflut.training.schedules import adam, cosine, milestones, step
 
 
 def data(rows=200):
@@ -25,7 +24,7 @@ def trainer(node="dwn", seed=0, lr=0.02, flip=0.1, schedule=None, **options):
     x, y = data()
     encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(x)
     model = network((6,), 3, encoder, [hidden, output], tau=2.0, seed=seed)
-    return Trainer(model, x, y, batch_size=32, optimizer=partial(ADAM, lr=lr), schedule=schedule, seed=seed, **options)
+    return Trainer(model, x, y, batch_size=32, optimizer=partial(adam, lr=lr), schedule=schedule, seed=seed, **options)
 
 
 def parameters(trained):
@@ -54,7 +53,7 @@ def test_one_seed_decides_everything():
 
 @pytest.mark.parametrize("node", ["dwn", "light", "neurallut"])
 def test_a_continued_run_is_the_uninterrupted_one(node):
-    schedule = partial(COSINE, epochs=4)
+    schedule = partial(cosine, epochs=4)
     whole = trainer(node, schedule=schedule)
     expected = [whole.run_epoch() for _ in range(4)]
 
@@ -107,9 +106,9 @@ def test_a_loss_that_is_not_finite_stops_the_training():
 def test_data_that_do_not_fit_are_named():
     good = trainer()
     with pytest.raises(ValueError, match="got 200 inputs and 199 labels"):
-        Trainer(good.model, good.samples.x, good.samples.y[1:], optimizer=ADAM)
+        Trainer(good.model, good.samples.x, good.samples.y[1:], optimizer=adam)
     with pytest.raises(ValueError, match="batch_size=0"):
-        Trainer(good.model, good.samples.x, good.samples.y, optimizer=ADAM, batch_size=0)
+        Trainer(good.model, good.samples.x, good.samples.y, optimizer=adam, batch_size=0)
 
 
 def test_progress_is_told_after_each_step():
@@ -142,7 +141,7 @@ def test_table_statistics_count_constant_and_saturated_tables():
 
 def test_schedules_change_the_rate_as_published():
     def rates(schedule, epochs):
-        optimizer = ADAM([torch.nn.Parameter(torch.rand(2))], lr=1.0)
+        optimizer = adam([torch.nn.Parameter(torch.rand(2))], lr=1.0)
         made = schedule(optimizer, epochs=epochs)
         seen = []
         for _ in range(epochs):
@@ -151,7 +150,6 @@ def test_schedules_change_the_rate_as_published():
             made.step()
         return seen
 
-    step, milestones, cosine = SCHEDULES
     assert rates(partial(step, every=2, gamma=0.1), 5) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     assert rates(partial(milestones, at=[1, 3]), 5) == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
     assert rates(cosine, 4) == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
@@ -163,8 +161,8 @@ def test_replayed_steps_are_the_same_steps(node):
     def run(graph, epochs=2):
         trained = trainer(node, flip=0.0)
         model, x, y = trained.model.cuda(), trained.samples.x.cuda(), trained.samples.y.cuda()
-        schedule = partial(SCHEDULES[0], epochs=epochs, every=1)
-        options = {"optimizer": partial(ADAM, lr=0.001), "schedule": schedule, "graph": graph}
+        schedule = partial(step, epochs=epochs, every=1)
+        options = {"optimizer": partial(adam, lr=0.001), "schedule": schedule, "graph": graph}
         trained = Trainer(model, x, y, batch_size=32, **options)
         return [trained.run_epoch() for _ in range(epochs)], parameters(trained)
 
@@ -176,7 +174,7 @@ def test_replayed_steps_are_the_same_steps(node):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_a_graph_takes_any_optimizer_and_loss(optimizer):
     trained = trainer(flip=0.1)
     trained = Trainer(
@@ -185,7 +183,7 @@ def test_a_graph_takes_any_optimizer_and_loss(optimizer):
         trained.samples.y.cuda(),
         batch_size=32,
         optimizer=optimizer,
-        schedule=partial(COSINE, epochs=3),
+        schedule=partial(cosine, epochs=3),
         loss=torch.nn.MultiMarginLoss(),
         graph=True,
     )

@@ -4,11 +4,9 @@ This is the only package that imports Gin. Components stay untouched by it: call
 defaults; only what a Gin file names is bound.
 """
 
-import difflut.config.components  # noqa: F401
+from difflut.config.components import configurable as configurable
+from difflut.config.components import gin_names as gin_names
 from difflut.config.errors import ConfigurationError as ConfigurationError
-from difflut.config.jobs import JOBS as JOBS
-from difflut.config.jobs import configurable as configurable
-from difflut.config.jobs import job as job
 from difflut.config.jobs import run as run
 from difflut.config.parsing import operative_config as operative_config
 from difflut.config.parsing import parse as parse

@@ -1,33 +1,57 @@
-"""Gives every component of the library its Gin name; nothing in the library itself knows of Gin.
+"""Gives every component its Gin name, now and when it is registered; nothing in the library itself knows of Gin.
 
-`nodes.dwn`, `layers.random`, `encoders.gray`, `initializers.residual`, `regularizers.l2`; `optimizers.adam`,
-`schedules.cosine`, `losses.distillation`, `augmentations.affine`, `teachers.trained`; `layers.LayerConfig`,
-`layers.GroupSum`, `nodes.NodeConfig`, and `network`.
+`nodes.dwn`, `layers.random`, `losses.distillation`: the kind, then the registered name. A job has its name alone. A
+data set has none, as it is not handed on by reference: `dataset.name = "digits"`.
 """
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import gin
 
 from difflut.layers import GroupSum, LayerConfig
 from difflut.models import network
 from difflut.nodes import NodeConfig
-from difflut.registry import KINDS
-from difflut.training import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, TEACHERS
+from difflut.registry import DATASETS, JOBS, KINDS
 
-FUNCTIONS = {
-    "optimizers": OPTIMIZERS,
-    "schedules": SCHEDULES,
-    "losses": LOSSES,
-    "augmentations": AUGMENTATIONS,
-    "teachers": TEACHERS,
+P = ParamSpec("P")
+R = TypeVar("R")
+# What has a name and is in no registry.
+NAMES: dict[str, Callable[..., Any]] = {
+    "network": network,
+    "nodes.NodeConfig": NodeConfig,
+    "layers.LayerConfig": LayerConfig,
+    "layers.GroupSum": GroupSum,
 }
 
-for registry in KINDS:
-    for name, component in registry.items():
-        gin.register(name, module=f"{registry.kind}s")(component)
-for kind, functions in FUNCTIONS.items():
-    for function in functions:
-        gin.register(function.__name__, module=kind)(function)
-gin.register("LayerConfig", module="layers")(LayerConfig)
-gin.register("GroupSum", module="layers")(GroupSum)
-gin.register("NodeConfig", module="nodes")(NodeConfig)
-gin.register(network)
+
+def gin_names() -> dict[str, Callable[..., Any]]:
+    """All that a Gin file can name, by its name: jobs first."""
+    kinds = [kind for kind in KINDS if kind is not JOBS and kind is not DATASETS]
+    components = {f"{kind.plural}.{name}": component for kind in kinds for name, component in kind.items()}
+    return {**JOBS, **NAMES, **components}
+
+
+def configurable(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator for what jobs call by themselves: the call takes the arguments bound under `name`."""
+
+    def enter(function: Callable[P, R]) -> Callable[P, R]:
+        NAMES[name] = function
+        bound: Callable[P, R] = gin.configurable(name)(function)
+        return bound
+
+    return enter
+
+
+def _bind(module: str | None, name: str, component: Callable[..., Any]) -> None:
+    # Registered again on purpose, and perhaps after a configuration was parsed: the registry has seen to clashes.
+    with gin.config.interactive_mode(), gin.unlock_config():
+        gin.register(name, module=module)(component)
+
+
+for _name, _component in NAMES.items():
+    gin.register(_name)(_component)
+for _kind in KINDS:
+    if _kind is not DATASETS:
+        _kind.follow(partial(_bind, None if _kind is JOBS else _kind.plural))

@@ -1,4 +1,4 @@
-"""Jobs: the functions that a Gin file can run."""
+"""Running the job that a Gin file names."""
 
 import re
 from ast import literal_eval
@@ -13,19 +13,6 @@ from difflut.config.errors import ConfigurationError
 LACK = re.compile(
     r"by Gin or caller for arguments: (\[.*\])(?s:.*?)In call to configurable '(.*?)' .*?(?: in scope '(.*)')?$", re.M
 )
-JOBS: dict[str, Callable[..., Any]] = {}
-
-
-def job(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a function available as `run.job = @name`, its arguments as `name.argument`."""
-    JOBS[function.__name__] = function
-    gin.register(function)
-    return function
-
-
-def configurable(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A decorator for what jobs call by themselves: the call takes the arguments bound under `name`."""
-    return gin.configurable(name)
 
 
 @gin.configurable

@@ -1,6 +1,7 @@
 """Reading Gin files, and writing what they amount to."""
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -8,8 +9,12 @@ from typing import Any
 import gin
 
 from difflut.config.checking import resolved
+from difflut.config.components import gin_names
 from difflut.config.errors import ConfigurationError
-from difflut.config.jobs import JOBS
+from difflut.registry import JOBS, closest
+
+# What Gin says of a name, with or without its scope, that nothing has.
+UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(?:\(\))?'\.")
 
 
 def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") -> None:
@@ -32,7 +37,7 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
             _parse_parameter(parameter)
         gin.finalize()
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, OSError) as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(_with_hint(error)) from error
     known = ", ".join(sorted(JOBS))
     try:
         job = resolved(gin.query_parameter("run.job"))
@@ -48,7 +53,15 @@ def _parse_parameter(parameter: str) -> None:
     try:
         gin.parse_config(parameter)
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
-        raise ConfigurationError(f"--gin_param {parameter!r}: {error}") from error
+        raise ConfigurationError(f"--gin_param {parameter!r}: {_with_hint(error)}") from error
+
+
+def _with_hint(error: Exception) -> str:
+    """What Gin says and, of an unknown name, the known ones that are spelled like it."""
+    text = str(error)
+    if not (unknown := UNKNOWN.search(text)):
+        return text
+    return f"{text[: unknown.end() - 1]}; {closest(unknown[1], gin_names())}{text[unknown.end() :]}"
 
 
 def parsed_config() -> str:

@@ -1,4 +1,4 @@
-"""The five kinds of component, and the names by which users reach them."""
+"""The kinds of component, and the names by which users reach them."""
 
 from difflut.registry.registry import Registry
 
@@ -7,8 +7,28 @@ NODES = Registry("node")
 LAYERS = Registry("layer")
 INITIALIZERS = Registry("initializer")
 REGULARIZERS = Registry("regularizer")
+OPTIMIZERS = Registry("optimizer")
+SCHEDULES = Registry("schedule")
+LOSSES = Registry("loss", plural="losses")
+AUGMENTATIONS = Registry("augmentation")
+TEACHERS = Registry("teacher")
+DATASETS = Registry("dataset")
+JOBS = Registry("job")
 
-KINDS = (ENCODERS, NODES, LAYERS, INITIALIZERS, REGULARIZERS)
+KINDS = (
+    ENCODERS,
+    NODES,
+    LAYERS,
+    INITIALIZERS,
+    REGULARIZERS,
+    OPTIMIZERS,
+    SCHEDULES,
+    LOSSES,
+    AUGMENTATIONS,
+    TEACHERS,
+    DATASETS,
+    JOBS,
+)
 
 register_encoder, get_encoder_class, get_registered_encoders = ENCODERS.register, ENCODERS.__getitem__, ENCODERS.names
 register_node, get_node_class, get_registered_nodes = NODES.register, NODES.__getitem__, NODES.names
@@ -23,6 +43,9 @@ register_regularizer, get_regularizer, get_registered_regularizers = (
     REGULARIZERS.__getitem__,
     REGULARIZERS.names,
 )
+register_optimizer, register_schedule, register_loss = OPTIMIZERS.register, SCHEDULES.register, LOSSES.register
+register_augmentation, register_teacher = AUGMENTATIONS.register, TEACHERS.register
+register_dataset, register_job = DATASETS.register, JOBS.register
 
 
 class Components:
@@ -38,6 +61,14 @@ class Components:
     get_initializer, list_initializers = INITIALIZERS.__getitem__, INITIALIZERS.names
     register_regularizer = REGULARIZERS.register
     get_regularizer, list_regularizers = REGULARIZERS.__getitem__, REGULARIZERS.names
+    register_optimizer, get_optimizer, list_optimizers = OPTIMIZERS.register, OPTIMIZERS.__getitem__, OPTIMIZERS.names
+    register_schedule, get_schedule, list_schedules = SCHEDULES.register, SCHEDULES.__getitem__, SCHEDULES.names
+    register_loss, get_loss, list_losses = LOSSES.register, LOSSES.__getitem__, LOSSES.names
+    register_augmentation = AUGMENTATIONS.register
+    get_augmentation, list_augmentations = AUGMENTATIONS.__getitem__, AUGMENTATIONS.names
+    register_teacher, get_teacher, list_teachers = TEACHERS.register, TEACHERS.__getitem__, TEACHERS.names
+    register_dataset, get_dataset, list_datasets = DATASETS.register, DATASETS.__getitem__, DATASETS.names
+    register_job, get_job, list_jobs = JOBS.register, JOBS.__getitem__, JOBS.names
 
 
 REGISTRY = Components()

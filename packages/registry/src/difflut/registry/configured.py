@@ -13,8 +13,9 @@ class Configured:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            cls.__init__.__signature__ = _spelled_out(cls)
+        constructor = vars(cls).get("__init__")
+        if constructor is not None:
+            constructor.__signature__ = _spelled_out(constructor, super(cls, cls).__init__)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
@@ -24,11 +25,11 @@ class Configured:
         """Raises a `ValueError` where the tensors that were loaded are no state of such a component."""
 
 
-def _spelled_out(cls: type) -> inspect.Signature:
-    own = inspect.signature(cls.__init__)
+def _spelled_out(constructor: Any, base: Any) -> inspect.Signature:
+    own = inspect.signature(constructor)
     parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
     if len(parameters) < len(own.parameters):
-        inherited = inspect.signature(super(cls, cls).__init__).parameters.values()
+        inherited = inspect.signature(base).parameters.values()
         known = {p.name for p in parameters}
         parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in inherited if p.name not in known]
     return own.replace(parameters=parameters)

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from difflut.registry.discovery import import_components
@@ -14,7 +14,7 @@ class UnknownComponentError(KeyError):
     """A name that no component of its kind has."""
 
     def __str__(self) -> str:
-        return self.args[0]
+        return str(self.args[0])
 
 
 class Registry(Mapping[str, Callable[..., Any]]):
@@ -22,18 +22,26 @@ class Registry(Mapping[str, Callable[..., Any]]):
 
     A look-up first imports every installed package that announces components, so nothing has to be imported for its
     side effects. As a `Mapping` a registry can be iterated, tested with `in`, and given to `pytest.mark.parametrize`.
+
+    Args:
+        kind: One word for a component, such as `node`.
+        plural: The word for several, where it is not `kind` and an s.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, plural: str | None = None) -> None:
         self.kind = kind
+        self.plural = plural or f"{kind}s"
         self._components: dict[str, Callable[..., Any]] = {}
+        self._followers: list[Callable[[str, Callable[..., Any]], None]] = []
 
     def register(self, name: str, *, replace: bool = False) -> Callable[[Component], Component]:
         """A decorator that enters a class or function under `name` and returns it unchanged.
 
         Raises:
-            ValueError: The name is taken by another component and `replace` is false.
+            ValueError: The name is no identifier, or it is taken by another component and `replace` is false.
         """
+        if not name.isidentifier():
+            raise ValueError(f"{self.kind} {name!r}: a name consists of letters, digits and underscores")
 
         def enter(component: Component) -> Component:
             taken = self._components.get(name)
@@ -43,9 +51,17 @@ class Registry(Mapping[str, Callable[..., Any]]):
                     f"{_path(component)}, or replace it on purpose with replace=True"
                 )
             self._components[name] = component
+            for follower in self._followers:
+                follower(name, component)
             return component
 
         return enter
+
+    def follow(self, follower: Callable[[str, Callable[..., Any]], None]) -> None:
+        """Calls a function with the name and component of all that is registered, now and later."""
+        for name, component in list(self.items()):
+            follower(name, component)
+        self._followers.append(follower)
 
     def names(self) -> list[str]:
         """The registered names."""
@@ -68,9 +84,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
         import_components()
         if name in self._components:
             return self._components[name]
-        close = difflib.get_close_matches(str(name), self._components, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(self._components)}"
-        raise UnknownComponentError(f"no {self.kind} is called {name!r}; {hint}")
+        raise UnknownComponentError(f"no {self.kind} is called {name!r}; {closest(name, self._components)}")
 
     def __iter__(self) -> Iterator[str]:
         import_components()
@@ -79,6 +93,13 @@ class Registry(Mapping[str, Callable[..., Any]]):
     def __len__(self) -> int:
         import_components()
         return len(self._components)
+
+
+def closest(name: object, known: Iterable[str]) -> str:
+    """What to say of an unknown name: the known ones that are spelled like it, or else all."""
+    known = list(known)
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
 
 
 def _path(component: Callable[..., Any]) -> str:

@@ -1,18 +1,20 @@
-"""Random changes of images, as functions that Gin can bind: a whole batch at once, on the device where it lies.
+"""Random changes of images: a whole batch at once, on the device where it lies.
 
 The random numbers come from a generator on the CPU, so that they are the same whatever device the images lie on.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from difflut.registry import register_augmentation
+
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
+@register_augmentation("shift")
 def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = False) -> Tensor:
     """Moves each image by whole pixels, and mirrors every second one if wanted; what comes in from outside is 0.
 
@@ -39,6 +41,7 @@ def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = F
     return (moved * inside[..., None]).view_as(x)
 
 
+@register_augmentation("affine")
 def affine(
     x: Tensor,
     generator: torch.Generator,
@@ -99,6 +102,3 @@ def _with_channels(x: Tensor) -> Tensor:
 
 def _inside(index: Tensor, size: int) -> Tensor:
     return (index >= 0) & (index < size)
-
-
-AUGMENTATIONS: tuple[Callable[..., Tensor], ...] = (shift, affine)

@@ -1,16 +1,18 @@
-"""Losses, as functions that Gin can bind: of logits and class indices and, where there is one, a teacher's logits."""
-
-from collections.abc import Callable
+"""Losses: of logits and class indices and, where there is one, a teacher's logits."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from difflut.registry import register_loss
 
+
+@register_loss("cross_entropy")
 def cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """Mean cross entropy; of each label, a share of `label_smoothing` is spread evenly over all classes."""
     return F.cross_entropy(logits, y, label_smoothing=label_smoothing)
 
 
+@register_loss("distillation")
 def distillation(logits: Tensor, y: Tensor, taught: Tensor, weight: float = 0.7, temperature: float = 3.0) -> Tensor:
     """Cross entropy with the labels and, with `weight`, with what a teacher says (arXiv 1503.02531).
 
@@ -26,6 +28,3 @@ def distillation(logits: Tensor, y: Tensor, taught: Tensor, weight: float = 0.7,
     teacher, student = ((x / temperature).log_softmax(1) for x in (taught, logits))
     divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
     return (1 - weight) * F.cross_entropy(logits, y) + weight * temperature**2 * divergence
-
-
-LOSSES: tuple[Callable[..., Tensor], ...] = (cross_entropy, distillation)

@@ -1,21 +1,24 @@
-"""Optimizers and learning rate schedules of the published recipes, as functions that Gin can bind."""
+"""Optimizers and learning rate schedules of the published recipes."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
 from difflut import kernels
+from difflut.registry import register_optimizer, register_schedule
 
 
+@register_optimizer("adam")
 def adam(parameters: Iterable[nn.Parameter], lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> Optimizer:
     """Adam, with one fused update of all parameters."""
     _check(lr, betas)
     return kernels.Adam(parameters, lr=lr, betas=tuple(betas))
 
 
+@register_optimizer("adamw")
 def adamw(
     parameters: Iterable[nn.Parameter],
     lr: float = 0.01,
@@ -27,12 +30,14 @@ def adamw(
     return AdamW(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay, fused=True)
 
 
+@register_optimizer("sgd")
 def sgd(parameters: Iterable[nn.Parameter], lr: float = 0.1, momentum: float = 0.9) -> Optimizer:
     """Stochastic gradient descent with momentum."""
     _check(lr)
     return SGD(parameters, lr=lr, momentum=momentum, fused=True)
 
 
+@register_schedule("step")
 def step(optimizer: Optimizer, epochs: int, every: int = 14, gamma: float = 0.1) -> LRScheduler:
     """The rate times `gamma` after each `every` epochs; the published DWN notebook has 0.1 and 14."""
     if not isinstance(every, int) or every < 1:
@@ -40,6 +45,7 @@ def step(optimizer: Optimizer, epochs: int, every: int = 14, gamma: float = 0.1)
     return StepLR(optimizer, every, gamma)
 
 
+@register_schedule("milestones")
 def milestones(optimizer: Optimizer, epochs: int, at: Iterable[int] = (30, 60, 90), gamma: float = 0.1) -> LRScheduler:
     """The rate times `gamma` after the given epochs; by default those of DWN (arXiv 2410.11112)."""
     if not isinstance(at, Iterable) or not all(isinstance(epoch, int) for epoch in at):
@@ -47,6 +53,7 @@ def milestones(optimizer: Optimizer, epochs: int, at: Iterable[int] = (30, 60, 9
     return MultiStepLR(optimizer, list(at), gamma)
 
 
+@register_schedule("cosine")
 def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0) -> LRScheduler:
     """The rate falls to `final_lr` along half a cosine over the whole training."""
     return CosineAnnealingLR(optimizer, epochs, final_lr)
@@ -58,7 +65,3 @@ def _check(lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
         raise ValueError(f"lr={lr!r} must be a number above 0")
     if not isinstance(betas, Sequence) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
         raise ValueError(f"betas={betas!r} must be two numbers, each at least 0 and below 1")
-
-
-OPTIMIZERS: tuple[Callable[..., Optimizer], ...] = (adam, adamw, sgd)
-SCHEDULES: tuple[Callable[..., LRScheduler], ...] = (step, milestones, cosine)

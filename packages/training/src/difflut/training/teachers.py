@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from difflut.registry import register_teacher
 from difflut.training.samples import Augmentation, Samples
 
 
@@ -44,6 +45,7 @@ class Teacher(nn.Module):
             return self.body(x).float()
 
 
+@register_teacher("convolutional")
 def convolutional(feature_shape: tuple[int, ...], num_classes: int, width: int = 64) -> Teacher:
     """A small residual network for images: three stages, each of half the size and twice the width of the one before.
 
@@ -60,6 +62,7 @@ def convolutional(feature_shape: tuple[int, ...], num_classes: int, width: int =
     return Teacher(nn.Sequential(*stages, *head), feature_shape)
 
 
+@register_teacher("dense")
 def dense(feature_shape: tuple[int, ...], num_classes: int, width: int = 256, depth: int = 2) -> Teacher:
     """A perceptron of `depth` hidden layers."""
     sizes = [torch.Size(feature_shape).numel(), *[width] * depth]
@@ -67,6 +70,7 @@ def dense(feature_shape: tuple[int, ...], num_classes: int, width: int = 256, de
     return Teacher(nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], num_classes)), feature_shape)
 
 
+@register_teacher("trained")
 def trained(
     network: Callable[..., Teacher],
     x: Tensor,
@@ -128,6 +132,3 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
-
-
-TEACHERS: tuple[Callable[..., Teacher], ...] = (trained, convolutional, dense)
