@@ -88,8 +88,8 @@ def test_takes_empty_banks_and_batches(make_bank, gradients, operation, batch, n
 
 def test_lookup_keeps_only_bits_of_its_inputs(make_bank):
     bank = make_bank(6, 1, batch=128)
-    _, bits = cpp.lookup(bank.x, bank.wiring, bank.table)
-    assert bits.numel() * bits.element_size() * 32 == bank.x.numel() * bank.x.element_size()
+    _, kept = cpp.lookup(bank.x, bank.wiring, bank.table, kernels.Placements(bank.x.shape[1]))
+    assert kept.data.numel() * kept.data.element_size() * 32 == bank.x.numel() * bank.x.element_size()
 
 
 def test_fourier_takes_inputs_of_several_periods(make_bank, gradients):
@@ -194,6 +194,7 @@ def trained(make, start, x, upstream, dtype, steps=4):
     """Logits, a parameter beside them and the optimizer after some steps with changing rates."""
     logits, beside = (torch.nn.Parameter(tensor.to(dtype, copy=True)) for tensor in start)
     optimizer = make([logits, beside], lr=0.001, betas=(0.8, 0.99))
+    optimizer.takes_factors = True
     for number in range(steps):
         optimizer.param_groups[0]["lr"] = 0.01 / (1 + number)
         optimizer.zero_grad()
@@ -241,6 +242,7 @@ def test_adam_multiplies_factors_where_another_gradient_is_missing():
     for make in (kernels.Adam, torch.optim.Adam):
         logits, idle = torch.nn.Parameter(start.clone()), torch.nn.Parameter(torch.ones(2))
         optimizer = make([logits, idle], lr=0.1)
+        optimizer.takes_factors = True
         for _ in range(3):
             optimizer.zero_grad()
             (kernels.select(x, logits) * upstream).sum().backward()

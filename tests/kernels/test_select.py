@@ -125,6 +125,26 @@ def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(kind, 
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=2e-4)  # sums of up to 300 terms
 
 
+def factored_adam(parameters, lr):
+    optimizer = kernels.Adam(parameters, lr)
+    optimizer.takes_factors = True
+    return optimizer
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_no_gradient_is_missing_where_factors_were_not_asked_for(device):
+    x = kernels.mark_bits(torch.rand(32, 70).round().to(device))
+    logits, tables = (torch.nn.Parameter(torch.rand(shape, device=device)) for shape in ((70, 126), (21, 1, 64)))
+    optimizer = kernels.Adam([logits, tables])
+    for _ in range(2):
+        optimizer.zero_grad()
+        (kernels.learned_lookup(x, logits, tables, torch.rand_like(tables)) ** 2).sum().backward()
+        norms = torch.stack([p.grad.norm() for p in (logits, tables)])
+        assert norms.min() > 0
+        torch.testing.assert_close(torch.nn.utils.clip_grad_norm_([logits, tables], 1.0), norms.norm())
+        optimizer.step()
+
+
 @pytest.mark.parametrize("device,most", [("cpu", 128), pytest.param("cuda", 64, marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch", [1, 32, 50, 64, 200])
 def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
@@ -142,7 +162,7 @@ def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
             optimizer.step()
         return logits, tables, factored
 
-    found = trained(lambda p: kernels.Adam(p, lr=0.001))
+    found = trained(lambda p: factored_adam(p, lr=0.001))
     expected = trained(lambda p: torch.optim.Adam(p, lr=0.001))
     assert found[2] == (batch <= most) and not expected[2]
     torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=1e-5)
@@ -208,6 +228,7 @@ def test_adam_trains_the_logits_of_candidates_as_that_of_torch():
 
 OPTIMIZERS = {
     "ours": lambda p: kernels.Adam(p, lr=0.1),
+    "ours, with factors": lambda p: factored_adam(p, lr=0.1),
     "torch's, fused": lambda p: torch.optim.AdamW(p, lr=0.1, fused=True),
 }
 

@@ -4,6 +4,8 @@
 
     y = kernels.multilinear(x, wiring, table)       # (batch, features), (L, n), (L, m, 2**n) -> (batch, L * m)
 
+A wiring may have placements: then its nodes stand at every window of an image, with the same tables (a convolution).
+
 Nothing is compiled on import. The first call on a device compiles its kernels once; where that is impossible, one line
 on stderr says why, and the torch reference is used.
 """
@@ -22,6 +24,10 @@ from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookup import are_bits as are_bits
 from difflut.kernels.lookup import lookup as lookup
 from difflut.kernels.multilinear import multilinear as multilinear
+from difflut.kernels.placements import PlacedWiring as PlacedWiring
+from difflut.kernels.placements import Placements as Placements
+from difflut.kernels.placements import Wiring as Wiring
+from difflut.kernels.placements import placed as placed
 from difflut.kernels.select import best_inputs as best_inputs
 from difflut.kernels.select import select as select
 from difflut.kernels.select import straight_through as straight_through

@@ -1,7 +1,6 @@
 """Adam with one kernel for all parameters."""
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,7 +9,9 @@ from torch.autograd.graph import increment_version
 
 from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import backend_for
-from difflut.kernels.factors import accept_factors, taken_factors
+from difflut.kernels.contract import Backend
+from difflut.kernels.factors import accept_factors, has_factors, taken_factors
+from difflut.kernels.facts import known, note
 
 MOST_TENSORS = 63
 OPTIONS = ("weight_decay", "amsgrad", "maximize")  # of torch's Adam that the kernels do not know
@@ -20,20 +21,24 @@ class Adam(torch.optim.Adam):
     """`torch.optim.Adam`, the same to rounding and with the same state, whose step is one kernel.
 
     On a GPU the number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph.
-    After changing the rate of a captured step, call `refresh`. The logits of a dense selection may come with their
-    gradient as two factors (`select`, `learned_lookup`), which are multiplied where each weight is read and written;
-    such parameters have no `grad` that could be clipped or read.
+    After changing the rate of a captured step, call `refresh`.
 
     Args:
         params: As for `torch.optim.Adam`.
         lr: Learning rate.
         betas: Decay of the running means of the gradient and of its square.
         eps: Added to the root of the mean square.
+
+    Attributes:
+        takes_factors: Whether logits of a dense selection (`select`, `learned_lookup`) may come with their gradient as
+            two factors, which are multiplied where each weight is read and written. It is quicker, but such parameters
+            have no `grad` that could be clipped, logged or summed over processes.
     """
 
     def __init__(
         self, params: Any, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
+        self.takes_factors = False
         super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
         self._on_device: dict[int, _DeviceState] = {}
 
@@ -41,11 +46,14 @@ class Adam(torch.optim.Adam):
         """Adds parameters; see `torch.optim.Optimizer.add_param_group`."""
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
-            vars(p).setdefault("best_inputs", None)  # from now on kept up to date here
+            if p.dim() == 2 and backend_for(p) is cuda:
+                note(p, "best_inputs", cuda.BestInputs())  # from now on kept up to date here
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients; until the next step, gradients may come as factors."""
+        """Forgets the gradients; where it `takes_factors`, the next ones may come as such."""
         super().zero_grad(set_to_none)
+        if not self.takes_factors:
+            return
         for group in self.param_groups:
             for p in group["params"]:
                 if p.dim() == 2 and backend_for(p) in (cpp, cuda):
@@ -100,14 +108,17 @@ class Adam(torch.optim.Adam):
             device.set_rate(group["lr"])
         rows, found = [], []
         for p in parameters:
-            state, factors, best = self.state[p], taken_factors(p), vars(p).get("best_inputs")
+            state, factors, best = self.state[p], taken_factors(p), known(p, "best_inputs")
             if factors is not None and best is None:
-                best = p.best_inputs = cuda.BestInputs.unknown(p)
-            if best is not None:
+                best = cuda.BestInputs()
+                note(p, "best_inputs", best)
+            if factors is not None and best.keys is None:
+                best.keys = p.new_empty(p.shape[1], dtype=torch.int64)
+            if best is not None and best.keys is not None:
                 best.keys.zero_()
             if factors is None:
                 rows.append((p, p.grad.contiguous(), state["exp_avg"], state["exp_avg_sq"]))
-                found += [(p, best)] if best is not None else []
+                found += [(p, best)] if best is not None and best.keys is not None else []
             else:
                 given = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
                 scalars = device.rate, device.powers, *group["betas"], group["eps"]
@@ -149,7 +160,7 @@ class Adam(torch.optim.Adam):
         cpp.adam(rows, scalars)
 
 
-def _backend_of(group: dict[str, Any]) -> ModuleType | None:
+def _backend_of(group: dict[str, Any]) -> Backend | None:
     """The back end that can do the step of a group, if one can."""
     parameters = group["params"]
     if any(group[option] for option in OPTIONS) or not all(map(_has_gradient, parameters)):
@@ -161,8 +172,7 @@ def _backend_of(group: dict[str, Any]) -> ModuleType | None:
 
 
 def _has_gradient(p: Tensor) -> bool:
-    factored = getattr(p, "factors", None) is not None
-    return factored == (p.grad is None) and p.is_contiguous()
+    return has_factors(p) == (p.grad is None) and p.is_contiguous()
 
 
 class _DeviceState:

@@ -3,21 +3,21 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from difflut.kernels import cpp, cuda, reference
 from difflut.kernels.bits import Bits
+from difflut.kernels.contract import Backend
 
 CHOICES = ("auto", "reference")
 
 _choice = os.environ.get("DIFFLUT_BACKEND", "auto")
 
 
-def backend_for(tensor: Tensor, use_cuda: bool = True) -> ModuleType:
-    """The back end that serves a tensor: a module with the operations and a `name`.
+def backend_for(tensor: Tensor, use_cuda: bool = True) -> Backend:
+    """The back end that serves a tensor.
 
     Compiled kernels take float32; everything else, and every device without kernels, is served by the reference.
     With `use_cuda=False`, CUDA tensors are too.
@@ -31,7 +31,7 @@ def backend_for(tensor: Tensor, use_cuda: bool = True) -> ModuleType:
     return reference
 
 
-def accepted(x: Tensor | Bits, backend: ModuleType) -> Tensor | Bits:
+def accepted(x: Tensor | Bits, backend: Backend) -> Tensor | Bits:
     """x as a back end takes it: only CUDA kernels read packed bits."""
     return x.float() if isinstance(x, Bits) and backend is not cuda else x
 

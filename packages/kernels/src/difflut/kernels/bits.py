@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from difflut.kernels.facts import known, note
+
 
 @dataclass(frozen=True)
 class Bits:
@@ -43,12 +45,11 @@ class Bits:
 
 
 def mark_bits(x: Tensor) -> Tensor:
-    """Notes that all of x is 0 or 1, for as long as nothing else is written to it (but for writes to `x.data`)."""
-    if not x.is_inference():  # of which nobody counts the writes
-        x.holds_bits = x._version
+    """Notes that all of x is 0 or 1 (see `facts`)."""
+    note(x, "holds_bits", True)
     return x
 
 
 def holds_bits(x: Tensor | Bits) -> bool:
     """Whether all of x is known to be 0 or 1, without a look at it."""
-    return isinstance(x, Bits) or ("holds_bits" in vars(x) and x.holds_bits == x._version)
+    return isinstance(x, Bits) or known(x, "holds_bits") is not None

@@ -1,39 +1,66 @@
 """Gradients of dense selection that are kept as two factors, because their product is all that an optimiser reads."""
 
-from typing import NamedTuple
+from collections.abc import Callable, MutableMapping
 
-import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from difflut.kernels import cpp
 from difflut.kernels.bits import Bits
+from difflut.kernels.contract import Kept
 
 
-class Factors(NamedTuple):
-    """A gradient `(2x - 1)^T grad` of dense selection, not multiplied out."""
+class Factors:
+    """A gradient `(2x - 1)^T grad` of dense selection, not multiplied out.
 
-    bits: Tensor  # packed x, (features, words), as the kernels of its device keep it
-    grad: Tensor  # (pins, batch), on a GPU padded
-    batch: int
+    Args:
+        inputs: Packed bits of x, (features, words), as the kernels of its device keep them.
+        grad: Of the pins, (pins, batch), on a GPU padded.
+    """
+
+    def __init__(self, inputs: Kept, grad: Tensor) -> None:
+        self.bits, self.batch, self.grad = inputs.data, inputs.batch, grad
 
     def dense(self) -> Tensor:
         """The gradient itself, (features, pins)."""
-        if self.bits.dtype == torch.int64:
-            return cpp.select_logits_gradient(self.bits, None, self.grad.t())
+        if not self.bits.is_cuda:
+            return cpp.dense_logits_gradient(Kept(self.bits, self.batch, "bits"), self.grad)
         signs = 2 * Bits(self.bits, self.batch).float() - 1
         return signs.t() @ self.grad[:, : self.batch].t()
 
 
+class _Mailbox:
+    """Where a parameter's factors wait for the optimizer."""
+
+    is_open = True
+    factors: Factors | None = None
+
+
+# Of the parameters whose optimizer asked for factors; all others get a gradient where torch's users look for it.
+_mailboxes: MutableMapping[Tensor, _Mailbox] = WeakTensorKeyDictionary()
+
+
 def accept_factors(logits: Tensor) -> None:
-    """Lets an operation put the gradient of these logits into `logits.factors` instead of `logits.grad`, once."""
-    logits.factors = None
+    """Lets the next backward pass leave the gradient of these logits as factors instead of in `logits.grad`."""
+    _mailboxes[logits] = _Mailbox()
 
 
-def accepts_factors(logits: Tensor) -> bool:
-    """Whether `logits.factors` waits for a gradient."""
-    return getattr(logits, "factors", ()) is None
+def left_as_factors(logits: Tensor, make: Callable[[], Factors]) -> bool:
+    """Leaves the gradient as the factors that `make` gives, where they are asked for; a second one is not."""
+    mailbox = _mailboxes.get(logits)
+    if mailbox is None or not mailbox.is_open:
+        return False
+    mailbox.is_open, mailbox.factors = False, make()
+    return True
+
+
+def has_factors(logits: Tensor) -> bool:
+    """Whether the gradient of these logits was left as factors."""
+    mailbox = _mailboxes.get(logits)
+    return mailbox is not None and mailbox.factors is not None
 
 
 def taken_factors(logits: Tensor) -> Factors | None:
-    """The factors that were put there, if any; more are not accepted."""
-    return vars(logits).pop("factors", None)
+    """The factors that were left, if any; more are not accepted until they are asked for again."""
+    mailbox = _mailboxes.pop(logits, None)
+    return None if mailbox is None else mailbox.factors

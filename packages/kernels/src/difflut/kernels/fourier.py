@@ -1,6 +1,5 @@
 """A bank of Fourier series."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -9,10 +8,12 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
+from difflut.kernels.contract import Backend, save_kept, saved_kept
+from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.validation import check_bank
 
 
-def fourier(x: Tensor | Bits, wiring: Tensor, cosines: Tensor, sines: Tensor, *, use_cuda: bool = True) -> Tensor:
+def fourier(x: Tensor | Bits, wiring: Wiring, cosines: Tensor, sines: Tensor, *, use_cuda: bool = True) -> Tensor:
     """Evaluates `F(x) = sum_s cosines[s] cos(pi <s, x>) + sines[s] sin(pi <s, x>)` for every node of a bank.
 
     `<s, x>` is the sum of the inputs j at which bit j of s is set, so the frequencies are all of {0, 1/2}**n. Where x
@@ -20,40 +21,44 @@ def fourier(x: Tensor | Bits, wiring: Tensor, cosines: Tensor, sines: Tensor, *,
 
     Args:
         x: Values of period 2, any strides. (batch, features)
-        wiring: The inputs that each node reads, least significant bit of s first. (L, n), int64, n from 1 to 8
+        wiring: The inputs that each node reads, least significant bit of s first, (L, n), int64, n from 1 to 8; or such
+            a wiring with its placements, P of them.
         cosines: (L, m, 2**n)
         sines: (L, m, 2**n)
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
-        (batch, L * m), stored with the batch as the fast axis.
+        (batch, L * m * P), stored with the batch as the fast axis.
 
     Raises:
-        ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
+        ValueError: The arguments do not fit each other, or the wiring reads an input which there is not.
     """
-    check_bank(x, wiring, cosines)
+    reads = check_bank(x, wiring, cosines)
     if sines.shape != cosines.shape or sines.dtype != cosines.dtype:
         raise ValueError(
             f"sines need the shape and dtype of cosines, {tuple(cosines.shape)} of {cosines.dtype}, "
             f"got {tuple(sines.shape)} of {sines.dtype}"
         )
     backend = backend_for(cosines, use_cuda)
-    return _Fourier.apply(accepted(x, backend), wiring, cosines, sines, backend)
+    return _Fourier.apply(accepted(x, backend), reads, cosines, sines, backend)
 
 
 class _Fourier(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, backend: ModuleType) -> Tensor:
-        y, inputs = backend.fourier(x, wiring, cosines, sines)
-        ctx.backend, ctx.features = backend, x.shape[1]
-        ctx.save_for_backward(inputs, wiring, cosines, sines)
+    def forward(
+        ctx: Any, x: Tensor | Bits, reads: PlacedWiring, cosines: Tensor, sines: Tensor, backend: Backend
+    ) -> Tensor:
+        y, kept = backend.fourier(x, reads.wiring, cosines, sines, reads.placements)
+        ctx.backend, ctx.placements = backend, reads.placements
+        save_kept(ctx, kept, reads.wiring, cosines, sines)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        kept, wiring, cosines, sines = saved_kept(ctx)
         needs_x, _, *needs_coefficients, _ = ctx.needs_input_grad
         x_grad, cosines_grad, sines_grad = ctx.backend.fourier_gradients(
-            *ctx.saved_tensors, grad, ctx.features, needs_x, any(needs_coefficients)
+            kept, wiring, cosines, sines, grad, ctx.placements, needs_x, any(needs_coefficients)
         )
         return x_grad, None, cosines_grad, sines_grad, None

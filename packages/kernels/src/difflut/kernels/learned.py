@@ -1,6 +1,5 @@
 """The hard look-up behind a learnable wiring, among all inputs or few candidates, as one operation."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,9 +9,11 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cuda
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits, holds_bits
-from difflut.kernels.factors import Factors, accepts_factors
+from difflut.kernels.contract import Backend, Kept, Selected
+from difflut.kernels.factors import Factors, left_as_factors
 from difflut.kernels.lookup import entries_of
-from difflut.kernels.select import Choice, check_choice
+from difflut.kernels.placements import Placements
+from difflut.kernels.select import check_choice, leaves_factors
 from difflut.kernels.validation import check_slope, check_table
 
 FACTORED_BATCH = 64  # up to here it is quicker to form the gradient of the logits where it is used
@@ -24,6 +25,7 @@ def learned_lookup(
     table: Tensor,
     slope: Tensor,
     candidates: Tensor | None = None,
+    placements: Placements | None = None,
     *,
     tau: float = 0.001,
     use_cuda: bool = True,
@@ -32,33 +34,35 @@ def learned_lookup(
 
     What the pins read is never written down. On a GPU, without candidates and where x is known to be bits and needs no
     gradient, that of the pins is kept in bfloat16 pairs (16 bits of precision). Without candidates, and for small
-    batches, `Adam` may take the gradient of the logits as two factors (see `accept_factors`).
+    batches, an optimizer may ask for the gradient of the logits as two factors (see `accept_factors`).
 
     Args:
         x: (batch, features)
-        logits: See `select`, of P = L * n pins in the order of the nodes.
+        logits: See `select`, of L * n pins in the order of the nodes.
         table: (L, m, 2**n)
         slope: (L, m, 2**n)
         candidates: See `select`.
+        placements: See `select`.
         tau: See `select`.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
-        (batch, L * m), stored with the batch as the fast axis.
+        (batch, L * m * P), stored with the batch as the fast axis.
 
     Raises:
         ValueError: The arguments do not fit each other.
     """
-    check_choice(x, logits, candidates, tau)
+    placements = check_choice(x, logits, candidates, placements, tau)
     n = check_table(x, table)
     check_slope(slope, table)
     pins = logits.shape[1] if candidates is None else logits.shape[0]
     if pins != len(table) * n:
         raise ValueError(f"{len(table)} nodes of n={n} need {len(table) * n} pins, got logits of {pins}")
     backend = backend_for(table, use_cuda)
-    if backend is cuda and candidates is None and _serves_dense(x, logits):
+    if backend is cuda and candidates is None and placements.is_dense and _serves_dense(x, logits):
         return entries_of(table, _DenseOnGPU.apply(x, logits, table, slope))
-    return entries_of(table, _LearnedLookup.apply(accepted(x, backend), logits, table, slope, candidates, tau, backend))
+    x = accepted(x, backend)
+    return entries_of(table, _LearnedLookup.apply(x, logits, table, slope, candidates, placements, tau, backend))
 
 
 def _serves_dense(x: Tensor | Bits, logits: Tensor) -> bool:
@@ -74,39 +78,47 @@ class _LearnedLookup(torch.autograd.Function):
         table: Tensor,
         slope: Tensor,
         candidates: Tensor | None,
+        placements: Placements,
         tau: float,
-        backend: ModuleType,
+        backend: Backend,
     ) -> Tensor:
-        inputs, chosen = backend.choose(x, logits, candidates)
-        wiring = chosen.view(len(table), -1)
-        y, code = backend.lookup(x, wiring, table)
-        ctx.choice, ctx.outputs = Choice(ctx, backend, logits, x.shape[1], tau), table.shape[1]
-        ctx.save_for_backward(
-            inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen, wiring, code, slope
-        )
+        inputs, pins = backend.choose(x, logits, candidates, placements)
+        wiring = pins.view(len(table), -1)
+        y, kept = backend.lookup(x, wiring, table, placements)
+        ctx.backend, ctx.placements, ctx.tau, ctx.logits, ctx.outputs = backend, placements, tau, logits, table.shape[1]
+        ctx.forms, needed = (inputs[1:], kept[1:]), logits if ctx.needs_input_grad[0] else None
+        ctx.save_for_backward(inputs.data, kept.data, pins, wiring, slope, needed, candidates)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *chosen, wiring, code, slope = ctx.saved_tensors
-        backend, needed = ctx.choice.backend, ctx.needs_input_grad
+        *data, pins, wiring, slope, logits, candidates = ctx.saved_tensors
+        inputs, kept = (Kept(tensor, *form) for tensor, form in zip(data, ctx.forms, strict=True))
+        backend, placements, needed = ctx.backend, ctx.placements, ctx.needs_input_grad
         x_grad = logits_grad = table_grad = None
         if needed[0] or needed[1]:
-            pin_grad = backend.lookup_pin_gradient(code, wiring, slope, grad)
-            x_grad, logits_grad = ctx.choice.gradients(*chosen, pin_grad)
+            pin_grad = backend.lookup_pin_gradient(kept, wiring, slope, grad, placements)
+            if needed[0]:
+                selected = Selected(inputs, pins)
+                x_grad = backend.select_x_gradient(logits, candidates, selected, ctx.tau, pin_grad, placements)
+            if needed[1]:
+                dense = candidates is None and placements.is_dense
+                if not (dense and leaves_factors(backend, ctx.logits, inputs, pin_grad)):
+                    logits_grad = backend.select_logits_gradient(inputs, candidates, pin_grad, placements)
         if needed[2]:
-            table_grad = backend.lookup_table_gradient(code, wiring, grad, ctx.outputs)
-        return x_grad, logits_grad, table_grad, None, None, None, None
+            table_grad = backend.lookup_table_gradient(kept, wiring, grad, ctx.outputs, placements)
+        return x_grad, logits_grad, table_grad, None, None, None, None, None
 
 
 class _DenseOnGPU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor | Bits, logits: Tensor, table: Tensor, slope: Tensor) -> Tensor:
-        bits = cuda.pack(x)
-        y, codes = cuda.lookup(Bits(bits, len(x)), cuda.best_inputs(logits).view(len(table), -1), table)
+        bits = Bits(cuda.pack(x), len(x))
+        wiring = cuda.best_inputs(logits).view(len(table), -1)
+        y, kept = cuda.lookup(bits, wiring, table, Placements(x.shape[1]))
         ctx.logits, ctx.shape = logits, table.shape
-        ctx.save_for_backward(bits, codes, slope)
+        ctx.save_for_backward(bits.words, kept.data, slope)
         return y
 
     @staticmethod
@@ -118,9 +130,11 @@ class _DenseOnGPU(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             table_grad = cuda.table_gradient(codes, ctx.shape[2].bit_length() - 1, upstream)
         if ctx.needs_input_grad[1]:
-            if batch <= FACTORED_BATCH and accepts_factors(ctx.logits):
-                ctx.logits.factors = Factors(bits, cuda.pin_gradient(codes, slope, upstream), batch)
-            else:
+
+            def factors() -> Factors:
+                return Factors(Kept(bits, batch, "bits"), cuda.pin_gradient(codes, slope, upstream))
+
+            if batch > FACTORED_BATCH or not left_as_factors(ctx.logits, factors):
                 halves = cuda.pin_gradient(codes, slope, upstream, split=True)
                 logits_grad = torch.mm(cuda.signs(bits), halves.t(), out_dtype=torch.float32)
         return None, logits_grad, table_grad, None

@@ -1,6 +1,5 @@
 """The hard look-up: each node reads its table at the address that its inputs form."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,10 +9,14 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cpp
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits, holds_bits, mark_bits
+from difflut.kernels.contract import Backend, save_kept, saved_kept
+from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.validation import check_bank, check_slope
 
 
-def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True) -> Tensor:
+def lookup(
+    x: Tensor | Bits, wiring: Wiring, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True
+) -> Tensor:
     """Looks up every node of a bank: `y[b, l*m + o] = table[l, o, a]`, `a = sum_j 2**j [x[b, wiring[l, j]] >= 1/2]`.
 
     The table's gradient is the upstream gradient, added at the address taken. The gradient of input j is the
@@ -22,22 +25,23 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor, slope: Tensor | None = None
 
     Args:
         x: Values of any kind and any strides, a bit each by `x >= 1/2`. (batch, features)
-        wiring: The inputs that each node reads, least significant address bit first. (L, n), int64, n from 1 to 8
+        wiring: The inputs that each node reads, least significant address bit first, (L, n), int64, n from 1 to 8; or
+            such a wiring with its placements, P of them.
         table: (L, m, 2**n)
         slope: Gives the gradient of x; without it x gets none. It gets no gradient itself. (L, m, 2**n)
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
-        (batch, L * m), stored with the batch as the fast axis.
+        (batch, L * m * P), stored with the batch as the fast axis.
 
     Raises:
-        ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
+        ValueError: The arguments do not fit each other, or the wiring reads an input which there is not.
     """
-    check_bank(x, wiring, table)
+    reads = check_bank(x, wiring, table)
     if slope is not None:
         check_slope(slope, table)
     backend = backend_for(table, use_cuda)
-    return entries_of(table, _Lookup.apply(accepted(x, backend), wiring, table, slope, backend))
+    return entries_of(table, _Lookup.apply(accepted(x, backend), reads, table, slope, backend))
 
 
 def entries_of(table: Tensor, y: Tensor) -> Tensor:
@@ -56,20 +60,20 @@ def are_bits(x: Tensor | Bits) -> bool:
 class _Lookup(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor | Bits, wiring: Tensor, table: Tensor, slope: Tensor | None, backend: ModuleType
+        ctx: Any, x: Tensor | Bits, reads: PlacedWiring, table: Tensor, slope: Tensor | None, backend: Backend
     ) -> Tensor:
-        y, code = backend.lookup(x, wiring, table)
-        ctx.backend, ctx.features, ctx.outputs = backend, x.shape[1], table.shape[1]
-        ctx.save_for_backward(code, wiring, slope)
+        y, kept = backend.lookup(x, reads.wiring, table, reads.placements)
+        ctx.backend, ctx.placements, ctx.outputs = backend, reads.placements, table.shape[1]
+        save_kept(ctx, kept, reads.wiring, slope)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        code, wiring, slope = ctx.saved_tensors
+        kept, wiring, slope = saved_kept(ctx)
         x_grad = table_grad = None
         if ctx.needs_input_grad[0] and slope is not None:
-            x_grad = ctx.backend.lookup_input_gradient(code, wiring, slope, grad, ctx.features)
+            x_grad = ctx.backend.lookup_input_gradient(kept, wiring, slope, grad, ctx.placements)
         if ctx.needs_input_grad[2]:
-            table_grad = ctx.backend.lookup_table_gradient(code, wiring, grad, ctx.outputs)
+            table_grad = ctx.backend.lookup_table_gradient(kept, wiring, grad, ctx.outputs, ctx.placements)
         return x_grad, None, table_grad, None, None

@@ -1,6 +1,5 @@
 """The multilinear extension of a bank's tables."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -9,12 +8,14 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits
+from difflut.kernels.contract import Backend, save_kept, saved_kept
 from difflut.kernels.lookup import lookup
+from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.validation import check_bank
 
 
 def multilinear(
-    x: Tensor | Bits, wiring: Tensor, table: Tensor, *, hard: bool = False, use_cuda: bool = True
+    x: Tensor | Bits, wiring: Wiring, table: Tensor, *, hard: bool = False, use_cuda: bool = True
 ) -> Tensor:
     """Evaluates `M(x) = sum_a table[a] prod_j x_j**a_j (1 - x_j)**(1 - a_j)` for every node of a bank.
 
@@ -24,37 +25,37 @@ def multilinear(
 
     Args:
         x: Values in [0, 1], any strides. (batch, features)
-        wiring: The inputs that each node reads, least significant address bit first. (L, n), int64, n from 1 to 8
+        wiring: The inputs that each node reads, least significant address bit first, (L, n), int64, n from 1 to 8; or
+            such a wiring with its placements, P of them.
         table: (L, m, 2**n)
         hard: Returns the look-up `table[a]` at the address of `x >= 1/2`; the gradients stay those of M at x.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
-        (batch, L * m), stored with the batch as the fast axis.
+        (batch, L * m * P), stored with the batch as the fast axis.
 
     Raises:
-        ValueError: The arguments do not fit each other, or the wiring reads an input which x has not.
+        ValueError: The arguments do not fit each other, or the wiring reads an input which there is not.
     """
     if isinstance(x, Bits):  # at a corner the extension is the table's entry, and the gradient of the table too
         return lookup(x, wiring, table, use_cuda=use_cuda)
-    check_bank(x, wiring, table)
-    return _Multilinear.apply(x, wiring, table, hard, backend_for(table, use_cuda))
+    return _Multilinear.apply(x, check_bank(x, wiring, table), table, hard, backend_for(table, use_cuda))
 
 
 class _Multilinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, wiring: Tensor, table: Tensor, hard: bool, backend: ModuleType) -> Tensor:
-        y, inputs = backend.multilinear(x, wiring, table, hard)
-        ctx.backend, ctx.features = backend, x.shape[1]
-        ctx.save_for_backward(inputs, wiring, table)
+    def forward(ctx: Any, x: Tensor, reads: PlacedWiring, table: Tensor, hard: bool, backend: Backend) -> Tensor:
+        y, kept = backend.multilinear(x, reads.wiring, table, hard, reads.placements)
+        ctx.backend, ctx.placements = backend, reads.placements
+        save_kept(ctx, kept, reads.wiring, table)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, wiring, table = ctx.saved_tensors
+        kept, wiring, table = saved_kept(ctx)
         needs_x, _, needs_table, *_ = ctx.needs_input_grad
         x_grad, table_grad = ctx.backend.multilinear_gradients(
-            inputs, wiring, table, grad, ctx.features, needs_x, needs_table
+            kept, wiring, table, grad, ctx.placements, needs_x, needs_table
         )
         return x_grad, None, table_grad, None, None

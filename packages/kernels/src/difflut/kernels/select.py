@@ -1,6 +1,5 @@
 """Learnable wiring: each pin of a layer reads the input whose logit is the largest."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -10,38 +9,50 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cpp
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
-from difflut.kernels.factors import Factors, accepts_factors
+from difflut.kernels.contract import Backend, Kept, Selected, save_kept, saved_kept
+from difflut.kernels.factors import Factors, left_as_factors
+from difflut.kernels.placements import Placements
+from difflut.kernels.validation import check_width
 
 
 def select(
-    x: Tensor | Bits, logits: Tensor, candidates: Tensor | None = None, *, tau: float = 0.001, use_cuda: bool = True
+    x: Tensor | Bits,
+    logits: Tensor,
+    candidates: Tensor | None = None,
+    placements: Placements | None = None,
+    *,
+    tau: float = 0.001,
+    use_cuda: bool = True,
 ) -> Tensor:
     """Lets every pin read its best input, with the straight-through gradients of DWN.
 
     `y[b, p] = x[b, argmax_i logits[i, p]]`; `dlogits = (2x - 1)^T g`; `dx = g softmax(logits / tau)^T`
-    (https://arxiv.org/abs/2410.11112, section 3.2). On a CPU and for bits, `Adam` may take the gradient of logits
-    without candidates as two factors.
+    (https://arxiv.org/abs/2410.11112, section 3.2). With placements all sums are over these too, and padding is 0.
 
     Args:
         x: (batch, features)
-        logits: A logit for each input and pin, (features, P); with candidates a logit for each of them, (P, K)
-        candidates: The inputs among which each pin chooses. (P, K), int64
+        logits: A logit for each input of the window and each pin, (window, pins); with candidates a logit for each of
+            them, (pins, K)
+        candidates: The positions in the window among which each pin chooses. (pins, K), int64
+        placements: Where the pins stand; once, in front of all features, where not given.
         tau: Temperature of the softmax that spreads the gradient of x.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
-        (batch, P), stored with the batch as the fast axis.
+        (batch, pins * P), the placements of a pin side by side, stored with the batch as the fast axis.
 
     Raises:
-        ValueError: The arguments do not fit each other, or x has not all the candidates.
+        ValueError: The arguments do not fit each other, or there are not all the candidates.
     """
-    check_choice(x, logits, candidates, tau)
+    placements = check_choice(x, logits, candidates, placements, tau)
     backend = backend_for(logits, use_cuda)
-    return _Select.apply(accepted(x, backend), logits, candidates, tau, backend)
+    return _Select.apply(accepted(x, backend), logits, candidates, placements, tau, backend)
 
 
-def check_choice(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, tau: float) -> None:
-    """Checks the arguments of a learnable wiring.
+def check_choice(
+    x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements | None, tau: float
+) -> Placements:
+    """Checks the arguments of a learnable wiring; returns its placements.
 
     Raises:
         ValueError: They do not fit each other.
@@ -54,18 +65,25 @@ def check_choice(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, ta
         raise ValueError(f"tau must be positive, got {tau}")
     if logits.shape[0 if candidates is None else 1] == 0:
         raise ValueError(f"a pin needs at least one input to choose from, got logits of shape {tuple(logits.shape)}")
+    placements = placements or Placements(x.shape[1])
+    check_width(x, placements)
     if candidates is None:
-        if logits.shape[0] != x.shape[1]:
-            raise ValueError(f"logits choose among {logits.shape[0]} inputs, but x has {x.shape[1]} features")
+        if logits.shape[0] != placements.window:
+            raise ValueError(
+                f"logits choose among {logits.shape[0]} inputs, "
+                f"but {'x has' if placements.is_dense else 'a window has'} {placements.window}"
+                f"{' features' if placements.is_dense else ''}"
+            )
     elif candidates.shape != logits.shape or candidates.dtype != torch.int64:
         raise ValueError(
             f"candidates need the shape of logits, {tuple(logits.shape)}, and int64, "
             f"got {tuple(candidates.shape)} of {candidates.dtype}"
         )
+    return placements
 
 
 def best_inputs(logits: Tensor) -> Tensor:
-    """The first of the largest logits of each pin: (features, P) to (P,), int64.
+    """The first of the largest logits of each pin: (window, pins) to (pins,), int64.
 
     Nothing is remembered between calls: torch's fused optimizers and writes to `logits.data` change logits unnoticed.
     """
@@ -79,54 +97,44 @@ def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return _StraightThrough.apply(hard, soft)
 
 
-class Choice:
-    """What the gradients of a learnable wiring need, kept between forward and backward pass.
-
-    Args:
-        ctx: Of the operation; its inputs begin with x and logits.
-        features: Of x.
-    """
-
-    def __init__(self, ctx: Any, backend: ModuleType, logits: Tensor, features: int, tau: float) -> None:
-        self.needs_x, self.needs_logits = ctx.needs_input_grad[:2]
-        self.backend, self.logits, self.features, self.tau = backend, logits, features, tau
-
-    def gradients(
-        self, inputs: Tensor, logits: Tensor, candidates: Tensor | None, chosen: Tensor, grad: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients of x and of logits from that of the pins (batch, P); the logits' may be left as factors.
-
-        Args:
-            inputs: What the back end's `choose` made of x; likewise `chosen`.
-        """
-        x_grad = logits_grad = None
-        if self.needs_x:
-            x_grad = self.backend.select_x_gradient(logits, candidates, chosen, self.tau, grad, self.features)
-        if self.needs_logits and candidates is None and self._can_factor(inputs, len(grad)):
-            self.logits.factors = Factors(inputs, cpp.feature_major(grad), len(grad))
-        elif self.needs_logits:
-            logits_grad = self.backend.select_logits_gradient(inputs, candidates, grad)
-        return x_grad, logits_grad
-
-    def _can_factor(self, inputs: Tensor, batch: int) -> bool:
-        is_bits = self.backend is cpp and inputs.dtype == torch.int64
-        return is_bits and batch <= cpp.FACTORED_BATCH and accepts_factors(self.logits)
+def leaves_factors(backend: Backend, logits: Tensor, inputs: Kept, grad: Tensor) -> bool:
+    """Leaves the gradient of dense selection on a CPU as factors, where its optimizer asked for them."""
+    if backend is not cpp or inputs.form != "bits" or inputs.batch > cpp.FACTORED_BATCH:
+        return False
+    return left_as_factors(logits, lambda: Factors(inputs, cpp.feature_major(grad)))
 
 
 class _Select(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, tau: float, backend: ModuleType
+        ctx: Any,
+        x: Tensor | Bits,
+        logits: Tensor,
+        candidates: Tensor | None,
+        placements: Placements,
+        tau: float,
+        backend: Backend,
     ) -> Tensor:
-        inputs, chosen = backend.choose(x, logits, candidates)
-        ctx.choice = Choice(ctx, backend, logits, x.shape[1], tau)
-        ctx.save_for_backward(inputs, logits if ctx.needs_input_grad[0] else None, candidates, chosen)
-        return backend.read(inputs, chosen, len(x))
+        selected = backend.choose(x, logits, candidates, placements)
+        ctx.backend, ctx.placements, ctx.tau, ctx.logits = backend, placements, tau, logits
+        needed = logits if ctx.needs_input_grad[0] else None
+        save_kept(ctx, selected.inputs, selected.pins, needed, candidates)
+        return backend.read(selected, placements)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return *ctx.choice.gradients(*ctx.saved_tensors, grad), None, None, None
+        inputs, pins, logits, candidates = saved_kept(ctx)
+        backend, placements = ctx.backend, ctx.placements
+        x_grad = logits_grad = None
+        if ctx.needs_input_grad[0]:
+            selected = Selected(inputs, pins)
+            x_grad = backend.select_x_gradient(logits, candidates, selected, ctx.tau, grad, placements)
+        if ctx.needs_input_grad[1]:
+            dense = candidates is None and placements.is_dense
+            if not (dense and leaves_factors(backend, ctx.logits, inputs, grad)):
+                logits_grad = backend.select_logits_gradient(inputs, candidates, grad, placements)
+        return x_grad, logits_grad, None, None, None, None
 
 
 class _StraightThrough(torch.autograd.Function):

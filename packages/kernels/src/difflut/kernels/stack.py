@@ -12,13 +12,14 @@ from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.group_sum import group_sum
 from difflut.kernels.lookup import lookup
+from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.validation import check_bank
 
 
 class HardBank(NamedTuple):
     """What `lookup` needs besides its input."""
 
-    wiring: Tensor
+    wiring: Wiring
     table: Tensor
     slope: Tensor | None
 
@@ -33,34 +34,37 @@ def lookup_stack(
 
     Args:
         x: As for `lookup`, or packed bits. (batch, features)
-        banks: Each reads the outputs of the one before.
+        banks: Each reads the outputs of the one before, at placements of its own.
         groups: Classes; without them the last bank's outputs are returned.
         tau: Divides the sums.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
-        (batch, groups) or (batch, L * m), stored with the batch as the fast axis.
+        (batch, groups) or (batch, L * m * P), stored with the batch as the fast axis.
 
     Raises:
         ValueError: The arguments do not fit each other.
     """
-    last = banks[-1].table
-    if groups is not None and last.shape[0] * last.shape[1] % groups:
-        raise ValueError(f"{last.shape[0] * last.shape[1]} outputs cannot be divided into groups={groups} equal groups")
-    if backend_for(last, use_cuda) is cuda:
-        _check_chain(x, banks)
+    reads, outputs = _check_chain(x, banks)
+    if groups is not None and outputs % groups:
+        raise ValueError(f"{outputs} outputs cannot be divided into groups={groups} equal groups")
+    if backend_for(banks[-1].table, use_cuda) is cuda and all(read.placements.is_dense for read in reads):
         slopes = tuple(bank.slope for bank in banks)
-        wirings, tables = tuple(bank.wiring for bank in banks), tuple(bank.table for bank in banks)
+        wirings, tables = tuple(read.wiring for read in reads), tuple(bank.table for bank in banks)
         return _Stack.apply(x, wirings, slopes, groups, tau, *tables)
     for bank in banks:
         x = lookup(x, *bank, use_cuda=use_cuda)
     return x if groups is None else group_sum(x, groups) / tau
 
 
-def _check_chain(x: Tensor | Bits, banks: Sequence[HardBank]) -> None:
+def _check_chain(x: Tensor | Bits, banks: Sequence[HardBank]) -> tuple[list[PlacedWiring], int]:
+    """Checks that each bank fits the one before; returns their wirings with placements, and the last one's outputs."""
+    reads = []
     for bank in banks:
-        check_bank(x, bank.wiring, bank.table)
-        x = bank.table.new_empty(()).expand(len(x), bank.table.shape[0] * bank.table.shape[1])
+        reads.append(check_bank(x, bank.wiring, bank.table))
+        outputs = bank.table.shape[0] * bank.table.shape[1] * reads[-1].placements.count
+        x = bank.table.new_empty(()).expand(len(x), outputs)
+    return reads, x.shape[1]
 
 
 class _Stack(torch.autograd.Function):

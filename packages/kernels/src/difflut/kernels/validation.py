@@ -3,35 +3,67 @@
 import torch
 from torch import Tensor
 
+from difflut.kernels.bits import Bits
+from difflut.kernels.placements import PlacedWiring, Placements, Wiring, placed
+
 MAX_INPUTS = 8
 
 
-def check_bank(x: Tensor, wiring: Tensor, table: Tensor) -> None:
-    """Checks shapes, types and devices of a bank's arguments.
+def check_bank(x: Tensor | Bits, wiring: Wiring, table: Tensor) -> PlacedWiring:
+    """Checks shapes, types and devices of a bank's arguments; returns the wiring with its placements.
 
-    That the wiring stays below the number of features is left to the back ends, which see its entries anyway: on a
-    GPU, asking for them here would stop the stream.
+    That the wiring stays within the window is left to the back ends, which see its entries anyway: on a GPU, asking for
+    them here would stop the stream.
 
     Raises:
         ValueError: The arguments do not fit each other.
     """
-    if x.ndim != 2:
-        raise ValueError(f"x needs the shape (batch, features), got {tuple(x.shape)}")
-    if wiring.ndim != 2 or wiring.dtype != torch.int64:
-        raise ValueError(f"wiring needs the shape (nodes, n) and int64, got {tuple(wiring.shape)} of {wiring.dtype}")
-    nodes, n = wiring.shape
+    reads = check_rows(x, wiring)
+    entries = reads.wiring
+    if entries.ndim != 2 or entries.dtype != torch.int64:
+        raise ValueError(f"wiring needs the shape (nodes, n) and int64, got {tuple(entries.shape)} of {entries.dtype}")
+    nodes, n = entries.shape
     if not 1 <= n <= MAX_INPUTS:
-        raise ValueError(f"a node has 1 to {MAX_INPUTS} inputs, got n={n} from a wiring of shape {tuple(wiring.shape)}")
+        raise ValueError(
+            f"a node has 1 to {MAX_INPUTS} inputs, got n={n} from a wiring of shape {tuple(entries.shape)}"
+        )
     check_table(x, table)
     if table.shape[2] != 2**n:
         raise ValueError(f"n={n} needs tables of {2**n} entries, got {table.shape[2]}")
     if table.shape[0] != nodes:
         raise ValueError(f"wiring has {nodes} nodes, but table has {table.shape[0]}")
-    if wiring.device != table.device:
-        raise ValueError(f"wiring and table need one device, got {wiring.device} and {table.device}: use .to()")
+    if entries.device != table.device:
+        raise ValueError(f"wiring and table need one device, got {entries.device} and {table.device}: use .to()")
+    return reads
 
 
-def check_table(x: Tensor, table: Tensor) -> int:
+def check_rows(x: Tensor | Bits, wiring: Wiring) -> PlacedWiring:
+    """Checks that x has the rows of the placements; returns the wiring with its placements.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if x.ndim != 2:
+        raise ValueError(f"x needs the shape (batch, features), got {tuple(x.shape)}")
+    reads = placed(wiring, x.shape[1])
+    check_width(x, reads.placements)
+    return reads
+
+
+def check_width(x: Tensor | Bits, placements: Placements) -> None:
+    """Checks that x has as many features as the image has rows.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if x.shape[1] != placements.features:
+        raise ValueError(
+            f"placements over {placements.channels} channels of {placements.height} x {placements.width} pixels need "
+            f"{placements.features} features, got x with {x.shape[1]}"
+        )
+
+
+def check_table(x: Tensor | Bits, table: Tensor) -> int:
     """Checks the tables of a bank that reads x, and returns n.
 
     Raises:
@@ -62,9 +94,11 @@ def check_slope(slope: Tensor, table: Tensor) -> None:
         )
 
 
-def unknown_input(wiring: Tensor, features: int) -> ValueError:
-    """The error for a wiring that reads inputs which x has not."""
+def unknown_input(wiring: Tensor, placements: Placements) -> ValueError:
+    """The error for a wiring that reads inputs which there are not."""
     low, high = (int(bound) for bound in wiring.aminmax())
+    have = "x has {} features" if placements.is_dense else "the window has {} inputs"
     return ValueError(
-        f"wiring reads inputs {low} to {high}, but x has {features} features: its entries must be 0 to {features - 1}"
+        f"wiring reads inputs {low} to {high}, but {have.format(placements.window)}: "
+        f"its entries must be 0 to {placements.window - 1}"
     )

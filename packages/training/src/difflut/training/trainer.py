@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from difflut import kernels
 from difflut.models import LUTNetwork
 from difflut.training.graph import GraphedSteps
 from difflut.training.samples import Augmentation, Samples
@@ -66,6 +67,8 @@ class Trainer:
         self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
         self.model, self.batch_size, self.loss = model, batch_size, loss
         self.optimizer = optimizer(model.parameters())
+        if isinstance(self.optimizer, kernels.Adam):
+            self.optimizer.takes_factors = True  # nothing here reads gradients between backward pass and step
         self.schedule = schedule(self.optimizer) if schedule else None
         self.epoch = 0
         self._graphed: GraphedSteps | None = None

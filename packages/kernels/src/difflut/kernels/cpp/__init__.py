@@ -1,4 +1,4 @@
-"""The operations in C++ for float32 tensors on the CPU: same names and signatures as in `reference`.
+"""The operations in C++ for float32 tensors on the CPU: see `contract.Backend`.
 
 Tensors are handed to the kernels feature-major, as (features, batch), so that the batch is the fast axis.
 """
@@ -20,6 +20,7 @@ from difflut.kernels.cpp.multilinear import multilinear_gradients as multilinear
 from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
 from difflut.kernels.cpp.select import best_inputs as best_inputs
 from difflut.kernels.cpp.select import choose as choose
+from difflut.kernels.cpp.select import dense_logits_gradient as dense_logits_gradient
 from difflut.kernels.cpp.select import read as read
 from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient

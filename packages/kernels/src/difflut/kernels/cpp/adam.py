@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from difflut.kernels.cpp.calling import call
-from difflut.kernels.cpp.select import remember_best_inputs
+from difflut.kernels.facts import note
 
 
 def adam(rows: Sequence[tuple[Tensor, ...]], scalars: tuple[float, ...]) -> None:
@@ -29,4 +29,4 @@ def select_adam(
     chosen = torch.empty(pins, dtype=torch.int64)
     call("select_adam", bits, grad, grad.shape[1], features, pins, logits, *moments, chosen, *scalars)
     increment_version(logits)
-    remember_best_inputs(logits, chosen)
+    note(logits, "best_inputs", chosen)

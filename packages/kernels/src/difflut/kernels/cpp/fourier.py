@@ -3,33 +3,41 @@
 import torch
 from torch import Tensor
 
+from difflut.kernels import reference
+from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major
+from difflut.kernels.placements import Placements
 
 
-def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
-    """The Fourier series, (batch, L * m), and the waves of x, (2, features, batch)."""
+def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
+    """See `Backend.fourier`; the waves of x are kept, (2, features, batch)."""
+    if not placements.is_dense:
+        return reference.fourier(x, wiring, cosines, sines, placements)
     rows = feature_major(x)
     waves = rows.new_empty(2, *rows.shape)
     call("fourier_waves", rows, rows.numel(), waves)
-    return evaluate("fourier", waves, x, wiring, _folded(cosines, sines)), waves
+    y = evaluate("fourier", waves, len(x), wiring, _folded(cosines, sines), placements)
+    return y, Kept(waves, len(x), "values")
 
 
 def fourier_gradients(
-    waves: Tensor,
+    kept: Kept,
     wiring: Tensor,
     cosines: Tensor,
     sines: Tensor,
     grad: Tensor,
-    features: int,
+    placements: Placements,
     needs_x: bool,
     needs_coefficients: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The gradients of x (batch, features), cosines and sines (L, m, 2**n), where they are needed."""
+    """See `Backend.fourier_gradients`."""
+    if not placements.is_dense:
+        return reference.fourier_gradients(kept, wiring, cosines, sines, grad, placements, needs_x, needs_coefficients)
     x_grad = cosines_grad = sines_grad = None
-    rows, m = feature_major(grad), cosines.shape[1]
-    wiring, sizes = wiring.contiguous(), (len(grad), features, *wiring.shape, m)
+    waves, rows, m = kept.data, feature_major(grad), cosines.shape[1]
+    wiring, sizes = wiring.contiguous(), (kept.batch, placements.features, *wiring.shape, m)
     if needs_x:
         x_grad = torch.empty_like(waves[0])
         call("fourier_input_gradient", waves, wiring, _folded(cosines, sines), rows, x_grad, *sizes)

@@ -3,41 +3,53 @@
 import torch
 from torch import Tensor
 
+from difflut.kernels import reference
+from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, packed
 from difflut.kernels.cpp.recycling import recycled
+from difflut.kernels.placements import Placements
 
 
-def lookup(x: Tensor, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """The look-up (batch, L * m), and the bits of x packed by 64 samples, (features, ceil(batch / 64)) int64."""
+def lookup(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
+    """See `Backend.lookup`; x is kept as bits."""
+    if not placements.is_dense:
+        return reference.lookup(x, wiring, table, placements)
     bits = packed(x)
-    return evaluate("lookup", bits, x, wiring, table), bits
+    return evaluate("lookup", bits.data, len(x), wiring, table, placements), bits
 
 
-def lookup_input_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor, features: int) -> Tensor:
-    """The gradient of x, (batch, features): differences of `slope` (L, m, 2**n) across each address bit."""
-    x_grad = grad.new_empty(features, len(grad))
-    sizes = len(grad), features, *wiring.shape, slope.shape[1]
-    given = bits, wiring.contiguous(), slope.contiguous(), feature_major(grad)
+def lookup_input_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.lookup_input_gradient`."""
+    if not placements.is_dense:
+        return reference.lookup_input_gradient(kept, wiring, slope, grad, placements)
+    x_grad = grad.new_empty(placements.features, kept.batch)
+    sizes = kept.batch, placements.features, *wiring.shape, slope.shape[1]
+    given = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
     call("lookup_input_gradient", *given, x_grad, *sizes)
     return x_grad.t()
 
 
-def lookup_pin_gradient(bits: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of what each pin reads, (batch, L * n)."""
-    pin_grad = recycled(wiring.numel(), len(grad))
-    sizes = len(grad), len(bits), *wiring.shape, slope.shape[1]
-    call("lookup_pin_gradient", bits, wiring.contiguous(), slope.contiguous(), feature_major(grad), pin_grad, *sizes)
+def lookup_pin_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.lookup_pin_gradient`."""
+    if not placements.is_dense:
+        return reference.lookup_pin_gradient(kept, wiring, slope, grad, placements)
+    pin_grad = recycled(wiring.numel(), kept.batch)
+    sizes = kept.batch, placements.features, *wiring.shape, slope.shape[1]
+    given = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
+    call("lookup_pin_gradient", *given, pin_grad, *sizes)
     return pin_grad.t()
 
 
-def lookup_table_gradient(bits: Tensor, wiring: Tensor, grad: Tensor, outputs: int) -> Tensor:
-    """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
+def lookup_table_gradient(kept: Kept, wiring: Tensor, grad: Tensor, outputs: int, placements: Placements) -> Tensor:
+    """See `Backend.lookup_table_gradient`."""
+    if not placements.is_dense:
+        return reference.lookup_table_gradient(kept, wiring, grad, outputs, placements)
     nodes, n = wiring.shape
     table_grad = grad.new_empty(nodes, outputs, 2**n)
-    sizes = len(grad), len(bits), nodes, n, outputs
-    call("lookup_table_gradient", bits, wiring.contiguous(), feature_major(grad), table_grad, *sizes)
+    sizes = kept.batch, placements.features, nodes, n, outputs
+    call("lookup_table_gradient", kept.data, wiring.contiguous(), feature_major(grad), table_grad, *sizes)
     return table_grad
 
 

@@ -3,42 +3,55 @@
 import torch
 from torch import Tensor
 
+from difflut.kernels import reference
+from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
-from difflut.kernels.cpp.layout import feature_major, is_binary
+from difflut.kernels.cpp.layout import feature_major, is_binary, values
 from difflut.kernels.cpp.lookup import lookup, lookup_input_gradient, lookup_table_gradient
+from difflut.kernels.placements import Placements
 
 
-def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool) -> tuple[Tensor, Tensor]:
-    """The multilinear extension, or the look-up where `hard`, (batch, L * m), and x stored feature-major.
+def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements: Placements) -> tuple[Tensor, Kept]:
+    """See `Backend.multilinear`.
 
     Where all of x is 0 or 1, as behind an encoder, the extension and its gradients are those of the look-up: then its
     faster kernels do the work, and the bits are all that is kept of x.
     """
+    if not placements.is_dense:
+        return reference.multilinear(x, wiring, table, hard, placements)
     if is_binary(x):
-        return lookup(x, wiring, table)
+        return lookup(x, wiring, table, placements)
+    inputs = values(x)
     if hard:
-        return lookup(x, wiring, table)[0], feature_major(x)
-    inputs = feature_major(x)
-    return evaluate("multilinear", inputs, x, wiring, table), inputs
+        return lookup(x, wiring, table, placements)[0], inputs
+    return evaluate("multilinear", inputs.data, len(x), wiring, table, placements), inputs
 
 
 def multilinear_gradients(
-    inputs: Tensor, wiring: Tensor, table: Tensor, grad: Tensor, features: int, needs_x: bool, needs_table: bool
+    kept: Kept,
+    wiring: Tensor,
+    table: Tensor,
+    grad: Tensor,
+    placements: Placements,
+    needs_x: bool,
+    needs_table: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of x (batch, features) and table (L, m, 2**n), each where it is needed."""
+    """See `Backend.multilinear_gradients`."""
+    if not placements.is_dense:
+        return reference.multilinear_gradients(kept, wiring, table, grad, placements, needs_x, needs_table)
     x_grad = table_grad = None
     rows, m = feature_major(grad), table.shape[1]
-    if inputs.dtype == torch.int64:
-        x_grad = lookup_input_gradient(inputs, wiring, table, rows.t(), features) if needs_x else None
-        table_grad = lookup_table_gradient(inputs, wiring, rows.t(), m) if needs_table else None
+    if kept.form == "bits":
+        x_grad = lookup_input_gradient(kept, wiring, table, rows.t(), placements) if needs_x else None
+        table_grad = lookup_table_gradient(kept, wiring, rows.t(), m, placements) if needs_table else None
         return x_grad, table_grad
-    wiring, sizes = wiring.contiguous(), (len(grad), features, *wiring.shape, m)
+    wiring, sizes = wiring.contiguous(), (kept.batch, placements.features, *wiring.shape, m)
     if needs_x:
-        x_grad = torch.empty_like(inputs)
-        call("multilinear_input_gradient", inputs, wiring, table.contiguous(), rows, x_grad, *sizes)
+        x_grad = torch.empty_like(kept.data)
+        call("multilinear_input_gradient", kept.data, wiring, table.contiguous(), rows, x_grad, *sizes)
         x_grad = x_grad.t()
     if needs_table:
         table_grad = torch.empty_like(table, memory_format=torch.contiguous_format)
-        call("multilinear_table_gradient", inputs, wiring, rows, table_grad, *sizes)
+        call("multilinear_table_gradient", kept.data, wiring, rows, table_grad, *sizes)
     return x_grad, table_grad

@@ -3,36 +3,47 @@
 import torch
 from torch import Tensor
 
+from difflut.kernels import reference
+from difflut.kernels.bits import Bits
+from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import aligned, bank_sizes, feature_major
 from difflut.kernels.cuda.wires import wires_of
+from difflut.kernels.placements import Placements
 
 
-def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor) -> tuple[Tensor, Tensor]:
-    """The Fourier series, (batch, L * m), and the waves of x, (2, features, batch)."""
+def fourier(
+    x: Tensor | Bits, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements
+) -> tuple[Tensor, Kept]:
+    """See `Backend.fourier`; the waves of x are kept, (2, features, batch)."""
+    x = x.float() if isinstance(x, Bits) else x
+    if not placements.is_dense:
+        return reference.fourier(x, wiring, cosines, sines, placements)
     rows, (batch, features) = feature_major(x), x.shape
     waves = rows.new_empty(2, features, batch)
     launch("fourier_waves", rows, waves, rows.numel())
     y = cosines.new_empty(cosines.shape[0] * cosines.shape[1], batch)
     given = waves, wires_of(wiring, features).wiring, aligned(cosines), aligned(sines)
     launch("fourier", *given, y, batch, features, *bank_sizes(wiring, cosines))
-    return y.t(), waves
+    return y.t(), Kept(waves, batch, "values")
 
 
 def fourier_gradients(
-    waves: Tensor,
+    kept: Kept,
     wiring: Tensor,
     cosines: Tensor,
     sines: Tensor,
     grad: Tensor,
-    features: int,
+    placements: Placements,
     needs_x: bool,
     needs_coefficients: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The gradients of x (batch, features), cosines and sines (L, m, 2**n), where they are needed."""
+    """See `Backend.fourier_gradients`."""
+    if not placements.is_dense:
+        return reference.fourier_gradients(kept, wiring, cosines, sines, grad, placements, needs_x, needs_coefficients)
     x_grad = cosines_grad = sines_grad = None
-    wires, grad = wires_of(wiring, features), feature_major(grad)
-    sizes = grad.shape[1], features, *bank_sizes(wiring, cosines)
+    waves, wires, grad = kept.data, wires_of(wiring, placements.features), feature_major(grad)
+    sizes = kept.batch, placements.features, *bank_sizes(wiring, cosines)
     if needs_x:
         x_grad = torch.empty_like(waves[0])
         coefficients = aligned(cosines), aligned(sines)

@@ -1,12 +1,10 @@
 """What learning a wiring needs besides the look-up: the best inputs, and factors of the gradient of their logits."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from difflut.kernels.cuda.launching import launch
-from difflut.kernels.cuda.wires import version_of
+from difflut.kernels.facts import known
 
 
 def signs(bits: Tensor) -> Tensor:
@@ -22,26 +20,22 @@ def best_inputs(logits: Tensor) -> Tensor:
 
     They are kept only where `Adam` has them up to date: torch's fused optimizers change logits unnoticed.
     """
-    known = vars(logits).get("best_inputs")
-    if known is None or known.version != version_of(logits):
-        known = BestInputs.unknown(logits)
-        known.find(logits)
-        if "best_inputs" in vars(logits):
-            logits.best_inputs = known
-    best = torch.empty(logits.shape[1], dtype=torch.int32, device=logits.device)
-    launch("read_keys", known.keys, len(best), best)
-    return best
+    best = known(logits, "best_inputs") or BestInputs()
+    if best.keys is None:
+        best.keys = logits.new_zeros(logits.shape[1], dtype=torch.int64)
+        best.find(logits)
+    pins = torch.empty(logits.shape[1], dtype=torch.int32, device=logits.device)
+    launch("read_keys", best.keys, len(pins), pins)
+    return pins
 
 
-class BestInputs(NamedTuple):
-    """The largest logit of each column, kept with the logits and brought up to date by `Adam`."""
+class BestInputs:
+    """The largest logit of each column, which `Adam` brings up to date once somebody has asked for it.
 
-    version: int  # of the logits: who else writes to them changes it
-    keys: Tensor
+    The keys stay in their place, so that CUDA graphs which read them stay valid.
+    """
 
-    @classmethod
-    def unknown(cls, logits: Tensor) -> "BestInputs":
-        return cls(version_of(logits), logits.new_zeros(logits.shape[1], dtype=torch.int64))
+    keys: Tensor | None = None
 
     def find(self, logits: Tensor) -> None:
         """Fills the keys, which must be 0."""

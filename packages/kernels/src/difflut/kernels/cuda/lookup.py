@@ -3,20 +3,25 @@
 import torch
 from torch import Tensor
 
+from difflut.kernels import reference
 from difflut.kernels.bits import Bits
+from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import aligned, bank_sizes, pack, padded
 from difflut.kernels.cuda.wires import Wires, wires_of
+from difflut.kernels.placements import Placements
 
 
-def lookup(x: Tensor | Bits, wiring: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """The look-up (batch, L * m), and the addresses taken as the kernels keep them, a byte each.
+def lookup(x: Tensor | Bits, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
+    """See `Backend.lookup`; the addresses taken are kept, a byte each.
 
     A wiring in int32 was found for this call: it is neither checked nor remembered.
     """
+    if not placements.is_dense:
+        return reference.lookup(x.float() if isinstance(x, Bits) else x, wiring, table, placements)
     y, features = table.new_empty(table.shape[0] * table.shape[1], len(x)), x.shape[1]
     wires = Wires(wiring, features) if wiring.dtype == torch.int32 else wires_of(wiring, features)
-    return y.t(), read_tables(pack(x), len(x), wires, table, y)
+    return y.t(), Kept(read_tables(pack(x), len(x), wires, table, y), len(x), "addresses")
 
 
 def read_tables(

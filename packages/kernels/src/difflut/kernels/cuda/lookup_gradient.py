@@ -5,9 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from difflut.kernels import reference
+from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import aligned, bank_sizes, feature_major, padded
 from difflut.kernels.cuda.wires import wires_of
+from difflut.kernels.placements import Placements
 
 
 class Upstream(NamedTuple):
@@ -77,20 +80,27 @@ def chained_gradient(
     return table_grad, between
 
 
-def lookup_input_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor, features: int) -> Tensor:
-    """The gradient of x, (batch, features): differences of `slope` (L, m, 2**n) across each address bit."""
-    return input_gradient(codes, wiring, slope, Upstream(feature_major(grad), slope.shape), features).t()
+def lookup_input_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.lookup_input_gradient`."""
+    if not placements.is_dense:
+        return reference.lookup_input_gradient(kept, wiring, slope, grad, placements)
+    upstream = Upstream(feature_major(grad), slope.shape)
+    return input_gradient(kept.data, wiring, slope, upstream, placements.features).t()
 
 
-def lookup_pin_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of what each pin reads, (batch, L * n)."""
-    return pin_gradient(codes, slope, Upstream(feature_major(grad), slope.shape))[:, : len(grad)].t()
+def lookup_pin_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.lookup_pin_gradient`."""
+    if not placements.is_dense:
+        return reference.lookup_pin_gradient(kept, wiring, slope, grad, placements)
+    return pin_gradient(kept.data, slope, Upstream(feature_major(grad), slope.shape))[:, : kept.batch].t()
 
 
-def lookup_table_gradient(codes: Tensor, wiring: Tensor, grad: Tensor, outputs: int) -> Tensor:
-    """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
+def lookup_table_gradient(kept: Kept, wiring: Tensor, grad: Tensor, outputs: int, placements: Placements) -> Tensor:
+    """See `Backend.lookup_table_gradient`."""
+    if not placements.is_dense:
+        return reference.lookup_table_gradient(kept, wiring, grad, outputs, placements)
     nodes, n = wiring.shape
-    return table_gradient(codes, n, Upstream(feature_major(grad), (nodes, outputs, 2**n)))
+    return table_gradient(kept.data, n, Upstream(feature_major(grad), (nodes, outputs, 2**n)))
 
 
 def spread(sums: Tensor, features: int) -> Tensor:

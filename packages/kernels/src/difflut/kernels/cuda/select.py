@@ -5,55 +5,54 @@ from torch import Tensor
 
 from difflut.kernels import reference
 from difflut.kernels.bits import Bits, holds_bits
+from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import feature_major, pack
 from difflut.kernels.cuda.wires import wires_of
+from difflut.kernels.placements import Placements
 
 
-def choose(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor]:
-    """x, packed where it is known to be bits, and the input that every pin reads, (P,)."""
-    inputs = pack(x) if holds_bits(x) else x
+def choose(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+    """See `Backend.choose`; x is kept packed where it is known to be bits."""
+    if not placements.is_dense:
+        return reference.choose(x.float() if isinstance(x, Bits) else x, logits, candidates, placements)
+    inputs = Kept(pack(x), len(x), "bits") if holds_bits(x) else Kept(x, len(x), "values")
     if candidates is None:
-        return inputs, logits.argmax(0).to(torch.int32)
+        return Selected(inputs, logits.argmax(0).to(torch.int32))
     among = wires_of(candidates, x.shape[1]).wiring
-    return inputs, among.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+    return Selected(inputs, among.gather(1, logits.argmax(1, keepdim=True))[:, 0])
 
 
-def read(inputs: Tensor, chosen: Tensor, batch: int) -> Tensor:
-    """What every pin reads of what `choose` returned, (batch, P)."""
-    if _is_packed(inputs):
-        return Bits(inputs[chosen], batch).float()
-    return reference.read(inputs, chosen, batch)
+def read(selected: Selected, placements: Placements) -> Tensor:
+    """See `Backend.read`."""
+    inputs, pins = selected
+    if placements.is_dense and inputs.form == "bits":
+        return Bits(inputs.data[pins], inputs.batch).float()
+    return reference.read(selected, placements)
 
 
-def select_logits_gradient(inputs: Tensor, candidates: Tensor | None, grad: Tensor) -> Tensor:
-    """The gradient of the logits, (features, P) or (P, K)."""
-    batch, is_packed = len(grad), _is_packed(inputs)
-    if candidates is None or grad.numel() == 0:
-        x = Bits(inputs, batch).float() if is_packed else inputs
-        return reference.select_logits_gradient(x, candidates, grad)
+def select_logits_gradient(inputs: Kept, candidates: Tensor | None, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.select_logits_gradient`."""
+    is_packed = inputs.form == "bits"
+    if candidates is None or grad.numel() == 0 or not placements.is_dense:
+        x = Bits(inputs.data, inputs.batch).float() if is_packed else inputs.data
+        return reference.select_logits_gradient(Kept(x, inputs.batch, "values"), candidates, grad, placements)
     logits_grad, (pins, choices), grad = grad.new_empty(candidates.shape), candidates.shape, feature_major(grad)
-    if is_packed:
-        among = wires_of(candidates, len(inputs)).wiring
-        launch("candidates_gradient_of_bits", inputs, among, choices, grad, batch, pins, logits_grad)
-    else:
-        among = wires_of(candidates, inputs.shape[1]).wiring
-        launch("candidates_gradient", feature_major(inputs), among, choices, grad, batch, pins, logits_grad)
+    among = wires_of(candidates, placements.features).wiring
+    function = "candidates_gradient_of_bits" if is_packed else "candidates_gradient"
+    x = inputs.data if is_packed else feature_major(inputs.data)
+    launch(function, x, among, choices, grad, inputs.batch, pins, logits_grad)
     return logits_grad
 
 
 def select_x_gradient(
-    logits: Tensor, candidates: Tensor | None, chosen: Tensor, tau: float, grad: Tensor, features: int
+    logits: Tensor, candidates: Tensor | None, selected: Selected, tau: float, grad: Tensor, placements: Placements
 ) -> Tensor:
-    """The gradient of x, (batch, features)."""
-    if candidates is None or grad.numel() == 0:
-        return reference.select_x_gradient(logits, candidates, chosen, tau, grad, features)
-    (batch, _), choices = grad.shape, candidates.shape[1]
+    """See `Backend.select_x_gradient`."""
+    if candidates is None or grad.numel() == 0 or not placements.is_dense:
+        return reference.select_x_gradient(logits, candidates, selected, tau, grad, placements)
+    (batch, _), features, choices = grad.shape, placements.features, candidates.shape[1]
     x_grad, share = grad.new_empty(features, batch), torch.softmax(logits / tau, 1)
     place = share, choices, feature_major(grad), batch, features, x_grad
     launch("candidates_input_gradient", *wires_of(candidates, features).readers(), *place)
     return x_grad.t()
-
-
-def _is_packed(inputs: Tensor) -> bool:
-    return inputs.dtype == torch.int32

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+
+from difflut.kernels.facts import known, note
 
 
 class Wires:
@@ -39,26 +40,18 @@ class Wires:
         return self._orders
 
 
-_wires = WeakTensorKeyDictionary()
-
-
 def wires_of(wiring: Tensor, features: int) -> Wires:
     """The wiring prepared for the kernels, once for as long as its entries stay."""
-    version, wires = _wires.get(wiring, (None, None))
-    if wires is None or wires.features != features or version != version_of(wiring):
+    wires = known(wiring, "wires")
+    if wires is None or wires.features != features:
         fits = ((wiring >= 0) & (wiring < features)).all()
         torch._assert_async(fits, f"wiring must read inputs 0 to {features - 1}")
         wires = Wires(wiring.to(torch.int32).contiguous(), features)
         # What is made while a graph is captured has its values only when the graph runs.
         if not torch.cuda.is_current_stream_capturing():
             wires.readers()
-            _wires[wiring] = version_of(wiring), wires
+            note(wiring, "wires", wires)
     return wires
-
-
-def version_of(tensor: Tensor) -> int:
-    """A number that changes when the tensor's entries do."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def walk(wiring: Sequence[Sequence[int]], features: int) -> tuple[list[int], list[int]]:

@@ -1,0 +1,139 @@
+"""What every back end offers: the operations on banks with their shapes, forward and backward.
+
+`reference`, `cpp` and `cuda` are modules that satisfy `Backend`. In all of it a bank has L nodes of n inputs and m
+outputs, and stands at P placements; x is (batch, features) with `features == placements.features`; outputs and their
+gradients are (batch, L * m * P), the placements of an output side by side. Results are stored with the batch as the
+fast axis. Sums are done in an order that does not depend on timing.
+"""
+
+from typing import Any, Literal, NamedTuple, Protocol
+
+from torch import Tensor
+
+from difflut.kernels.bits import Bits
+from difflut.kernels.placements import Placements
+
+Form = Literal["values", "bits", "addresses"]
+
+
+class Kept(NamedTuple):
+    """What a back end keeps of x for its own backward pass.
+
+    Attributes:
+        data: In a layout of the back end's own.
+        batch: Samples.
+        form: What the data are: x itself, x as packed bits, or the addresses that nodes took.
+    """
+
+    data: Tensor
+    batch: int
+    form: Form
+
+
+def save_kept(ctx: Any, kept: Kept, *others: Tensor | None) -> None:
+    """Saves what was kept, and other tensors, for the backward pass."""
+    ctx.kept = kept.batch, kept.form
+    ctx.save_for_backward(kept.data, *others)
+
+
+def saved_kept(ctx: Any) -> tuple[Any, ...]:
+    """What `save_kept` saved, in its order."""
+    data, *others = ctx.saved_tensors
+    return Kept(data, *ctx.kept), *others
+
+
+class Selected(NamedTuple):
+    """What a learnable wiring comes to.
+
+    Attributes:
+        inputs: What was kept of x.
+        pins: The position in the window that each pin reads. (pins,)
+    """
+
+    inputs: Kept
+    pins: Tensor
+
+
+class Backend(Protocol):
+    """The operations of a back end; see the public function of the same name for what each computes."""
+
+    name: str
+
+    def lookup(self, x: Tensor | Bits, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
+        """The look-up (batch, L * m * P).
+
+        Raises:
+            ValueError: On a CPU: the wiring reads beyond the window.
+        """
+
+    def lookup_input_gradient(
+        self, kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements
+    ) -> Tensor:
+        """The gradient of x, (batch, features): differences of `slope` (L, m, 2**n) across each address bit."""
+
+    def lookup_pin_gradient(
+        self, kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements
+    ) -> Tensor:
+        """The gradient of what each pin reads, (batch, L * n * P)."""
+
+    def lookup_table_gradient(
+        self, kept: Kept, wiring: Tensor, grad: Tensor, outputs: int, placements: Placements
+    ) -> Tensor:
+        """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
+
+    def multilinear(
+        self, x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements: Placements
+    ) -> tuple[Tensor, Kept]:
+        """The multilinear extension, or the look-up where `hard`, (batch, L * m * P)."""
+
+    def multilinear_gradients(
+        self,
+        kept: Kept,
+        wiring: Tensor,
+        table: Tensor,
+        grad: Tensor,
+        placements: Placements,
+        needs_x: bool,
+        needs_table: bool,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of x (batch, features) and table (L, m, 2**n), each where it is needed."""
+
+    def fourier(
+        self, x: Tensor | Bits, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements
+    ) -> tuple[Tensor, Kept]:
+        """The Fourier series, (batch, L * m * P)."""
+
+    def fourier_gradients(
+        self,
+        kept: Kept,
+        wiring: Tensor,
+        cosines: Tensor,
+        sines: Tensor,
+        grad: Tensor,
+        placements: Placements,
+        needs_x: bool,
+        needs_coefficients: bool,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients of x (batch, features), cosines and sines (L, m, 2**n), each where it is needed."""
+
+    def choose(self, x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+        """What every pin reads: the first of its largest logits, (window, pins) or, with candidates, (pins, K)."""
+
+    def read(self, selected: Selected, placements: Placements) -> Tensor:
+        """The inputs of every pin, (batch, pins * P)."""
+
+    def select_logits_gradient(
+        self, inputs: Kept, candidates: Tensor | None, grad: Tensor, placements: Placements
+    ) -> Tensor:
+        """The gradient of the logits, `(2x - 1)^T g`, from that of the pins (batch, pins * P)."""
+
+    def select_x_gradient(
+        self,
+        logits: Tensor,
+        candidates: Tensor | None,
+        selected: Selected,
+        tau: float,
+        grad: Tensor,
+        placements: Placements,
+    ) -> Tensor:
+        """The gradient of x, (batch, features): that of the pins, spread by `softmax(logits / tau)`."""

@@ -1,0 +1,36 @@
+"""What is known of a tensor without a look at its entries: the one home of such facts, and the one check of them.
+
+A fact holds for as long as the tensor lies in its memory and nothing is written to it. Writes to `x.data`, and torch's
+fused optimizers, are the exceptions: nobody counts them.
+"""
+
+import weakref
+from collections.abc import MutableMapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+
+class _Fact(NamedTuple):
+    version: int
+    storage: weakref.ref
+    value: Any
+
+
+_facts: MutableMapping[Tensor, dict[str, _Fact]] = WeakTensorKeyDictionary()
+
+
+def note(tensor: Tensor, name: str, value: Any) -> None:
+    """Notes a fact; a tensor of inference mode, of which nobody counts the writes, has none."""
+    if not tensor.is_inference():
+        fact = _Fact(tensor._version, weakref.ref(tensor.untyped_storage()), value)
+        _facts.setdefault(tensor, {})[name] = fact
+
+
+def known(tensor: Tensor, name: str) -> Any | None:
+    """The value of a fact that still holds, or None."""
+    fact = _facts.get(tensor, {}).get(name)
+    if fact is None or fact.version != tensor._version or fact.storage() is not tensor.untyped_storage():
+        return None
+    return fact.value

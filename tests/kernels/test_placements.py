@@ -1,0 +1,101 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from difflut import kernels
+from difflut.kernels import PlacedWiring, Placements
+from tests.kernels.operations import OPERATIONS
+
+CASES = [
+    Placements(1, 5, 4, (2, 3)),
+    Placements(3, 6, 5, (3, 3), padding=(1, 1)),
+    Placements(2, 7, 8, (3, 2), stride=(2, 3), padding=(2, 0)),
+    Placements(4, 6, 6, (2, 2), stride=(2, 2)),
+    Placements(5, 3, 4),
+]
+IDS = [f"{p.channels}x{p.height}x{p.width} kernel {p.kernel} stride {p.stride} padding {p.padding}" for p in CASES]
+
+
+def unfolded(x, placements):
+    """What every placement sees, (batch * P, window)."""
+    images = x.view(len(x), placements.channels, placements.height, placements.width)
+    options = {"stride": placements.stride, "padding": placements.padding}
+    return F.unfold(images, placements.kernel, **options).transpose(1, 2).flatten(0, 1)
+
+
+def folded(y, placements, batch):
+    """The outputs at all placements, (batch * P, outputs), as a layer gives them: (batch, outputs * P)."""
+    return y.view(batch, placements.count, -1).transpose(1, 2).flatten(1)
+
+
+@pytest.fixture
+def make_placed_bank(make_bank):
+    def make(placements, n, m=2, batch=5, binary=False):
+        bank = make_bank(n, m, batch, nodes=7, features=placements.features, binary=binary)
+        generator = torch.Generator().manual_seed(placements.features)
+        bank.wiring = torch.randint(placements.window, (7, n), generator=generator)
+        bank.grad = torch.randn(batch, 7 * m * placements.count, generator=generator)
+        return bank
+
+    return make
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("n", [1, 3, 6])
+@pytest.mark.parametrize("placements", CASES, ids=IDS)
+def test_a_placed_bank_is_the_bank_on_every_window(make_placed_bank, gradients, placements, n, operation):
+    bank = make_placed_bank(placements, n)
+    x, table, slope, grad = (tensor.double() for tensor in (bank.x, bank.table, bank.slope, bank.grad))
+    build = OPERATIONS[operation]
+    placed = build(PlacedWiring(bank.wiring, placements), slope)
+    dense = build(bank.wiring, slope)
+    found = gradients(placed, x, table, grad)
+    expected = gradients(
+        lambda x, table: folded(dense(unfolded(x, placements), table), placements, len(x)), x, table, grad
+    )
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+@pytest.mark.parametrize("placements", CASES, ids=IDS)
+def test_placed_selection_is_selection_in_every_window(placements, form):
+    generator = torch.Generator().manual_seed(placements.window)
+    x = torch.rand(4, placements.features, generator=generator).double().requires_grad_()
+    candidates = torch.randint(placements.window, (9, 3), generator=generator) if form == "candidates" else None
+    shape = (placements.window, 9) if candidates is None else candidates.shape
+    logits = torch.rand(shape, generator=generator).double().requires_grad_()
+    grad = torch.randn(4, 9 * placements.count, generator=generator).double()
+    found = kernels.select(x, logits, candidates, placements, tau=0.3)
+    dense = kernels.select(unfolded(x, placements), logits, candidates, tau=0.3)
+    expected = folded(dense, placements, len(x))
+    assert torch.equal(found, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, (x, logits), grad), torch.autograd.grad(expected, (x, logits), grad)
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ({"channels": 0}, "must be positive"),
+        (
+            {"channels": 2, "height": 4, "width": 9, "kernel": (5, 5)},
+            "does not fit an image of height=4 with padding=0",
+        ),
+        ({"channels": 2, "height": 4, "width": 4, "kernel": (3, 3), "padding": (3, 0)}, "smaller than the kernel"),
+        ({"channels": 2, "stride": (0, 1)}, "must be positive"),
+    ],
+)
+def test_placements_that_cannot_be_are_an_error(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Placements(**arguments)
+
+
+def test_a_placed_wiring_must_fit_its_image_and_window():
+    placements = Placements(2, 4, 4, (3, 3))
+    wiring, table = torch.randint(placements.window, (5, 3)), torch.rand(5, 1, 8)
+    with pytest.raises(ValueError, match="2 channels of 4 x 4 pixels need 32 features, got x with 18"):
+        kernels.lookup(torch.rand(2, 18), PlacedWiring(wiring, placements), table)
+    wiring[3, 1] = 18
+    with pytest.raises(ValueError, match="the window has 18 inputs: its entries must be 0 to 17"):
+        kernels.lookup(torch.rand(2, 32), PlacedWiring(wiring, placements), table)
