@@ -14,6 +14,8 @@ from difflut.kernels.validation import MAX_INPUTS
 from difflut.registry import LAYERS, NODES, register_job
 from experiments import step_plots, timing
 from experiments.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
+from experiments.failures import optional
+from experiments.markdown import escaped
 from experiments.peers import PEERS
 from experiments.runs import RunFolder
 
@@ -112,7 +114,9 @@ def benchmark(
         print(_line(rows[-1]), flush=True)
         _write(folder, header, rows)
     draw = step_plots.step_times_by_batch if len(batch_sizes) > 1 else step_plots.step_times
-    draw([row for row in rows if row["step_ms"]], folder.plots / "steps.png")
+    if timed := [row for row in rows if row["step_ms"]]:
+        with optional("plots/steps.png"):
+            draw(timed, folder.plots / "steps.png")
     print(f"tables and plot: {folder.path}")
     return rows
 
@@ -171,7 +175,7 @@ def _write(folder: RunFolder, header: str, rows: Sequence[dict[str, Any]]) -> No
         writer.writeheader()
         writer.writerows(rows)
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_text(row[column]) for column in COLUMNS) + " |" for row in rows]
+    lines += ["| " + " | ".join(escaped(_text(row[column])) for column in COLUMNS) + " |" for row in rows]
     (folder.path / "steps.md").write_text(header + "\n".join(lines) + "\n")
 
 

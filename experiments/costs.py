@@ -29,6 +29,8 @@ def named(cost: Cost) -> dict[str, int]:
 
 def in_words(scores: Mapping[str, Any]) -> str:
     """All LUTs, and which part has how many."""
+    if "luts" not in scores:
+        return "cost in hardware unknown"
     parts = ", ".join(f"{name.removeprefix('luts_')} {scores[name]:,}" for name in PARTS)
     return f"{scores['luts']:,} LUT6 ({parts})"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from difflut.registry import register_job
 from experiments.arguments import configured
+from experiments.failures import in_a_line
 from experiments.sweep.folder import Sweep, tracking_key
 
 ACCURACY, LUTS = "test_accuracy_hard", "luts"
@@ -63,7 +64,7 @@ def _login() -> str | None:
         return wandb.Api().default_entity if wandb.login(prompt=False, verify=True) else None
     except Exception as error:
         # Whatever stands in the way, a dashboard can be built and checked without an account.
-        print(f"dashboard: no login ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})")
+        print(f"dashboard: no login ({in_a_line(error)})")
         return None
 
 

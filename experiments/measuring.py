@@ -1,41 +1,57 @@
-"""What a finished run came to."""
+"""What a finished run came to, in numbers and in pictures."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import torch
-
-from difflut.models import load_checkpoint, read_checkpoint
+from difflut.models import LUTNetwork
 from difflut.training import evaluate, predict, table_statistics
 from experiments import plots
 from experiments.costs import estimated_cost
 from experiments.data import Dataset
+from experiments.failures import optional
 from experiments.runs import RunFolder
 from experiments.tracking import Tracker
 
 
-def measure(data: Dataset, folder: RunFolder, device: torch.device, run: Tracker) -> dict[str, Any]:
-    """Measures the best epoch's network on the test set, and draws what the run came to."""
-    model = load_checkpoint(folder.best, device)
-    best_epoch = read_checkpoint(folder.best)["training"]["epoch"]
+def measure(model: LUTNetwork, data: Dataset, metrics: plots.Metrics) -> dict[str, Any]:
+    """Measures the best epoch's network on the test set.
+
+    Args:
+        model: On the device of the data, or on another one.
+        metrics: The rows of metrics.jsonl.
+    """
     scores = evaluate(model, data.x_test, data.y_test)
     gap = scores.pop("gap")
-
-    pairs = data.y_test * data.num_classes + predict(model, data.x_test)
-    confusion = pairs.bincount(minlength=data.num_classes**2).view(2 * (data.num_classes,)).cpu()
-    metrics, tables = folder.metrics(), table_statistics(model)
-    cost = estimated_cost(model, data.x_test)
-    title = f"{data.name}: {scores['accuracy_hard']:.2%} on the test set with {cost['luts']:,} LUT6"
-    for path in (
-        plots.training_curves(metrics, folder.plots / "training.png"),
-        plots.table_statistics(tables, folder.plots / "tables.png"),
-        plots.summary_figure(metrics, confusion, data.class_names, tables, folder.plots / "summary.png", title),
-    ):
-        run.log_image(path.stem, path)
-    seconds = sum(row["seconds"] for row in metrics)
-    return {
-        "best_epoch": best_epoch,
-        "train_seconds": seconds,
+    result = {
+        "train_seconds": sum(row["seconds"] for row in metrics),
         **{f"test_{key}": value for key, value in scores.items()},
         "gap": gap,
-        **cost,
     }
+    with optional("cost in hardware"):
+        result |= estimated_cost(model, data.x_test)
+    return result
+
+
+def draw(model: LUTNetwork, data: Dataset, result: Mapping[str, Any], folder: RunFolder, run: Tracker) -> None:
+    """Draws what the run came to; a picture that cannot be drawn is told in a line."""
+    metrics = folder.metrics()
+
+    def curves(path: Path) -> None:
+        plots.training_curves(metrics, path)
+
+    def tables(path: Path) -> None:
+        plots.table_statistics(table_statistics(model), path)
+
+    def summary(path: Path) -> None:
+        pairs = data.y_test * data.num_classes + predict(model, data.x_test)
+        confusion = pairs.bincount(minlength=data.num_classes**2).view(2 * (data.num_classes,)).cpu()
+        cost = f" with {result['luts']:,} LUT6" if "luts" in result else ""
+        title = f"{data.name}: {result['test_accuracy_hard']:.2%} on the test set{cost}"
+        plots.summary_figure(metrics, confusion, data.class_names, table_statistics(model), path, title)
+
+    for name, picture in {"training": curves, "tables": tables, "summary": summary}.items():
+        with optional(f"plots/{name}.png"):
+            path = folder.plots / f"{name}.png"
+            picture(path)
+            run.log_image(name, path)

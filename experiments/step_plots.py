@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.plots import CONSTANT, FAINT, HARD, INK, RELAXED, figure_at
+from experiments.plots import CONSTANT, FAINT, HARD, INK, RELAXED, figure_at, log_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
             )
             axes.bar_label(bars, [f"{time:.3g}" for time in times.values()], padding=3, fontsize=7)
         axes.set(title="Training step, ms", xscale="log", ylim=(len(nodes) - 0.5, -0.5))
+        log_ticks(axes.xaxis, [row["step_ms"] for row in rows])
         axes.set_yticks(range(len(nodes)), nodes)
         axes.grid(axis="y", visible=False)
         axes.grid(axis="x")
@@ -59,6 +60,10 @@ def step_times_by_batch(rows: Sequence[Mapping[str, Any]], path: str | Path) -> 
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw_steps(axes, [row for row in rows if (row["node"], row["first_layer"]) == panel])
             axes.set(title=panel[0] if panel[1] == "random" else " ".join(panel), xscale="log", yscale="log")
+        # All panels share their axes, and with them their ticks.
+        log_ticks(grid[0, 0].xaxis, [row["batch"] for row in rows])
+        times = [row[key] for row in rows for key in ("step_ms", "floor_ms") if row.get(key)]
+        log_ticks(grid[0, 0].yaxis, times)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         figure.supylabel("training step, ms")

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import get_context
@@ -20,6 +21,7 @@ from difflut.nodes import HardLookup
 from difflut.registry import LAYERS, NODES
 from difflut.training import Trainer
 from difflut.training.schedules import adam
+from experiments.failures import in_a_line
 from experiments.peers import PEERS
 
 CLASSES = 10
@@ -43,19 +45,30 @@ class Case:
 
 
 def measure(case: Case) -> dict[str, float | str | None]:
-    """Times a case, on a CPU in a new process, so that its peak memory is its own; a GPU's memory torch counts."""
+    """Times a case, on a CPU in a new process, so that its peak memory is its own; a GPU's memory torch counts.
+
+    What another library cannot do here, such as being imported, is a note, and no error.
+    """
     missing = _missing_memory(case)
     if missing:
         return {"note": missing}
-    if case.device == "cpu":
-        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-            return pool.submit(_measure, case).result()
     try:
-        return _measure(case)
+        return _measure_apart(case) if case.device == "cpu" else _measure(case)
     except torch.OutOfMemoryError:
         return {"note": "out of memory"}
+    except BrokenProcessPool:
+        return {"note": "its process was killed, as where memory runs out"}
+    except Exception as error:
+        if case.backend not in PEERS:
+            raise
+        return {"note": f"left out: {in_a_line(error)}"}
     finally:
         torch.cuda.empty_cache()
+
+
+def _measure_apart(case: Case) -> dict[str, float | str | None]:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_measure, case).result()
 
 
 def floor_bytes(network: LUTNetwork, batch: int) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from experiments.arguments import check_names
+from experiments.failures import in_a_line
 
 MODES = ("disabled", "offline", "online")
 
@@ -82,7 +83,7 @@ class Tracker:
             yield self._run
         except Exception as error:
             if action not in self._failures:
-                _say(f"{action} failed, training goes on ({_first_line(error)})")
+                _say(f"{action} failed, training goes on ({in_a_line(error)})")
             self._failures.add(action)
 
 
@@ -128,8 +129,9 @@ def _tracked(folder: Path, online: bool, options: dict[str, Any]) -> Tracker:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     try:
         import wandb
-    except ImportError as error:
-        _say(f"off, wandb cannot be imported ({error}): pip install wandb, or set tracking.mode = 'disabled'")
+    except Exception as error:  # such as that of a package it needs, which has another version
+        reason = in_a_line(error)
+        _say(f"off, wandb cannot be imported ({reason}): pip install wandb, or set tracking.mode = 'disabled'")
         return Tracker()
     if online:
         try:
@@ -137,12 +139,12 @@ def _tracked(folder: Path, online: bool, options: dict[str, Any]) -> Tracker:
                 return Tracker(_start(wandb, folder, "online", options))
             reason = "no login; wandb login stores one"
         except Exception as error:
-            reason = _first_line(error)
+            reason = in_a_line(error)
         _say(f"offline instead of online ({reason})")
     try:
         run = _start(wandb, folder, "offline", options)
     except Exception as error:
-        _say(f"off, the run could not be started ({_first_line(error)})")
+        _say(f"off, the run could not be started ({in_a_line(error)})")
         return Tracker()
     return Tracker(run, lambda: _sync_command(folder, run.id))
 
@@ -174,7 +176,3 @@ def _sync_command(folder: Path, id: str) -> str:
 
 def _say(line: str) -> None:
     print(f"tracking: {line}", flush=True)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

@@ -14,14 +14,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from difflut.config import ConfigurationError, configurable, operative_config
-from difflut.models import LUTNetwork, describe, load_sealed, save_sealed
+from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, read_checkpoint, save_sealed
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
 from experiments.costs import in_words
 from experiments.data import Dataset, load_dataset
 from experiments.fitting import fit, proceed
-from experiments.measuring import measure
+from experiments.measuring import draw, measure
 from experiments.runs import RunFolder, TrialRun
 from experiments.tracking import tracker
 
@@ -123,8 +123,11 @@ def train(
             raise
         result = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
         result["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-        result |= measure(data, folder, device, run)
+        best = load_checkpoint(folder.best, device)
+        result["best_epoch"] = read_checkpoint(folder.best)["training"]["epoch"]
+        result |= measure(best, data, folder.metrics())
         folder.write_result(result)
+        draw(best.to(device), data, result, folder, run)
         if upload_checkpoint:
             run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
         run.finish(result)

@@ -68,16 +68,17 @@ def inference(
     with configured():
         loaded = [load_network(name, samples) for name in networks]
     folder, rows = RunFolder.create(runs, "inference").path, []
+    table = folder / "inference.md"
     print(_line(COLUMNS))
     for name, network in zip(networks, loaded, strict=True):
         for values in _measured(network, folder, backends, lut_size, compared, seconds):
             rows.append(dict(zip(COLUMNS, (Path(name).stem if os.sep in name else name, *values), strict=True)))
             print(_line(rows[-1].values()), flush=True)
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in rows)]
-    (folder / "inference.md").write_text("".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines))
+            lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in rows)]
+            table.write_text("".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines))
     print(f"table: {folder}")
     if wrong := [f"{row['back end']} of {row['network']}" for row in rows if row["mismatches"]]:
-        raise MismatchError(f"other classes than the circuit in numpy: {', '.join(wrong)}; {folder}/inference.md")
+        raise MismatchError(f"other classes than the circuit in numpy: {', '.join(wrong)}; {table}")
     return rows
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from difflut.registry import register_job
 from experiments.arguments import configured
+from experiments.markdown import escaped
 from experiments.report.drawing import draw
 from experiments.report.page import page
 from experiments.report.summary import LUT_PARTS, SCORES, Summary
@@ -45,10 +46,10 @@ def write_report(folder: str | Path) -> Path:
         sweep = Sweep.open(folder)
     summary = Summary(sweep)
     path = summary.sweep.report
-    figures = draw(summary, path)
     (path / "trials.csv").write_text(trials_csv(summary.outcomes))
     (path / "configurations.csv").write_text(configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]))
     (path / "effects.csv").write_text(effects_csv(one for found in summary.effects.values() for one in found))
+    figures = draw(summary, path)
     (path / "report.md").write_text(_markdown(summary, figures))
     (path / "report.html").write_text(page(summary, figures))
     print(_text(summary))
@@ -66,14 +67,14 @@ def _text(summary: Summary) -> str:
 
 
 def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
-    parts = [f"# {summary.sweep.name}", f"{summary.progress}, {summary.sweep.created}"]
+    parts = [f"# {escaped(summary.sweep.name)}", f"{summary.progress}, {summary.sweep.created}"]
     if summary.ranked:
         parts += [summary.caveat] if summary.caveat else []
         parts += ["## Configurations", configuration_table(summary.ranked, SCORES).markdown()]
     for label, found in summary.effects.items():
-        parts += [f"## {label}", effect_table(found).markdown()]
+        parts += [f"## {escaped(label)}", effect_table(found).markdown()]
     for status in ("failed", "stopped"):
         table = unfinished_table(summary.outcomes, status)
         parts += [f"## {status.capitalize()}", table.markdown()] if table else []
-    parts += [f"![{title}]({path.name})" for title, path in figures.items()]
+    parts += [f"![{escaped(title)}]({path.name})" for title, path in figures.items()]
     return "\n\n".join(parts) + "\n"

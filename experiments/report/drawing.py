@@ -1,8 +1,11 @@
 """Which figures a report has."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from experiments.failures import optional
 from experiments.report import figures
 from experiments.report.outcomes import VALIDATION, is_range
 from experiments.report.style import looks
@@ -15,22 +18,42 @@ ACCURACY_AND_SIZE, CURVES, PARALLEL = "Accuracy and size", "Learning curves", "A
 def draw(summary: Summary, folder: Path) -> dict[str, Path]:
     """Draws what the finished trials allow, and gives the path of each figure by its title.
 
-    A dimension's figure has the dimension's name. Accuracy against LUTs needs configurations of different size, and
-    parallel coordinates need three dimensions. The first dimension with few values colours the marks.
+    A dimension's figure has the dimension's name. A figure that cannot be drawn is told in a line.
     """
-    if not summary.ranked:
-        return {}
-    drawn = {label: _draw_dimension(summary, label, folder) for label in summary.dimensions}
-    if len({one.mean(LUTS.key) for one in summary.ranked}) > 1:
-        coloured, colours = next(iter(summary.looks.items()), (None, {}))
-        drawn[ACCURACY_AND_SIZE] = figures.accuracy_against_luts(
-            summary.ranked, summary.front, coloured, colours, folder / "luts.png"
-        )
+    wanted: dict[str, Callable[[], Path | None]] = {
+        **{label: partial(_draw_dimension, summary, label, folder) for label in summary.dimensions},
+        ACCURACY_AND_SIZE: partial(_draw_sizes, summary, folder / "luts.png"),
+        CURVES: partial(_draw_curves, summary, folder / "curves.png"),
+        PARALLEL: partial(_draw_all_dimensions, summary, folder / "parallel.png"),
+    }
+    drawn = {}
+    for title, figure in wanted.items() if summary.ranked else ():
+        with optional(f"figure {title!r}"):
+            if path := figure():
+                drawn[title] = path
+    return drawn
+
+
+def _draw_sizes(summary: Summary, path: Path) -> Path | None:
+    """Accuracy against LUTs, where configurations differ in size; the first dimension with few values colours them."""
+    counted = [one for one in summary.ranked if one.scores(LUTS.key)]
+    if len({one.mean(LUTS.key) for one in counted}) < 2:
+        return None
+    coloured, colours = next(iter(summary.looks.items()), (None, {}))
+    return figures.accuracy_against_luts(counted, summary.front, coloured, colours, path)
+
+
+def _draw_curves(summary: Summary, path: Path) -> Path | None:
     if summary.looks and any(VALIDATION in row for one in summary.outcomes for row in one.curve):
-        drawn[CURVES] = figures.learning_curves(summary.outcomes, summary.looks, folder / "curves.png")
-    if len(summary.dimensions) >= 3:
-        drawn[PARALLEL] = figures.parallel_coordinates(summary.ranked, summary.dimensions, folder / "parallel.png")
-    return {title: path for title, path in drawn.items() if path}
+        return figures.learning_curves(summary.outcomes, summary.looks, path)
+    return None
+
+
+def _draw_all_dimensions(summary: Summary, path: Path) -> Path | None:
+    """Parallel coordinates, where there are three dimensions or more."""
+    if len(summary.dimensions) < 3:
+        return None
+    return figures.parallel_coordinates(summary.ranked, summary.dimensions, path)
 
 
 def _draw_dimension(summary: Summary, label: str, folder: Path) -> Path | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from experiments.plots import import_matplotlib
 from experiments.report.outcomes import number
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def looks(values: Sequence[str]) -> dict[str, Look]:
 
 
 def _shade(share: float) -> str:
-    from matplotlib import colormaps
+    colormaps = import_matplotlib().colormaps
     from matplotlib.colors import to_hex
 
     # The ends of the map are too dark for dark paper and too light for white.
@@ -55,10 +56,12 @@ def draw_legend(axes: "Axes", looks: Mapping[str, Look], marks: bool) -> None:
     from matplotlib.lines import Line2D
 
     entries = [
-        Line2D(
-            [], [], color=look.colour, marker=look.marker if marks else None, ls="" if marks else look.dash, label=name
-        )
-        for name, look in looks.items()
+        Line2D([], [], color=look.colour, marker=look.marker if marks else None, ls="" if marks else look.dash)
+        for look in looks.values()
     ]
     if entries:
-        axes.legend(handles=entries, loc="upper left", bbox_to_anchor=(1.01, 1.03), fontsize=8)
+        place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.03)}
+        legend = axes.legend(entries, len(entries) * ["-"], fontsize=8, **place)
+        # Written afterwards: a legend leaves out labels that begin with an underscore.
+        for text, name in zip(legend.get_texts(), looks, strict=True):
+            text.set_text(name)

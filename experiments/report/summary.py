@@ -61,7 +61,7 @@ class Summary:
     @cached_property
     def front(self) -> list[Configuration]:
         """The Pareto front of accuracy and all LUTs."""
-        return pareto_front(self.ranked, LUTS.key)
+        return pareto_front([one for one in self.ranked if one.scores(LUTS.key)], LUTS.key)
 
     @cached_property
     def effects(self) -> dict[str, list[Effect]]:

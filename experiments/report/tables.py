@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
+from experiments.markdown import escaped
 from experiments.report.effects import Effect
 from experiments.report.outcomes import ACCURACY, VALIDATION, Configuration, Outcome
 
@@ -66,7 +67,7 @@ class Table:
     def markdown(self) -> str:
         rule = ["--:" if column in self.numbers else "---" for column in range(len(self.titles))]
         lines = [self.titles, rule, *self.rows]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return "\n".join("| " + " | ".join(map(escaped, line)) + " |" for line in lines)
 
 
 def configuration_table(ranked: Sequence[Configuration], scores: Sequence[Score]) -> Table:

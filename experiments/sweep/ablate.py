@@ -31,6 +31,7 @@ from difflut.config import ConfigurationError, parsed_config
 from difflut.registry import register_job
 from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
+from experiments.failures import optional
 from experiments.report import write_report
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected, slots
@@ -118,7 +119,8 @@ def ablate(
                 if search == "optuna":
                     tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
     _say_how_busy(sweep, start, fit)
-    write_report(sweep.path)
+    with optional(f"{sweep.path}/report"):
+        write_report(sweep.path)
     return sweep
 
 

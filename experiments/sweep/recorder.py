@@ -82,7 +82,7 @@ def _summary(trial: Trial) -> str:
     if state["status"] == "stopped":
         return f"stopped {state['reason']}, {seconds}"
     result = trial.result
-    luts = f"{result['luts']:,} LUT6"
+    luts = f"{result['luts']:,} LUT6" if "luts" in result else "cost unknown"
     return f"hard {result['test_accuracy_hard']:.2%}, gap {result['gap']:+.2%}, {luts}, {seconds}"
 
 

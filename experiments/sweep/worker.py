@@ -17,6 +17,7 @@ import torch
 from difflut import config
 from difflut.training import DivergedError
 from experiments.data import kept_rows
+from experiments.failures import in_a_line
 from experiments.runs import RunFolder, TrialRun
 from experiments.sweep.checking import trial_config
 from experiments.sweep.courier import trial_folder
@@ -109,8 +110,7 @@ def _plain(text: str) -> str | float:
 def _reason(error: Exception) -> str:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else ''}"
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0] if first else ''}"
+    return in_a_line(error)
 
 
 def _node() -> str:

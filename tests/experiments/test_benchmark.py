@@ -1,4 +1,6 @@
 import csv
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +42,27 @@ benchmark.runs = "{tmp_path}/runs"
     assert len(list(csv.DictReader((folder / "steps.csv").open()))) >= 4
     assert "has 5 inputs to choose from" in (folder / "steps.md").read_text()
     assert (folder / "plots" / "steps.png").stat().st_size > 1000
+
+
+def case(backend):
+    return timing.Case("warp", "random", 8, 1, backend, 40, (30, 20), 2, None, 0.01, "cpu")
+
+
+@pytest.mark.parametrize("source,said", [("x = = 1", "SyntaxError: invalid"), ("", "ModuleNotFoundError: No module")])
+def test_another_library_that_does_not_work_here_is_a_note(tmp_path, monkeypatch, source, said):
+    (tmp_path / "torchlogix.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert timing.measure(case("torchlogix"))["note"].startswith(f"left out: {said}")
+
+
+def test_a_case_whose_process_dies_is_a_note_and_an_error_of_ours_is_one(monkeypatch):
+    def dying(case):
+        raise BrokenProcessPool if case.threads == 1 else ValueError("wrong")
+
+    monkeypatch.setattr(timing, "_measure_apart", dying)
+    assert timing.measure(case("auto")) == {"note": "its process was killed, as where memory runs out"}
+    with pytest.raises(ValueError, match=r"^wrong$"):
+        timing.measure(replace(case("auto"), threads=2))
 
 
 def test_a_reference_that_would_not_fit_is_skipped(monkeypatch):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.plots import summary_figure, table_statistics, training_curves
+from experiments.plots import figure_at, log_ticks, summary_figure, table_statistics, training_curves
 
 LAYERS = [{"layer": "learnable", "constant": 0.1, "saturated": 0.8}, {"layer": "random", "constant": 0, "saturated": 1}]
 
@@ -99,6 +100,41 @@ def test_the_summary_shows_every_panel_under_its_title(tmp_path, figures):
     titles = {"Validation accuracy", "Gap, relaxed minus hard", "Hard network on the test set", "Tables by layer"}
     assert set(panels(figures[0])) == titles
     assert figures[0].get_suptitle() == "A network"
+
+
+def test_no_set_up_of_matplotlib_keeps_a_figure_from_being_drawn(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: none\nfont.size: 40\n")
+    code = f"""
+import os
+from experiments.plots import training_curves
+from experiments.report.style import looks
+assert looks(["1", "2", "3"])
+training_curves([{{"epoch": 1, "train_loss": 0.5}}], {str(tmp_path / "a.png")!r})
+assert os.environ["MPLBACKEND"] == "module://no_such_package.backend"
+import matplotlib
+assert matplotlib.rcParams["font.size"] == 40
+"""
+    environment = {"MPLBACKEND": "module://no_such_package.backend", "MATPLOTLIBRC": str(tmp_path)}
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True, env=os.environ | environment)
+    assert is_png(tmp_path / "a.png")
+
+
+def test_names_of_classes_are_no_formulas(tmp_path, figures):
+    names = ["$\\nothing$", "_"]
+    assert is_png(summarized(counts(2), names, tmp_path))
+    axes = panels(figures[0])["Hard network on the test set"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == names
+
+
+@pytest.mark.parametrize("values,shown", [([0.02, 3], ["0.02", "0.05", "0.1"]), ([900, 4100], ["1,000", "2,000"])])
+def test_a_logarithmic_axis_has_plain_numbers(tmp_path, figures, values, shown):
+    with figure_at(tmp_path / "a.png", (6, 3)) as figure:
+        axes = figure.subplots()
+        axes.plot(values, [0, 1])
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, values)
+    assert set(shown) <= {label.get_text() for label in axes.get_xticklabels()}
 
 
 def test_plots_import_matplotlib_only_when_they_draw():

@@ -172,6 +172,13 @@ def test_the_whole_cost_is_shown_and_its_parts_are_in_the_csv(made_up_sweep, cap
     assert "LUT6, encoder included" in output and " 94 ± 0 " in output and "luts" in pictures(folder)
 
 
+def test_a_network_whose_cost_is_unknown_is_ranked_without_it(made_up_sweep):
+    sweep = made_up_sweep(NODES | SEEDS, luts=lambda trial: {"dwn": None, "warp": 90}.get(trial.values["node"], 70))
+    _, folder = reported(sweep)
+    costs = {row["node"]: row["luts_mean"] for row in read(folder / "configurations.csv")}
+    assert costs == {"dwn": "", "warp": "90.0", "hybrid": "70.0"} and "luts" in pictures(folder)
+
+
 def test_running_a_sweep_on_changes_its_report(made_up_sweep):
     sweep = made_up_sweep(NODES | SEEDS, lambda trial: 0.9 if trial.values["train.seed"] == "0" else None)
     reported(sweep)
@@ -187,6 +194,30 @@ def test_what_users_write_is_shown_as_they_wrote_it(made_up_sweep):
     for text in ("<script>x</script>", "a<b>&", '<i>"sweep"', "<b>NaN & inf</b>"):
         assert text in page.text
     assert "y\\|z" in (folder / "report.md").read_text()
+
+
+# Matplotlib reads text between dollars as a formula, and this one is none; a legend leaves out what begins with "_".
+MARKUP = ("$\\nothing$", "5 $ or 6 $", "_hidden", "50 % {x}^2")
+
+
+def test_a_value_that_looks_like_a_formula_is_drawn_as_it_is(made_up_sweep, figures):
+    _, folder = reported(made_up_sweep({"a $x_1$": list(MARKUP), "lr": ["1", "2"], "_d": ["x", "y"]} | SEEDS))
+    assert len(pictures(folder)) == 5
+    written = {text.get_text() for figure in figures for text in figure.findobj(lambda one: hasattr(one, "get_text"))}
+    assert {*MARKUP, "a $x_1$", "_d"} <= written
+    legends = [axes.get_legend() for figure in figures for axes in figure.axes if axes.get_legend()]
+    assert sum([text.get_text() for text in legend.get_texts()] == list(MARKUP) for legend in legends) >= 2
+
+
+def test_a_figure_that_fails_costs_no_other_part_of_the_report(made_up_sweep, monkeypatch, capsys):
+    def failing(*arguments):
+        raise RuntimeError("no fonts\nand more")
+
+    monkeypatch.setattr("experiments.report.figures.learning_curves", failing)
+    page, folder = reported(made_up_sweep(NODES | SEEDS))
+    assert pictures(folder) == {"dimension_node"} and len(read(folder / "trials.csv")) == 9
+    assert "figure 'Learning curves': left out (RuntimeError: no fonts)\n" in capsys.readouterr().out
+    assert "Learning curves" not in page.text and "Configurations" in page.text
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):

@@ -169,6 +169,15 @@ def test_without_wandb_training_goes_on_untracked(tmp_path, monkeypatch, capsys)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wandb_that_cannot_be_imported_for_any_reason_tracks_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "wandb.py").write_text("raise TypeError('descriptors cannot be created')")
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with tracker()(tmp_path / "run", {}) as run:
+        run.log({"loss": 1.0}, step=0)
+    assert "wandb cannot be imported (TypeError: descriptors cannot be created)" in capsys.readouterr().out
+
+
 def test_an_unknown_mode_is_refused_before_there_is_a_folder():
     with pytest.raises(ValueError, match=r"tracking\.mode: there is no 'off'; known: disabled, offline, online"):
         tracker(mode="off")

@@ -87,6 +87,32 @@ def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, 
     assert evaluate(model, data.x_val, data.y_val)["accuracy_hard"] == max(accuracies)
 
 
+def test_what_fails_beside_the_result_costs_no_result(gin_file, tmp_path, monkeypatch, capsys):
+    from matplotlib.figure import Figure
+
+    def failing(*arguments, **options):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(Figure, "savefig", failing)
+    monkeypatch.setattr("experiments.costs.Circuit.from_model", failing)
+    result = train(gin_file, "train.epochs = 1")
+    assert json.loads((only_run(tmp_path) / "result.json").read_text()) == result
+    assert "test_accuracy_hard" in result and "luts" not in result
+    printed = capsys.readouterr().out
+    for part in ("plots/training.png", "plots/tables.png", "plots/summary.png", "cost in hardware"):
+        assert f"{part}: left out (RuntimeError: no fonts)\n" in printed
+
+
+def test_the_result_is_there_when_a_picture_kills_the_process(gin_file, tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.plots.training_curves", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(gin_file, "train.epochs = 1")
+    assert (only_run(tmp_path) / "result.json").exists()
+
+
 def test_a_run_can_be_repeated_from_its_folder_alone(gin_file, tmp_path):
     first = train(gin_file)
     folder = only_run(tmp_path)

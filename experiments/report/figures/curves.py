@@ -23,11 +23,11 @@ def learning_curves(outcomes: Sequence[Outcome], dimensions: Mapping[str, Mappin
     Args:
         dimensions: The looks of each dimension's values.
     """
-    from matplotlib.ticker import MaxNLocator
-
     columns = min(len(dimensions), 2)
     rows = -(-len(dimensions) // columns)
     with figure_at(path, (10, 0.6 + 3.2 * rows), FORMATS) as figure:
+        from matplotlib.ticker import MaxNLocator
+
         panels = iter(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
         for (dimension, looks), axes in zip(dimensions.items(), panels, strict=False):
             for value, look in looks.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.plots import HARD, INK, figure_at, percent
+from experiments.plots import HARD, INK, figure_at, log_ticks, percent
 from experiments.report.effects import Effect
 from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic, number
 from experiments.report.style import FORMATS, Look
@@ -86,6 +86,7 @@ def by_number(outcomes: Sequence[Outcome], dimension: str, path: Path) -> Path:
         axes.set(title="Hard accuracy, each run", xlabel=dimension)
         if is_logarithmic(x):
             axes.set_xscale("log")
+            log_ticks(axes.xaxis, x)
         axes.yaxis.set_major_formatter(percent)
     return path
 

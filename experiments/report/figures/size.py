@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from experiments.plots import INK, figure_at, percent
+from experiments.plots import INK, figure_at, log_ticks, percent
 from experiments.report.outcomes import ACCURACY, MANY, Configuration
 from experiments.report.style import FORMATS, PLAIN, Look, draw_legend
 from experiments.report.tables import LUTS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def accuracy_against_luts(
@@ -48,17 +44,8 @@ def accuracy_against_luts(
             shift, side = ((-6, 6), "right") if index % 2 == 0 else ((6, -13), "left")
             axes.annotate(rank, place, shift, textcoords="offset points", ha=side, fontsize=9)
         axes.set(title="Hard accuracy and size", xlabel=LUTS.title)
-        _log_ticks(axes, [one.mean(LUTS.key) for one in ranked])
+        axes.set_xscale("log")
+        log_ticks(axes.xaxis, [one.mean(LUTS.key) for one in ranked])
         axes.yaxis.set_major_formatter(percent)
         draw_legend(axes, looks, marks=True)
     return path
-
-
-def _log_ticks(axes: "Axes", values: Sequence[float]) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
-    axes.set_xscale("log")
-    decades = max(values) >= 10 * min(values)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if decades else MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_locator(NullLocator())
