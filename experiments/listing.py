@@ -36,7 +36,7 @@ def description(name: str) -> str:
 def _kind(name: str) -> str:
     if name in JOBS:
         return "jobs"
-    return name.partition(".")[0] if "." in name else "network, data and tracking"
+    return name.partition(".")[0] if "." in name else "called by name"
 
 
 def _call(name: str, component: Callable[..., Any]) -> str:

@@ -32,7 +32,6 @@ LITERALS = {
 OURS = ("difflut.", "torch.nn.", "torch.optim.")
 
 
-@register_finalize_hook
 def check_bindings(bindings: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
     """Checks all that a configuration binds, used or not.
 
@@ -52,6 +51,9 @@ def check_bindings(bindings: Mapping[tuple[str, str], Mapping[str, Any]]) -> Non
                 short = name.removeprefix(f"{component.__module__}.")
                 where = f"{scope}/{short}" if scope else short
                 raise ConfigurationError(f"{where}.{key} = {value!r} must be {_words(parameter.annotation)}")
+
+
+register_finalize_hook(check_bindings)
 
 
 def resolved(value: Any) -> Any:

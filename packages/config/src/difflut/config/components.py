@@ -6,7 +6,7 @@ data set has none, as it is not handed on by reference: `dataset.name = "digits"
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import gin
 
@@ -15,7 +15,6 @@ from difflut.models import network
 from difflut.nodes import NodeConfig
 from difflut.registry import DATASETS, JOBS, KINDS
 
-P = ParamSpec("P")
 R = TypeVar("R")
 # What has a name and is in no registry.
 NAMES: dict[str, Callable[..., Any]] = {
@@ -33,13 +32,12 @@ def gin_names() -> dict[str, Callable[..., Any]]:
     return {**JOBS, **NAMES, **components}
 
 
-def configurable(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def configurable(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """A decorator for what jobs call by themselves: the call takes the arguments bound under `name`."""
 
-    def enter(function: Callable[P, R]) -> Callable[P, R]:
+    def enter(function: Callable[..., R]) -> Callable[..., R]:
         NAMES[name] = function
-        bound: Callable[P, R] = gin.configurable(name)(function)
-        return bound
+        return gin.configurable(name)(function)
 
     return enter
 

@@ -5,8 +5,7 @@ from ast import literal_eval
 from collections.abc import Callable
 from typing import Any
 
-import gin
-
+from difflut.config.components import configurable
 from difflut.config.errors import ConfigurationError
 
 # What Gin adds to the error of a call that lacks arguments.
@@ -15,7 +14,7 @@ LACK = re.compile(
 )
 
 
-@gin.configurable
+@configurable("run")
 def run(job: Callable[..., Any], **arguments: Any) -> Any:
     """Runs the job that the configuration names, `run.job = @train`; arguments are stronger than the configuration.
 

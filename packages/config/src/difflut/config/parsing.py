@@ -74,7 +74,7 @@ def operative_config() -> str:
     return gin.operative_config_str()
 
 
-def read_bindings(file: str | os.PathLike, names: Sequence[str]) -> dict[str, Any]:
+def read_bindings(file: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
     """What a Gin file binds to parameters such as `train.epochs`, without those that it does not bind.
 
     The file becomes the present configuration.

@@ -31,17 +31,18 @@ class Data(ABC):
 
     def range(self) -> tuple[Tensor, Tensor]:
         """Smallest and largest value."""
-        ends = None
+        low, high = torch.tensor(math.inf), torch.tensor(-math.inf)
         for block in self._blocks():
-            low, high = block.aminmax(dim=0)
-            ends = (low, high) if ends is None else (torch.minimum(ends[0], low), torch.maximum(ends[1], high))
-        return ends[0].double().cpu(), ends[1].double().cpu()
+            block_low, block_high = block.aminmax(dim=0)
+            low, high = torch.minimum(low.to(block), block_low), torch.maximum(high.to(block), block_high)
+        return low.double().cpu(), high.double().cpu()
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the population, merged from blocks (Chan, Golub and LeVeque 1979)."""
-        rows, mean, squares = 0, 0.0, 0.0
+        rows, mean, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
         for block in self._blocks():
             values = block.double()
+            mean, squares = mean.to(values), squares.to(values)
             block_mean = values.mean(dim=0)
             share = len(values) / (rows + len(values))
             squares = squares + (values - block_mean).square().sum(dim=0) + (block_mean - mean) ** 2 * (rows * share)
@@ -61,7 +62,7 @@ class Data(ABC):
             yield rows.reshape(-1, 1) if self.pooled else rows
 
     def _rows(self) -> Iterator[Tensor]:  # (rows, features) in float32
-        total, wrong = 0, 0
+        total, wrong = 0, torch.tensor(0)
         for batch in self._batches():
             if math.prod(batch.shape) == 0:
                 continue
@@ -69,7 +70,7 @@ class Data(ABC):
             for start in range(0, len(batch), size):
                 block = _floats(batch[start : start + size]).flatten(1)
                 total += block.numel()
-                wrong = wrong + (~block.isfinite()).sum(dim=0)
+                wrong = wrong.to(block.device) + (~block.isfinite()).sum(dim=0)
                 yield block
         if total == 0:
             raise ValueError("no training inputs to fit on; give at least one row, and an iterator not yet used up")
@@ -98,10 +99,11 @@ class ArrayData(Data):
 
     def _columns(self, features: Tensor) -> Tensor:
         # Picking by index leaves the array as it is; reshaping a permuted one would copy all of it.
-        index = torch.unravel_index(features, self._array.shape[1:])
+        axes = torch.unravel_index(features, self._array.shape[1:])
         if not isinstance(self._array, Tensor):
-            index = [axis.numpy() for axis in index]
-        return _floats(self._array[(slice(None), *index)])
+            return _floats(self._array[:, *(axis.numpy() for axis in axes)])
+        index: tuple[slice | Tensor, ...] = (slice(None), *axes)
+        return _floats(self._array[index])
 
     def _batches(self) -> Iterable[Any]:
         return [self._array]

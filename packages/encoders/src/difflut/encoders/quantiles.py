@@ -42,7 +42,9 @@ def pooled_quantiles(blocks: Callable[[], Iterable[Tensor]], count: int, fractio
     prefix = torch.zeros_like(ranks)
     for shift in DIGIT_SHIFTS:
         wanted, slot = prefix.unique(return_inverse=True)
-        counts = sum(_count_digits(_sort_keys(block), shift, wanted) for block in blocks())
+        counts = torch.zeros(len(wanted), 2**DIGIT_BITS, dtype=torch.int64)
+        for block in blocks():
+            counts += _count_digits(_sort_keys(block), shift, wanted)
         cumulative = counts.cumsum(dim=1)
         digit = torch.searchsorted(cumulative[slot], ranks.unsqueeze(1), right=True).squeeze(1)
         ranks = ranks - (cumulative - counts)[slot, digit]

@@ -28,6 +28,9 @@ class GroupSum(Configured, nn.Module):
         ValueError: `k`, a temperature or a number of steps is not positive, or `tau` is both learned and scheduled.
     """
 
+    permutation: Tensor
+    steps: Tensor
+
     def __init__(
         self,
         k: int,

@@ -21,6 +21,8 @@ class Random(Layer):
         window: Side of these windows, one for each node (see `local_wiring`).
     """
 
+    mapping: Tensor
+
     def __init__(
         self,
         input_size: int,

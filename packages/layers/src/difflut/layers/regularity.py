@@ -1,5 +1,7 @@
 """Bit flips and gradient stabilisation: what keeps the training of deep LUT networks robust."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,13 +10,13 @@ from difflut import kernels
 
 class _FlipBits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, probability: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
         # Drawn in the memory order of x, so that neither a transposed batch nor its draw is copied.
         flipped = torch.empty_like(x).bernoulli_(probability)
         return x + flipped - 2 * x * flipped
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 
@@ -26,14 +28,12 @@ def flip_bits(x: Tensor, probability: float) -> Tensor:
 
 class _StabilizeGradient(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, y: Tensor, mode: str, target_std: float, subtract_mean: bool
-    ) -> Tensor:
+    def forward(ctx: Any, y: Tensor, mode: str, target_std: float, subtract_mean: bool) -> Tensor:
         ctx.options = mode, target_std, subtract_mean
         return y.view_as(y)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         return rescale(grad, *ctx.options), None, None, None
 
 

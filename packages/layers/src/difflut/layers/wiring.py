@@ -22,7 +22,7 @@ def draw_wiring(
     """
     if (image_shape is None) != (window is None):
         raise ValueError(f"a wiring by windows needs both image_shape and window, got {image_shape} and {window}")
-    if window is None:
+    if image_shape is None or window is None:
         return random_wiring(input_size, num_nodes, n, generator)
     return local_wiring(input_size, image_shape, window, num_nodes, n, generator, together)
 

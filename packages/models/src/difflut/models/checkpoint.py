@@ -16,7 +16,7 @@ FORMAT = 2
 MAPPINGS = ("versions", "config", "state")
 
 
-def save_checkpoint(model: LUTNetwork, path: str | os.PathLike, training: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(model: LUTNetwork, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None) -> None:
     """Writes a network to a file, whole or not at all, with a digest of all that is in it.
 
     Args:
@@ -37,7 +37,7 @@ def save_checkpoint(model: LUTNetwork, path: str | os.PathLike, training: Mappin
     save_sealed(content, path)
 
 
-def load_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu") -> LUTNetwork:
+def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> LUTNetwork:
     """Builds the network of a file, in evaluation mode; its outputs are those of the saved one, bit for bit.
 
     Raises:
@@ -53,7 +53,7 @@ def load_checkpoint(path: str | os.PathLike, device: str | torch.device = "cpu")
     return model.to(device).eval()
 
 
-def read_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a file's content after checking it; runs no code from it.
 
     Raises:

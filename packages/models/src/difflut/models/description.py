@@ -21,7 +21,7 @@ from difflut.nodes import Node
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Configured
 
 
-def build_model(config: Mapping[str, Any] | str | os.PathLike) -> LUTNetwork:
+def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwork:
     """Builds a network from its description, or from the YAML or JSON file that holds it.
 
     Everything is checked first (see `validate_config`). A layer's `input_size` may be left out after the first layer,
@@ -31,10 +31,10 @@ def build_model(config: Mapping[str, Any] | str | os.PathLike) -> LUTNetwork:
         ConfigError: With the path of the key that is wrong.
         FileNotFoundError: There is no such file.
     """
-    if isinstance(config, (str, os.PathLike)):
-        config = _read(Path(config))
+    config = _read(Path(config)) if isinstance(config, (str, os.PathLike)) else config
     validate_config(config)
-    encoder, layers = None, []
+    encoder = None
+    layers: list[Layer] = []
     if config.get("encoder") is not None:
         with located("encoder.params"):
             encoder = ENCODERS[config["encoder"]["type"]](**config["encoder"].get("params") or {})
@@ -91,7 +91,7 @@ def _build_layer(layer: dict[str, Any]) -> Layer:
     )
 
 
-def _build_regularizers(regularizers: Any) -> dict[str, tuple]:
+def _build_regularizers(regularizers: Any) -> dict[str, tuple[Any, ...]]:
     """Reads a list of names, `{name: weight}`, or `{label: {type, weight, arguments}}`."""
     if not isinstance(regularizers, Mapping):
         regularizers = dict.fromkeys(regularizers, 1.0)

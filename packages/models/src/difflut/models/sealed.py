@@ -20,7 +20,7 @@ class CheckpointError(ValueError):
     """A file from which no network can be loaded."""
 
 
-def save_sealed(content: Any, path: str | os.PathLike) -> None:
+def save_sealed(content: Any, path: str | os.PathLike[str]) -> None:
     """Writes tensors and plain data.
 
     Raises:
@@ -34,7 +34,7 @@ def save_sealed(content: Any, path: str | os.PathLike) -> None:
     write_whole(path, body, _comment(body))
 
 
-def load_sealed(path: str | os.PathLike) -> Any:
+def load_sealed(path: str | os.PathLike[str]) -> Any:
     """Reads what `save_sealed` wrote, on the CPU; runs no code from it.
 
     Raises:
@@ -62,7 +62,7 @@ def load_sealed(path: str | os.PathLike) -> Any:
         raise CheckpointError(f"{path}: damaged or not a checkpoint ({type(error).__name__}: {error})") from error
 
 
-def write_whole(path: str | os.PathLike, *parts: bytes | memoryview) -> None:
+def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
     """Writes a file, in place of the one that was there, whole or not at all.
 
     Raises:

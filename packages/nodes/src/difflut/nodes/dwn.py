@@ -20,6 +20,8 @@ class DWN(HardLookup):
     distance from the address, with `alpha = 1/2 (3/4)**(n-1)` and `beta = 1/3` as in the authors' code.
     """
 
+    smoothing: Tensor
+
     def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         self.values = nn.Parameter(torch.empty(self.num_nodes, output_dim, 2**input_dim).uniform_(-1, 1))

@@ -21,6 +21,8 @@ class DWNStable(HardLookup):
         gradient_scale: Factor on the gradient of the table.
     """
 
+    smoothing: Tensor
+
     def __init__(self, input_dim: int = 6, output_dim: int = 1, gradient_scale: float = 1.0, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         self.gradient_scale = gradient_scale

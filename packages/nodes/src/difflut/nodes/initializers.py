@@ -7,7 +7,7 @@ they mean the same for every node type.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from difflut.nodes.corners import corners
 from difflut.registry import register_initializer
 
+Initializer = TypeVar("Initializer", bound=Callable[..., Any])
 
-def of_table(initializer: Callable[..., Any]) -> Callable[..., Any]:
+
+def of_table(initializer: Initializer) -> Initializer:
     """Marks an initializer that fills the soft table rather than the weights."""
-    initializer.fills_table = True
+    vars(initializer)["fills_table"] = True
     return initializer
 
 
@@ -115,7 +117,8 @@ def _kaiming_std(weight: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     fans = {"fan_in": fan_in, "fan_out": fan_out}
     if mode not in fans:
         raise ValueError(f"mode={mode!r} must be 'fan_in' or 'fan_out'")
-    return nn.init.calculate_gain(nonlinearity, a) / math.sqrt(fans[mode])
+    gain = nn.init.calculate_gain(nonlinearity, a)  # type: ignore[arg-type]  # refuses a name that it does not know
+    return gain / math.sqrt(fans[mode])
 
 
 def _uniform_with_std(tensor: Tensor, std: float) -> None:

@@ -1,7 +1,8 @@
 """A small neural network in each node: NeuraLUT (arXiv 2403.00849)."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +52,11 @@ class NeuralLUT(Node):
         self.hidden_width, self.depth, self.skip_interval = hidden_width, depth, skip_interval
         self.temperature, self.noise, self.straight_through = temperature, noise, straight_through
         widths = [input_dim] + depth * [hidden_width] + [output_dim]
-        self.layers = nn.ModuleList(_AffineBank(self.num_nodes, i, o) for i, o in pairwise(widths))
+        layers = nn.ModuleList(_AffineBank(self.num_nodes, i, o) for i, o in pairwise(widths))
+        self.layers = cast(Sequence[_AffineBank], layers)
         starts = range(0, len(self.layers) - skip_interval + 1, skip_interval) if skip_interval else ()
-        self.skips = nn.ModuleDict(
-            {str(s): _AffineBank(self.num_nodes, widths[s], widths[s + skip_interval]) for s in starts}
-        )
+        skips = {str(s): _AffineBank(self.num_nodes, widths[s], widths[s + skip_interval]) for s in starts}
+        self.skips = cast(Mapping[str, _AffineBank], nn.ModuleDict(skips))
         self.reset_parameters()
 
     def soft_table(self) -> Tensor:
@@ -73,7 +74,7 @@ class NeuralLUT(Node):
 
     def _network(self, x: Tensor) -> Tensor:
         """`(L, n, batch)`, or `(n, batch)` where all nodes read the same, to logits `(L, m, batch)`."""
-        skipped = {}
+        skipped: dict[int, Tensor] = {}
         for i, layer in enumerate(self.layers):
             if str(i) in self.skips:
                 skipped[i + self.skip_interval] = self.skips[str(i)](x)

@@ -12,6 +12,7 @@ from difflut import kernels
 class Relaxable:
     """A module that is relaxed in training and hard in evaluation, unless `relaxed` asks otherwise."""
 
+    training: bool
     evaluates_relaxed = False
 
     @property

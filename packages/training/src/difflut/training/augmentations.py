@@ -88,7 +88,7 @@ def affine(
         ),
         dim=1,
     ).view(rows, 2, 3)
-    grid = F.affine_grid(matrix.to(x.device), (rows, 1, height, width), align_corners=False)
+    grid = F.affine_grid(matrix.to(x.device), [rows, 1, height, width], align_corners=False)
     moved = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, interpolation, align_corners=False)
     moved = moved.permute(0, 2, 3, 1)
     return (moved if x.is_floating_point() else moved.round()).to(x.dtype).reshape(x.shape)

@@ -81,7 +81,7 @@ class GraphedSteps:
         if self._version == self.samples.version:
             return
         self.rows.replace(self._encoded())
-        if self.taught is not None:
+        if self.taught is not None and self.samples.taught is not None:
             self.taught.copy_(self.samples.taught)
         self._version = self.samples.version
 
@@ -118,7 +118,7 @@ class GraphedSteps:
 
     def _train(self, size: int) -> None:
         bits, y = self.rows.choose(size)
-        taught = ()
+        taught: tuple[Tensor, ...] = ()
         if self.taught is not None:
             y, taught = self.y[y], (self.taught[y],)
         logits = self.model.classify(bits)
@@ -128,9 +128,9 @@ class GraphedSteps:
         else:
             loss = self.loss(logits, y, *taught)
             self.totals += torch.stack((loss.detach() * size, (logits.argmax(1) == y).sum()))
-            outputs, gradients = [loss], [None]
+            outputs, gradients = [loss], [torch.ones_like(loss)]
         if any(layer.node.regularizers for layer in self.model.layers):
             outputs.append(self.model.regularization())
-            gradients.append(None)
+            gradients.append(torch.ones_like(outputs[-1]))
         torch.autograd.backward(outputs, gradients)
         self.optimizer.step()

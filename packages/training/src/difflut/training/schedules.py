@@ -15,7 +15,7 @@ from difflut.registry import register_optimizer, register_schedule
 def adam(parameters: Iterable[nn.Parameter], lr: float = 0.01, betas: tuple[float, float] = (0.9, 0.999)) -> Optimizer:
     """Adam, with one fused update of all parameters."""
     _check(lr, betas)
-    return kernels.Adam(parameters, lr=lr, betas=tuple(betas))
+    return kernels.Adam(parameters, lr=lr, betas=(betas[0], betas[1]))
 
 
 @register_optimizer("adamw")
@@ -27,7 +27,7 @@ def adamw(
 ) -> Optimizer:
     """AdamW, with one fused update of all parameters."""
     _check(lr, betas)
-    return AdamW(parameters, lr=lr, betas=tuple(betas), weight_decay=weight_decay, fused=True)
+    return AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True)
 
 
 @register_optimizer("sgd")

@@ -55,7 +55,7 @@ def convolutional(feature_shape: tuple[int, ...], num_classes: int, width: int =
     if len(feature_shape) < 2:
         raise ValueError(f"teachers.convolutional needs images, got rows of shape {feature_shape}; take teachers.dense")
     channels = feature_shape[2] if len(feature_shape) == 3 else 1
-    stages = [_convolution(channels, width)]
+    stages: list[nn.Module] = [_convolution(channels, width)]
     for inputs, outputs in pairwise((width, 2 * width, 4 * width, 4 * width)):
         stages += [_convolution(inputs, outputs), nn.MaxPool2d(2), _Residual(outputs)]
     head = [nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.1), nn.Linear(4 * width, num_classes)]
