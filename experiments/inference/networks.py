@@ -37,10 +37,10 @@ def _random(rng: np.random.Generator, bits: int, widths: Sequence[int], n: int, 
         reads = [rng.permutation(width) for _ in range(-(-nodes * n // width))]
         wiring.append(first + np.concatenate(reads)[: nodes * n].reshape(n, nodes).T)
         first, width = first + width, nodes
-    tables = rng.random((sum(widths), 2**n)) < 0.5
+    tables, table_of = rng.random((sum(widths), 2**n)) < 0.5, np.arange(sum(widths))
     if n == 2:
-        both = np.array([[t >> a & 1 for a in range(4)] for t in (1, 2, 4, 6, 7, 8, 9, 11, 13, 14)], bool)
-        tables = both[rng.integers(len(both), size=sum(widths))]
+        tables = np.array([[t >> a & 1 for a in range(4)] for t in (1, 2, 4, 6, 7, 8, 9, 11, 13, 14)], bool)
+        table_of = rng.integers(len(tables), size=sum(widths))
     thresholds = np.sort(np.stack([rng.permutation(255)[:bits] for _ in range(FEATURES)]), axis=1).astype(np.float32)
     outputs, layers = np.arange(first, first + width), np.repeat(np.arange(len(widths)), widths)
     circuit = Circuit(
@@ -48,6 +48,7 @@ def _random(rng: np.random.Generator, bits: int, widths: Sequence[int], n: int, 
         codebook=np.tri(bits + 1, bits, -1, dtype=bool),
         wiring=np.concatenate(wiring),
         tables=tables,
+        table_of=table_of,
         layers=layers,
         outputs=outputs,
         inverted=np.zeros(width, bool),

@@ -26,8 +26,9 @@ def random_circuit(seed, n=4, depth=3, width=30, ones=0.5, classes=3):
     for pin in range(n):
         low = np.arange(2**n) & ~(1 << pin)
         tables = np.where(wiring[:, pin, None] < 0, tables[:, low], tables)
+    tables, table_of = np.unique(tables, axis=0, return_inverse=True)
     outputs = rng.integers(12 + len(layers), size=20)
-    return Circuit(thresholds, codebook, wiring, tables, layers, outputs, rng.random(20) < 0.3,
+    return Circuit(thresholds, codebook, wiring, tables, table_of.reshape(-1), layers, outputs, rng.random(20) < 0.3,
                    rng.integers(classes, size=20), rng.integers(3, size=classes), 1.5)  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from difflut.circuits.passes.care import cancel_outputs, drop_unreachable, merge_equivalent
-from difflut.circuits.passes.simplify import drop_inputs
+from difflut.circuits.passes.drop import drop_inputs
 from difflut.circuits.passes.split import split
 from difflut.circuits.passes.windows import Windows, possible_levels
 from tests.circuits.networks import inputs, random_circuit
@@ -37,16 +37,14 @@ def test_what_occurs_is_possible_and_all_that_is_possible_occurs_in_large_window
             np.testing.assert_array_equal(possible, seen)
 
 
-def thermometer(wiring, tables, layers, outputs, **changes):
-    circuit = circuit_of(wiring, tables, layers, outputs)
-    thresholds = np.array([[0, 1], [0, 1], [0, 1]], np.float32)
-    return replace(circuit, thresholds=thresholds, codebook=np.array([[0, 0], [1, 0], [1, 1]], bool), **changes)
+def thermometer(*arrays, **changes):
+    return circuit_of(*arrays, levels=2, **changes)
 
 
 def test_bits_of_a_thermometer_make_addresses_unreachable():
     # Bit 1 implies bit 0: "0 and 1" is bit 1, "1 and not 0" never is.
     circuit = thermometer([[0, 1], [0, 1]], ["0001", "0010"], [0, 0], [6, 7])
-    assert drop_unreachable(circuit).wiring.tolist() == [[1], [-1]]
+    assert drop_unreachable(circuit).wiring.tolist() == [[1, -1], [-1, -1]]
 
 
 def test_a_layer_restricts_the_next():

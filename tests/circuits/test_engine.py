@@ -89,8 +89,8 @@ def test_more_thresholds_than_a_byte_has_levels_and_more_features_than_a_vector(
     thresholds = np.sort(rng.normal(size=(100, 300)), axis=1).astype(np.float32)
     wiring = rng.integers(100 * 300, size=(400, 4))
     circuit = Circuit(thresholds, np.tri(301, 300, -1, dtype=bool), wiring, rng.random((400, 16)) < 0.5,
-                      np.zeros(400, int), np.arange(30000, 30400), np.zeros(400, bool), np.arange(400) % 7,
-                      np.zeros(7, int), 2.0)  # fmt: skip
+                      np.arange(400), np.zeros(400, int), np.arange(30000, 30400), np.zeros(400, bool),
+                      np.arange(400) % 7, np.zeros(7, int), 2.0)  # fmt: skip
     for bits, assemble in WAYS:
         assert_equal(CpuEngine(circuit, 1, bits, assemble), circuit, rng.normal(size=(150, 100)))
 
@@ -101,8 +101,8 @@ def test_a_narrow_feature_has_more_levels_than_a_byte():
     thresholds = np.sort(rng.normal(size=(3, 600)), axis=1).astype(np.float32)
     wiring = rng.integers(1800, size=(900, 3))
     circuit = Circuit(thresholds, np.tri(601, 600, -1, dtype=bool), wiring, rng.random((900, 8)) < 0.5,
-                      np.zeros(900, int), np.arange(1800, 2700), np.zeros(900, bool), np.arange(900) % 3,
-                      np.array([-2, 5, 0]), 2.0)  # fmt: skip
+                      np.arange(900), np.zeros(900, int), np.arange(1800, 2700), np.zeros(900, bool),
+                      np.arange(900) % 3, np.array([-2, 5, 0]), 2.0)  # fmt: skip
     assert_equal(circuit.engine(threads=1), circuit, rng.normal(size=(200, 3)))
     assert_equal(circuit.engine(threads=1), circuit, pixels(50, 3))
 

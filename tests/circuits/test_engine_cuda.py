@@ -28,6 +28,7 @@ def pictures(features, samples):
         codebook=np.tri(4, 3, -1, dtype=bool),
         wiring=wiring,
         tables=tables,
+        table_of=np.arange(900),
         layers=np.zeros(900, int),
         outputs=np.arange(900) + 3 * features,
         inverted=np.zeros(900, bool),

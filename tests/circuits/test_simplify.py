@@ -53,12 +53,14 @@ def test_every_node_type_is_simplified_to_what_the_model_computes(node, n):
     assert report.luts_after <= report.luts_before == 70
 
 
-def circuit_of(wiring, tables, layers, outputs, groups=None):
-    thresholds = np.zeros((3, 1), np.float32)
+def circuit_of(wiring, tables, layers, outputs, groups=None, levels=1, **changes):
+    thresholds = np.tile(np.arange(levels, dtype=np.float32), (3, 1))
     outputs, bits = np.array(outputs), np.array([[int(bit) for bit in table] for table in tables], bool)
     groups = np.zeros(len(outputs), int) if groups is None else np.array(groups)
-    return Circuit(thresholds, np.array([[False], [True]]), np.array(wiring), bits, np.array(layers), outputs,
-                   np.zeros(len(outputs), bool), groups, np.zeros(2, int), 1.0)  # fmt: skip
+    circuit = Circuit(thresholds, np.tri(levels + 1, levels, -1, dtype=bool), np.array(wiring), bits,
+                      np.arange(len(bits)), np.array(layers), outputs, np.zeros(len(outputs), bool), groups,
+                      np.zeros(2, int), 1.0)  # fmt: skip
+    return replace(circuit, **changes)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +86,7 @@ def test_an_input_that_is_read_twice_or_in_vain_is_dropped():
 
 
 def test_equal_thresholds_make_equal_bits():
-    circuit = circuit_of([[0, 1]], ["0110"], [0], [6])
-    circuit = replace(
-        circuit, codebook=np.array([[0, 0], [1, 0], [1, 1]], bool), thresholds=np.zeros((3, 2), np.float32)
-    )
+    circuit = circuit_of([[0, 1]], ["0110"], [0], [6], levels=2, thresholds=np.zeros((3, 2), np.float32))
     smaller, _ = simplify(circuit)
     assert smaller.num_luts == 0 and smaller.counts(inputs(circuit)).sum() == 0
 

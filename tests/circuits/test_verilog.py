@@ -92,9 +92,12 @@ def test_the_testbench_finds_the_first_sample_of_a_flipped_table_bit(pipeline, t
     counted = circuit.outputs[circuit.outputs >= circuit.num_inputs][0] - circuit.num_inputs
     read = circuit.signals(x)[circuit.wiring[counted]] & (circuit.wiring[counted] >= 0)[:, None]
     addresses = read.T @ (1 << np.arange(4))
-    flipped = circuit.tables.copy()
-    flipped[counted, addresses[7] | (np.arange(16) & sum(1 << np.flatnonzero(circuit.wiring[counted] < 0)))] ^= True
-    design = write_verilog(replace(circuit, tables=flipped), tmp_path, fixed_point_words(circuit), pipeline)
+    flipped, table_of = np.append(circuit.tables, circuit.tables[circuit.table_of[counted]][None], 0), circuit.table_of
+    flipped[-1, addresses[7] | (np.arange(16) & sum(1 << np.flatnonzero(circuit.wiring[counted] < 0)))] ^= True
+    table_of = np.where(np.arange(circuit.num_luts) == counted, len(circuit.tables), table_of)
+    design = write_verilog(
+        replace(circuit, tables=flipped, table_of=table_of), tmp_path, fixed_point_words(circuit), pipeline
+    )
     write_testbench(design, x, circuit.counts(x), circuit.classes(x))
     result = simulate(design, "iverilog")
     differs = addresses == addresses[7]

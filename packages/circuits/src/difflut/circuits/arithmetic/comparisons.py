@@ -30,8 +30,7 @@ class EncoderBits:
 
 def encoder_bits(circuit: Circuit) -> EncoderBits:
     """The bits of the encoder that LUTs or outputs read."""
-    read = np.union1d(circuit.wiring, circuit.outputs)
-    signals = read[(read >= 0) & (read < circuit.num_inputs)]
+    signals = circuit.read_inputs()
     features, bits = np.divmod(signals, circuit.codebook.shape[1])
     changes = circuit.codebook[1:] ^ circuit.codebook[:-1]  # (K, bits)
     comparisons: dict[tuple[int, int], int] = {}

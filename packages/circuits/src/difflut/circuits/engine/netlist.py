@@ -6,6 +6,8 @@ import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.passes.rewrite import compact
+from difflut.circuits.passes.split import split
 
 PINS = 6
 
@@ -56,6 +58,7 @@ def netlist(circuit: Circuit, place: np.ndarray | None = None, origin: int | Non
         place: The signal of each comparison; by default its number.
         origin: The signal of the first node; by default the number of comparisons.
     """
+    circuit = compact(split(circuit, PINS))
     encoder = encoder_bits(circuit)
     place = np.arange(len(encoder.comparisons)) if place is None else place
     origin = len(place) if origin is None else origin
@@ -89,26 +92,13 @@ def _exclusive_ors(terms: list[list[int]], inverted: list[bool], origin: int) ->
 
 
 def _add_luts(circuit: Circuit, nodes: Nodes, number: np.ndarray, origin: int) -> tuple[Nodes, np.ndarray]:
-    """The circuit's LUTs; one of more than six inputs becomes tables of six and selections among them."""
-    luts, n = circuit.wiring.shape
-    leaves = 2 ** max(n - PINS, 0)
-    size = 2 * leaves - 1  # nodes of a LUT, the last of which gives its output
-    first = origin + len(nodes.tables) + np.arange(luts) * size
-    number[circuit.num_inputs :] = first + size - 1
-    # Tables do not depend on an input that is missing, so it may be any signal.
-    pins = np.where(circuit.wiring < 0, 0, number[circuit.wiring])
-    wiring = np.full((luts, size, PINS), -1)
-    wiring[:, :leaves, : min(n, PINS)] = pins[:, None, :PINS]
-    entries = np.tile(circuit.tables, 2 ** max(PINS - n, 0)).reshape(luts, leaves, 2**PINS)
-    select = np.tile(np.array([0, 1, 0, 1, 0, 0, 1, 1], bool), 8)  # low, high, pin
-    entries = np.concatenate([entries, np.broadcast_to(select, (luts, leaves - 1, 2**PINS))], 1)
-    made, below = leaves, np.arange(leaves)
-    for pin in range(PINS, n):
-        for low, high in below.reshape(-1, 2):
-            wiring[:, made, :3] = np.stack([first + low, first + high, pins[:, pin]], 1)
-            made += 1
-        below = np.arange(made - len(below) // 2, made)
-    return nodes + Nodes(wiring.reshape(-1, PINS), _packed(entries.reshape(-1, 2**PINS))), number
+    """The circuit's LUTs, whose connected pins come first."""
+    n = circuit.wiring.shape[1]
+    number[circuit.num_inputs :] = origin + len(nodes.tables) + np.arange(circuit.num_luts)
+    wiring = np.full((circuit.num_luts, PINS), -1)
+    wiring[:, :n] = np.where(circuit.wiring < 0, -1, number[circuit.wiring])
+    tables = _packed(np.tile(circuit.tables, 2 ** (PINS - n)))
+    return nodes + Nodes(wiring, tables[circuit.table_of]), number
 
 
 def _invert(nodes: Nodes, outputs: np.ndarray, inverted: np.ndarray, origin: int) -> tuple[Nodes, np.ndarray]:

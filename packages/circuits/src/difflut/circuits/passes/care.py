@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.passes.rewrite import assemble, first_equal, substitute, unchanged
+from difflut.circuits.passes.rewrite import distinct, first_equal, shared, substitute, unchanged
 from difflut.circuits.passes.windows import Windows
 
 SAMPLES = 1024
+MOST_LUTS = (
+    50_000  # what is possible is enumerated LUT by LUT, half a millisecond each: larger circuits stay as they are
+)
 
 
 def drop_unreachable(circuit: Circuit) -> Circuit:
@@ -17,14 +20,19 @@ def drop_unreachable(circuit: Circuit) -> Circuit:
     In a thermometer code a bit implies those below it, so a table that reads two bits of a feature never sees a quarter
     of its addresses; tables of one layer that share features restrict those of the next.
     """
-    windows = Windows(circuit)
-    pins, tables = [], []
-    for lut in range(circuit.num_luts):
-        possible, table = windows.possible_addresses(lut), circuit.connected_table(lut)
-        kept, table = _needed(table, possible) if not possible.all() else (range(len(windows.pins[lut])), table)
-        pins.append([windows.pins[lut][position] for position in kept])
-        tables.append(table)
-    return assemble(circuit, pins, tables, np.ones(circuit.num_luts, bool))
+    if circuit.num_luts > MOST_LUTS:
+        return circuit
+    windows, wiring, table_of, made = Windows(circuit), circuit.wiring.copy(), circuit.table_of.copy(), []
+    for lut, pins in enumerate(windows.pins):
+        possible = windows.possible_addresses(lut)
+        if not possible.all():
+            kept, table = _needed(circuit.connected_table(lut), possible)
+            wiring[lut] = -1
+            wiring[lut, : len(kept)] = [pins[position] for position in kept]
+            table_of[lut] = len(circuit.tables) + len(made)
+            made.append(np.tile(table, circuit.tables.shape[1] // len(table)))
+    tables = np.concatenate([circuit.tables, np.array(made, bool).reshape(-1, circuit.tables.shape[1])])
+    return shared(circuit, wiring, tables, table_of)
 
 
 def _needed(table: np.ndarray, possible: np.ndarray) -> tuple[list[int], np.ndarray]:
@@ -48,10 +56,12 @@ def merge_equivalent(circuit: Circuit) -> Circuit:
 
     Those that are so on random levels are compared in all states that decide them.
     """
+    if circuit.num_luts > MOST_LUTS:
+        return circuit
     windows = Windows(circuit)
     values = circuit.signals(_random_inputs(circuit))
     start = values[:, 0]
-    first = first_equal(np.packbits(values ^ start[:, None], axis=1))
+    first = first_equal(values ^ start[:, None])
     target, flip = unchanged(circuit)
     for signal in (
         np.flatnonzero(first[circuit.num_inputs :] != target[circuit.num_inputs :]) + circuit.num_inputs
@@ -74,11 +84,10 @@ def _random_inputs(circuit: Circuit) -> np.ndarray:
 
 def cancel_outputs(circuit: Circuit) -> Circuit:
     """Takes a signal and its inverse that count for the same class for the one that they add up to."""
-    keys = np.column_stack([circuit.groups, circuit.outputs])
-    pairs, index = np.unique(keys, axis=0, return_inverse=True)
-    ones, zeros = (np.bincount(index[circuit.inverted == side], minlength=len(pairs)) for side in (False, True))
+    first, index = distinct(circuit.groups, circuit.outputs)
+    ones, zeros = (np.bincount(index[circuit.inverted == side], minlength=len(first)) for side in (False, True))
     both = np.minimum(ones, zeros)
-    groups, outputs = pairs.T
+    groups, outputs = circuit.groups[first], circuit.outputs[first]
     counted = [np.repeat(of, often) for often in (ones - both, zeros - both) for of in (outputs, groups)]
     bias = circuit.bias + np.bincount(groups, weights=both, minlength=circuit.num_classes).astype(np.int64)
     outputs, groups = np.concatenate(counted[::2]), np.concatenate(counted[1::2])

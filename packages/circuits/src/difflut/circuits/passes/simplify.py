@@ -5,16 +5,16 @@ tables, so inverters and constants cost nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.absorb import absorb
 from difflut.circuits.passes.care import cancel_outputs, drop_unreachable, merge_equivalent
-from difflut.circuits.passes.rewrite import first_equal, keep, substitute, unchanged
+from difflut.circuits.passes.drop import drop_inputs
+from difflut.circuits.passes.rewrite import compact, first_equal, keep, substitute, unchanged
 from difflut.circuits.passes.windows import possible_levels
 
 
@@ -23,8 +23,7 @@ def _num_pins(circuit: Circuit) -> int:
 
 
 def _num_bits(circuit: Circuit) -> int:
-    read = np.union1d(circuit.wiring, circuit.outputs)
-    return int(((read >= 0) & (read < circuit.num_inputs)).sum())
+    return len(circuit.read_inputs())
 
 
 # Passes that remove no LUT, and what they remove instead.
@@ -93,7 +92,7 @@ def simplify(circuit: Circuit, lut_size: int = 6) -> tuple[Circuit, Report]:
     depth = int(before.layers.max(initial=-1)) + 1
     layers = [np.bincount(of.layers, minlength=depth).tolist() for of in (before, circuit)]
     removed, dropped = ({name: gains[name] for name in gains if (name in DROPPED) == other} for other in (False, True))
-    return _trimmed(circuit), Report(before.num_luts, circuit.num_luts, *layers, removed, dropped)
+    return compact(circuit), Report(before.num_luts, circuit.num_luts, *layers, removed, dropped)
 
 
 def merge_inputs(circuit: Circuit) -> Circuit:
@@ -106,7 +105,7 @@ def merge_inputs(circuit: Circuit) -> Circuit:
     features, bits, levels = changes.shape
     feature = np.repeat(np.arange(features), bits)
     changes = changes.reshape(features * bits, levels)
-    first = first_equal(np.column_stack([feature, changes]))
+    first = first_equal(feature, changes)
     start = np.tile(circuit.codebook[0], features)  # bits at the lowest level
     constant = ~changes.any(1)
     target, flip = unchanged(circuit)
@@ -115,50 +114,29 @@ def merge_inputs(circuit: Circuit) -> Circuit:
     return substitute(circuit, target, flip)
 
 
-def drop_inputs(circuit: Circuit) -> Circuit:
-    """Drops inputs that a table does not depend on or reads twice; the rest ascend, so that equal LUTs look equal."""
-    wiring, tables = circuit.wiring.copy(), circuit.tables.copy()
-    n = wiring.shape[1]
-    addresses = np.arange(2**n)
-    for pin, other in combinations(range(n), 2):
-        twice = (wiring[:, pin] == wiring[:, other]) & (wiring[:, pin] >= 0)
-        tables[twice] = tables[twice][:, addresses & ~(1 << other) | (addresses >> pin & 1) << other]
-    for pin in range(n):
-        wiring[(tables == tables[:, addresses ^ 1 << pin]).all(1), pin] = -1
-    order = np.argsort(np.where(wiring < 0, circuit.num_signals, wiring), axis=1, kind="stable")
-    old_addresses = sum(
-        ((addresses >> pin & 1) << order[:, pin, None] for pin in range(n)), np.zeros_like(tables, np.intp)
-    )
-    return replace(
-        circuit,
-        wiring=np.take_along_axis(wiring, order, 1),
-        tables=np.take_along_axis(tables, old_addresses, 1),
-    )
-
-
 def fold_constants(circuit: Circuit) -> Circuit:
     """Puts LUTs without inputs into their readers' tables and the counts' bias."""
     target, flip = unchanged(circuit)
     constant = np.flatnonzero((circuit.wiring < 0).all(1))
     target[circuit.num_inputs + constant] = -1
-    flip[circuit.num_inputs + constant] = circuit.tables[constant, 0]
+    flip[circuit.num_inputs + constant] = circuit.tables[circuit.table_of[constant], 0]
     return substitute(circuit, target, flip)
 
 
 def fold_wires(circuit: Circuit) -> Circuit:
     """Connects readers of an identity or inverter to what it reads."""
     target, flip = unchanged(circuit)
-    depends = circuit.tables.any(1) & ~circuit.tables.all(1)
-    wires = np.flatnonzero(((circuit.wiring >= 0).sum(1) == 1) & depends)
+    varies = circuit.tables.any(1) & ~circuit.tables.all(1)
+    wires = np.flatnonzero(((circuit.wiring >= 0).sum(1) == 1) & varies[circuit.table_of])
     target[circuit.num_inputs + wires] = circuit.wiring[wires].max(1, initial=-1)
-    flip[circuit.num_inputs + wires] = circuit.tables[wires, 0]
+    flip[circuit.num_inputs + wires] = circuit.tables[circuit.table_of[wires], 0]
     return substitute(circuit, target, flip)
 
 
 def merge_duplicates(circuit: Circuit) -> Circuit:
     """Takes for one LUTs that read the same and have equal or complementary tables; inputs ascend already."""
-    start = circuit.tables[:, 0]
-    first = first_equal(np.column_stack([circuit.wiring, circuit.tables ^ start[:, None]]))
+    same = first_equal(circuit.tables ^ circuit.tables[:, :1])  # the same table or its complement
+    start, first = circuit.tables[circuit.table_of, 0], first_equal(circuit.wiring, same[circuit.table_of])
     target, flip = unchanged(circuit)
     target[circuit.num_inputs :] = circuit.num_inputs + first
     flip[circuit.num_inputs :] = start ^ start[first]
@@ -173,9 +151,3 @@ def remove_dead(circuit: Circuit) -> Circuit:
         read = circuit.wiring[rows][live[circuit.num_inputs :][rows]]
         live[read[read >= 0]] = True
     return keep(circuit, live[circuit.num_inputs :])
-
-
-def _trimmed(circuit: Circuit) -> Circuit:
-    """Without address bits that no LUT has an input for."""
-    n = int((circuit.wiring >= 0).sum(1).max(initial=0))
-    return replace(circuit, wiring=circuit.wiring[:, :n], tables=circuit.tables[:, : 2**n])

@@ -1,11 +1,9 @@
 """Tables with more inputs than a LUT of the hardware has, as trees of LUTs."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.passes.rewrite import assemble
+from difflut.circuits.passes.rewrite import compact, distinct, shared
 
 LUT_SIZE = 6
 
@@ -21,45 +19,64 @@ def split(circuit: Circuit, lut_size: int = LUT_SIZE) -> Circuit:
     """
     if lut_size < 3:
         raise ValueError(f"lut_size={lut_size} must be at least 3, since a multiplexer has three inputs")
-    while (wide := (circuit.wiring >= 0).sum(1) > lut_size).any():
-        circuit = _split_once(circuit, wide, lut_size)
+    while circuit.wiring.shape[1] > lut_size and (circuit := compact(circuit)).wiring.shape[1] > lut_size:
+        circuit = _split_once(circuit, lut_size)
     return circuit
 
 
-def _split_once(circuit: Circuit, wide: np.ndarray, lut_size: int) -> Circuit:
-    """Each wide table becomes smaller ones and a multiplexer of at most `lut_size` inputs."""
+def _split_once(circuit: Circuit, lut_size: int) -> Circuit:
+    """Each wide table becomes parts and, in its place, a multiplexer of them; all LUTs have their connected pins first.
+
+    The lower pins of a multiplexer are parts, the higher ones those that choose among them.
+    """
     select = max(bits for bits in range(1, lut_size) if bits + 2**bits <= lut_size)
-    parts: list[tuple[int, list[int | tuple[int, int]], np.ndarray]] = []  # layer, pins, table
-    number = np.empty(circuit.num_luts, np.intp)  # of each old LUT, among the parts
-    for lut in range(circuit.num_luts):
-        pins = [pin for pin in circuit.wiring[lut].tolist() if pin >= 0]
-        table, layer = circuit.connected_table(lut), 2 * int(circuit.layers[lut])
-        if wide[lut]:
-            rows, which = np.unique(table.reshape(2**select, -1), axis=0, return_inverse=True)
-            first = len(parts)
-            parts += [(layer, pins[:-select], row) for row in rows]
-            pins = [(first + part, 0) for part in range(len(rows))] + pins[-select:]
-            table = _multiplexer(which.reshape(-1), len(rows))
-            layer += 1
-        number[lut] = len(parts)
-        parts.append((layer, pins, table))
-    order = np.argsort([layer for layer, _, _ in parts], kind="stable")
-    place = np.empty(len(parts), np.intp)
-    place[order] = np.arange(len(parts))
-    signal = np.concatenate([np.arange(circuit.num_inputs), circuit.num_inputs + place[number]])
-    wiring = [
-        [int(circuit.num_inputs + place[pin[0]]) if isinstance(pin, tuple) else int(signal[pin]) for pin in pins]
-        for _, pins, _ in parts
-    ]
-    layers = np.unique([layer for layer, _, _ in parts], return_inverse=True)[1][order]
-    blank = np.zeros((len(parts), 0))
-    grown = replace(circuit, wiring=blank, tables=np.zeros((len(parts), 1), bool), layers=layers,
-                    outputs=signal[circuit.outputs])  # fmt: skip
-    return assemble(grown, [wiring[part] for part in order], [parts[part][2] for part in order],
-                    np.ones(len(parts), bool))  # fmt: skip
+    data, n = 2**select, max(circuit.wiring.shape[1] - select, lut_size)
+    arity = (circuit.wiring >= 0).sum(1)
+    wiring, table_of, owners = circuit.wiring[:, :n].astype(np.int64), circuit.table_of.astype(np.int64), []
+    tables = [circuit.tables[:, : 2**n]]
+    for k in np.unique(arity[arity > lut_size]).tolist():
+        luts = np.flatnonzero(arity == k)
+        used, which = np.unique(circuit.table_of[luts], return_inverse=True)
+        rows = circuit.tables[used, : 2**k].reshape(-1, 2 ** (k - select))
+        first, part = distinct(np.repeat(np.arange(len(used)), data), rows)
+        part = part.reshape(len(used), data)
+        chosen = part - part.min(1, keepdims=True)  # among the parts of a table
+        count = chosen.max(1)[which] + 1
+        owner, begin = np.repeat(np.arange(len(luts)), count), np.cumsum(count) - count
+        made = np.arange(len(owner)) - begin[owner]
+        signals = circuit.num_inputs + len(wiring) + begin[:, None] + np.arange(data)
+        pins = circuit.wiring[luts]
+        wiring[luts] = -1
+        wiring[luts, :data] = np.where(np.arange(data) < count[:, None], signals, -1)
+        wiring[luts, data : data + select] = pins[:, k - select : k]
+        lower = np.full((len(owner), n), -1)
+        lower[:, : k - select] = pins[owner, : k - select]
+        wiring = np.concatenate([wiring, lower])
+        pattern, of_table = distinct(chosen)
+        table_of[luts] = _rows(tables) + of_table[which]
+        tables.append(_widened(_multiplexers(chosen[pattern]), n))
+        table_of = np.concatenate([table_of, _rows(tables) + part.min(1)[which[owner]] + made])
+        tables.append(_widened(rows[first], n))
+        owners.append(luts[owner])
+    layers = np.concatenate([2 * circuit.layers + (arity > lut_size), 2 * circuit.layers[np.concatenate(owners)]])
+    order = np.argsort(layers, kind="stable")
+    number = np.append(np.arange(circuit.num_inputs), circuit.num_inputs + np.argsort(order))
+    wiring, table_of = np.where(wiring < 0, -1, number[wiring])[order], table_of[order]
+    layers = np.unique(layers[order], return_inverse=True)[1]
+    return shared(circuit, wiring, np.concatenate(tables), table_of, layers=layers, outputs=number[circuit.outputs])
 
 
-def _multiplexer(which: np.ndarray, data: int) -> np.ndarray:
-    """The table whose lower `data` inputs are chosen from by the higher ones: entry `which` of their value."""
-    addresses = np.arange(2**data * len(which))
-    return (addresses >> which[addresses >> data] & 1).astype(bool)
+def _rows(tables: list[np.ndarray]) -> int:
+    return sum(map(len, tables))
+
+
+def _widened(tables: np.ndarray, n: int) -> np.ndarray:
+    """Over `n` inputs, of which they do not read the last."""
+    return np.tile(tables, (1, 2**n // tables.shape[1]))
+
+
+def _multiplexers(chosen: np.ndarray) -> np.ndarray:
+    """Tables whose lower inputs are chosen from by the higher ones: entry `chosen` of their value."""
+    data = chosen.shape[1]
+    addresses = np.arange(2**data * data)
+    return (addresses >> chosen[:, addresses >> data] & 1).astype(bool)

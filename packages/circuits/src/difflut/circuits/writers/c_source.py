@@ -67,7 +67,11 @@ def _function(circuit: Circuit, part: slice, index: int, number: dict[int, int])
     lines = [f"static void luts{index}(W *s)", "{"]
     for lut in range(part.start, part.stop):
         pins = [number.get(pin, -1) for pin in circuit.wiring[lut].tolist()]
-        lines += ["    {", *_lut(circuit.tables[lut], pins, number[circuit.num_inputs + lut]), "    }"]
+        lines += [
+            "    {",
+            *_lut(circuit.tables[circuit.table_of[lut]], pins, number[circuit.num_inputs + lut]),
+            "    }",
+        ]
     return "\n".join([*lines, "}", ""])
 
 

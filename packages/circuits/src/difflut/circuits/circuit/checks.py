@@ -1,0 +1,88 @@
+"""What is no circuit, each with an error that says what must hold."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from difflut.circuits.circuit.circuit import Circuit
+
+
+def check(circuit: "Circuit") -> None:
+    """Refuses arrays that are no circuit.
+
+    Raises:
+        ValueError: An array has another shape or type than the others ask for, or an entry is out of its range.
+    """
+    _check_encoder(circuit)
+    _check_luts(circuit)
+    _check_head(circuit)
+
+
+def _check_encoder(circuit: "Circuit") -> None:
+    thresholds, codebook = circuit.thresholds, circuit.codebook
+    _check_kind("thresholds", thresholds, "f", ("features", "K"))
+    _check_kind("codebook", codebook, "b", (thresholds.shape[1] + 1, "bits"))
+    if len(wrong := np.flatnonzero(np.isnan(thresholds).any(1))):
+        raise ValueError(f"thresholds of feature {wrong[0]} are NaN; every threshold must be a number")
+    if len(wrong := np.flatnonzero((thresholds[:, 1:] < thresholds[:, :-1]).any(1))):
+        raise ValueError(f"thresholds of feature {wrong[0]} descend; they must ascend: {thresholds[wrong[0]].tolist()}")
+
+
+def _check_luts(circuit: "Circuit") -> None:
+    wiring, tables, table_of, layers = circuit.wiring, circuit.tables, circuit.table_of, circuit.layers
+    _check_kind("wiring", wiring, "i", ("luts", "n"))
+    luts, n = wiring.shape
+    _check_kind("tables", tables, "b", ("tables", 2**n), f"n={n} inputs")
+    _check_kind("table_of", table_of, "i", (luts,))
+    _check_kind("layers", layers, "i", (luts,))
+    _check_range("table_of", table_of, 0, len(tables), "tables")
+    if len(wrong := np.flatnonzero(np.diff(layers, prepend=0) < 0)):
+        raise ValueError(f"layers must ascend from 0 on, LUT {wrong[0]} is of layer {layers[wrong[0]]}")
+    below = circuit.num_inputs + np.searchsorted(layers, layers)  # what is of a lower layer
+    if len(wrong := np.flatnonzero(((wiring < -1) | (wiring >= below[:, None])).any(1))):
+        lut = wrong[0]
+        raise ValueError(
+            f"LUT {lut} of layer {layers[lut]} reads {wiring[lut].tolist()}; "
+            f"it may read signals of lower layers, 0 to {below[lut] - 1}, or -1 for no input"
+        )
+    for pin in range(n):
+        without = np.zeros(len(tables), bool)
+        without[table_of[wiring[:, pin] < 0]] = True
+        low, high = np.moveaxis(tables[without].reshape(-1, 2 ** (n - 1 - pin), 2, 2**pin), 2, 0)
+        if len(wrong := np.flatnonzero((low != high).any((1, 2)))):
+            table = np.flatnonzero(without)[wrong[0]]
+            raise ValueError(
+                f"table {table} depends on address bit {pin}, for which a LUT with this table has no input"
+            )
+
+
+def _check_head(circuit: "Circuit") -> None:
+    outputs, bias = circuit.outputs, circuit.bias
+    _check_kind("outputs", outputs, "i", ("outputs",))
+    _check_kind("inverted", circuit.inverted, "b", (len(outputs),))
+    _check_kind("groups", circuit.groups, "i", (len(outputs),))
+    _check_kind("bias", bias, "i", ("classes",))
+    if not len(bias):
+        raise ValueError("bias has no entry, but a circuit has at least one class")
+    _check_range("outputs", outputs, 0, circuit.num_signals, "signals")
+    _check_range("groups", circuit.groups, 0, len(bias), "classes")
+    if not (np.isfinite(circuit.tau) and circuit.tau > 0):
+        raise ValueError(f"tau={circuit.tau} must be positive and finite, since counts are divided by it")
+
+
+def _check_kind(name: str, array: np.ndarray, kind: str, shape: tuple[str | int, ...], why: str = "") -> None:
+    """Compares type and shape; names in `shape` stand for any number."""
+    what = {"b": "booleans", "f": "floats", "i": "integers"}[kind]
+    found = getattr(array, "shape", None)
+    fits = found is not None and len(found) == len(shape)
+    fits = fits and all(isinstance(size, str) or size == got for size, got in zip(shape, found, strict=True))
+    if not fits or array.dtype.kind != kind:
+        wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        got = f"{array.dtype} {found}" if found is not None else repr(array)
+        raise ValueError(f"{name} must be {wanted} {what}{f' for {why}' if why else ''}, got {got}")
+
+
+def _check_range(name: str, array: np.ndarray, low: int, high: int, what: str) -> None:
+    if len(wrong := np.flatnonzero((array < low) | (array >= high))):
+        raise ValueError(f"{name}[{wrong[0]}] is {array[wrong[0]]}, but there are {high} {what}")
