@@ -137,3 +137,23 @@ class Backend(Protocol):
         placements: Placements,
     ) -> Tensor:
         """The gradient of x, (batch, features): that of the pins, spread by `softmax(logits / tau)`."""
+
+    def learned_gradients(
+        self,
+        logits: Tensor | None,
+        candidates: Tensor | None,
+        selected: Selected,
+        tau: float,
+        kept: Kept,
+        slope: Tensor,
+        grad: Tensor,
+        placements: Placements,
+        needs_x: bool,
+        needs_logits: bool,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The gradients of x (batch, features) and logits, each where it is needed, of a look-up with chosen inputs.
+
+        They are `select_x_gradient` and `select_logits_gradient` of the `lookup_pin_gradient` of `kept` and `slope`,
+        (batch, L * n * P), which is large at many placements and need not be written down. Logits may be None where x
+        needs no gradient.
+        """

@@ -97,15 +97,19 @@ class _LearnedLookup(torch.autograd.Function):
         inputs, kept = (Kept(tensor, *form) for tensor, form in zip(data, ctx.forms, strict=True))
         backend, placements, needed = ctx.backend, ctx.placements, ctx.needs_input_grad
         x_grad = logits_grad = table_grad = None
-        if needed[0] or needed[1]:
-            pin_grad = backend.lookup_pin_gradient(kept, wiring, slope, grad, placements)
-            if needed[0]:
-                selected = Selected(inputs, pins)
-                x_grad = backend.select_x_gradient(logits, candidates, selected, ctx.tau, pin_grad, placements)
-            if needed[1]:
-                dense = candidates is None and placements.is_dense
-                if not (dense and leaves_factors(backend, ctx.logits, inputs, pin_grad)):
-                    logits_grad = backend.select_logits_gradient(inputs, candidates, pin_grad, placements)
+        needs_x, needs_logits = needed[:2]
+        if needs_logits and candidates is None and placements.is_dense:
+            needs_logits = not leaves_factors(
+                backend,
+                ctx.logits,
+                inputs,
+                lambda: backend.lookup_pin_gradient(kept, wiring, slope, grad, placements),
+            )
+        if needs_x or needs_logits:
+            selected = Selected(inputs, pins)
+            x_grad, logits_grad = backend.learned_gradients(
+                logits, candidates, selected, ctx.tau, kept, slope, grad, placements, needs_x, needs_logits
+            )
         if needed[2]:
             table_grad = backend.lookup_table_gradient(kept, wiring, grad, ctx.outputs, placements)
         return x_grad, logits_grad, table_grad, None, None, None, None, None

@@ -140,6 +140,28 @@ def select_x_gradient(
     return x_grad.total()
 
 
+def learned_gradients(
+    logits: Tensor | None,
+    candidates: Tensor | None,
+    selected: Selected,
+    tau: float,
+    kept: Kept,
+    slope: Tensor,
+    grad: Tensor,
+    placements: Placements,
+    needs_x: bool,
+    needs_logits: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """See `Backend.learned_gradients`."""
+    x_grad = logits_grad = None
+    pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
+    if needs_x:
+        x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
+    if needs_logits:
+        logits_grad = select_logits_gradient(selected.inputs, candidates, pin_grad, placements)
+    return x_grad, logits_grad
+
+
 def _extension(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements) -> Tensor:
     """Halves the tables once for each input, the most significant address bit first."""
     rows, values = _padded(x, placements), table.unsqueeze(3)

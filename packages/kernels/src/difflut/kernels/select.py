@@ -1,5 +1,6 @@
 """Learnable wiring: each pin of a layer reads the input whose logit is the largest."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,11 +98,11 @@ def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     return _StraightThrough.apply(hard, soft)
 
 
-def leaves_factors(backend: Backend, logits: Tensor, inputs: Kept, grad: Tensor) -> bool:
+def leaves_factors(backend: Backend, logits: Tensor, inputs: Kept, make_grad: Callable[[], Tensor]) -> bool:
     """Leaves the gradient of dense selection on a CPU as factors, where its optimizer asked for them."""
     if backend is not cpp or inputs.form != "bits" or inputs.batch > cpp.FACTORED_BATCH:
         return False
-    return left_as_factors(logits, lambda: Factors(inputs, cpp.feature_major(grad)))
+    return left_as_factors(logits, lambda: Factors(inputs, cpp.feature_major(make_grad())))
 
 
 class _Select(torch.autograd.Function):
@@ -132,7 +133,7 @@ class _Select(torch.autograd.Function):
             x_grad = backend.select_x_gradient(logits, candidates, selected, ctx.tau, grad, placements)
         if ctx.needs_input_grad[1]:
             dense = candidates is None and placements.is_dense
-            if not (dense and leaves_factors(backend, ctx.logits, inputs, grad)):
+            if not (dense and leaves_factors(backend, ctx.logits, inputs, lambda: grad)):
                 logits_grad = backend.select_logits_gradient(inputs, candidates, grad, placements)
         return x_grad, logits_grad, None, None, None, None
 

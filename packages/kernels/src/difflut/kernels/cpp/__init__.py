@@ -21,6 +21,7 @@ from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
 from difflut.kernels.cpp.select import best_inputs as best_inputs
 from difflut.kernels.cpp.select import choose as choose
 from difflut.kernels.cpp.select import dense_logits_gradient as dense_logits_gradient
+from difflut.kernels.cpp.select import learned_gradients as learned_gradients
 from difflut.kernels.cpp.select import read as read
 from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient

@@ -8,6 +8,7 @@ from difflut.kernels.bits import holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, is_binary, packed, values
+from difflut.kernels.cpp.lookup import lookup_pin_gradient
 from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.facts import known
 from difflut.kernels.placements import Placements
@@ -91,3 +92,25 @@ def select_x_gradient(
     place = selected.pins, tau, feature_major(grad), batch, placements.features, pins, x_grad
     call("select_x_gradient", logits.contiguous(), *among, *place)
     return x_grad.t()
+
+
+def learned_gradients(
+    logits: Tensor | None,
+    candidates: Tensor | None,
+    selected: Selected,
+    tau: float,
+    kept: Kept,
+    slope: Tensor,
+    grad: Tensor,
+    placements: Placements,
+    needs_x: bool,
+    needs_logits: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """See `Backend.learned_gradients`."""
+    x_grad = logits_grad = None
+    pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
+    if needs_x:
+        x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
+    if needs_logits:
+        logits_grad = select_logits_gradient(selected.inputs, candidates, pin_grad, placements)
+    return x_grad, logits_grad

@@ -31,6 +31,7 @@ from difflut.kernels.cuda.lookup_gradient import table_gradient as table_gradien
 from difflut.kernels.cuda.multilinear import multilinear as multilinear
 from difflut.kernels.cuda.multilinear import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cuda.select import choose as choose
+from difflut.kernels.cuda.select import learned_gradients as learned_gradients
 from difflut.kernels.cuda.select import read as read
 from difflut.kernels.cuda.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cuda.select import select_x_gradient as select_x_gradient

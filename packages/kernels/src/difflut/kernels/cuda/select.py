@@ -8,6 +8,7 @@ from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import feature_major, pack
+from difflut.kernels.cuda.lookup_gradient import lookup_pin_gradient
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
@@ -56,3 +57,25 @@ def select_x_gradient(
     place = share, choices, feature_major(grad), batch, features, x_grad
     launch("candidates_input_gradient", *wires_of(candidates, features).readers(), *place)
     return x_grad.t()
+
+
+def learned_gradients(
+    logits: Tensor | None,
+    candidates: Tensor | None,
+    selected: Selected,
+    tau: float,
+    kept: Kept,
+    slope: Tensor,
+    grad: Tensor,
+    placements: Placements,
+    needs_x: bool,
+    needs_logits: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """See `Backend.learned_gradients`."""
+    x_grad = logits_grad = None
+    pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
+    if needs_x:
+        x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
+    if needs_logits:
+        logits_grad = select_logits_gradient(selected.inputs, candidates, pin_grad, placements)
+    return x_grad, logits_grad
