@@ -155,7 +155,8 @@ def _educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.devi
     untrained = {"epochs": 0} if path.exists() else {}
     made = teacher(x=data.x_train, y=data.y_train, num_classes=data.num_classes, device=device, **untrained)
     if untrained:
-        made.load_state_dict(load_sealed(path))
+        with configured():
+            made.load_state_dict(load_sealed(path))
     else:
         save_sealed(made.state_dict(), path)
     if len(data.x_val):

@@ -219,7 +219,12 @@ layers.GroupSum.learn_tau = True
     losses = [
         json.loads((path / "metrics.jsonl").read_text().splitlines()[1])["train_loss"] for path in (folder, other)
     ]
-    assert losses[0] == losses[1] and (folder / "teacher.pt").exists()
+    assert losses[0] == losses[1]
+    taught = bytearray((folder / "teacher.pt").read_bytes())
+    taught[len(taught) // 2] ^= 1
+    (folder / "teacher.pt").write_bytes(taught)
+    with pytest.raises(config.ConfigurationError, match=r"teacher\.pt: damaged"):
+        run(f'train.resume = "{folder}"', "train.epochs = 3")
 
 
 def test_a_table_of_nothing_is_refused(tmp_path):

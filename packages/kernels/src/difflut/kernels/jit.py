@@ -2,7 +2,9 @@
 
 import ctypes
 import hashlib
+import importlib
 import inspect
+import logging
 import os
 import platform
 import shlex
@@ -10,8 +12,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -21,24 +24,23 @@ from difflut.kernels.sources import source, source_dir
 def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CDLL | None:
     """The shared library of some C++ or CUDA sources, compiled if no earlier process has, or None if it cannot be.
 
-    The library lies in the folder of torch's extensions under a name that holds a hash of all it depends on. It is
-    compiled in a folder of its own and moved into place, so that neither a killed build nor a simultaneous one harms.
+    The library lies in the folder of torch's extensions under a name that holds a hash of all it depends on and one of
+    its content, so that a damaged one is compiled anew. It is compiled in a folder of its own and moved into place, so
+    that neither a killed build nor a simultaneous one harms.
     """
-    compiler = _compiler(files)
-    if compiler is None:
-        kind, remedy = ("CUDA", "set CUDA_HOME") if _is_cuda(files) else ("C++", "install g++, or set CXX")
-        return _give_up(name, f"no {kind} compiler was found; {remedy}")
     try:
-        library = cache_dir() / f"difflut_{name}_{_fingerprint(compiler, files, flags)}.so"
-        if not library.exists():
-            _build(name, files, flags, library)
-        return ctypes.CDLL(str(library))
+        compiler = _compiler(files)
+        if compiler is None:
+            kind, remedy = ("CUDA", "set CUDA_HOME") if _is_cuda(files) else ("C++", "install g++, or set CXX")
+            return _give_up(name, f"no {kind} compiler was found; {remedy}")
+        stem = f"difflut_{name}_{_fingerprint(compiler, files, flags)}"
+        return ctypes.CDLL(str(_intact(stem) or _build(name, files, flags, stem)))
     except Exception as error:  # whatever is wrong with a compiler must not stop the training
         log = cache_dir() / f"difflut_{name}.log"
         lines = str(error).splitlines() or [type(error).__name__]
         reason = next((line for line in lines if " error: " in line), lines[0])
         try:
-            log.write_text(f"{error}\n")
+            log.write_text(f"{error}\n", encoding="utf-8")
         except OSError:
             return _give_up(name, reason)
         return _give_up(name, f"{reason}; see {log}")
@@ -50,38 +52,75 @@ def cache_dir() -> Path:
     return Path(base) / "difflut"
 
 
-def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], library: Path) -> None:
-    print(f"difflut: compiling {name} kernels (once, a few seconds) into {library.parent}", file=sys.stderr, flush=True)
-    library.parent.mkdir(parents=True, exist_ok=True)
-    from torch.utils.cpp_extension import load_inline
+def _intact(stem: str) -> Path | None:
+    """The library of an earlier build that is as it was written; to load a damaged one may end the process."""
+    for library in sorted(cache_dir().glob(f"{stem}-*.so")):
+        if library.stem == f"{stem}-{_digest(library)}":
+            return library
+        print(f"difflut: {library} is damaged, and compiled anew", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            library.unlink()
+    return None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], stem: str) -> Path:
+    folder = cache_dir()
+    print(f"difflut: compiling {name} kernels (once, a few seconds) into {folder}", file=sys.stderr, flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    load_inline = _cpp_extension().load_inline
 
     # Before torch 2.8 its headers cannot be left out, and a build takes half a minute.
     lean = {"no_implicit_headers": True} if "no_implicit_headers" in inspect.signature(load_inline).parameters else {}
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder, _ninja_on_path():
-        built = load_inline(
-            f"difflut_{name}",
-            [source(file) for file in files if not file.endswith(".cu")],
-            [source(file) for file in files if file.endswith(".cu")] or None,
-            extra_cflags=list(flags),
-            extra_cuda_cflags=list(flags),
-            extra_ldflags=[flag for flag in flags if flag == "-fopenmp"],
-            extra_include_paths=[str(source_dir())],
-            build_directory=folder,
-            is_python_module=False,
-            **lean,
+    # Included, and not handed over as text, which torch writes in the locale's encoding.
+    includes = [f'#include "{file}"' for file in files]
+    with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as work, _build_environment():
+        built = Path(
+            load_inline(
+                f"difflut_{name}",
+                [] if _is_cuda(files) else includes,
+                includes if _is_cuda(files) else None,
+                extra_cflags=list(flags),
+                extra_cuda_cflags=list(flags),
+                extra_ldflags=[flag for flag in flags if flag == "-fopenmp"],
+                extra_include_paths=[str(source_dir())],
+                build_directory=work,
+                is_python_module=False,
+                **lean,
+            )
         )
+        library = folder / f"{stem}-{_digest(built)}.so"
         os.replace(built, library)
+    return library
+
+
+def _cpp_extension() -> ModuleType:
+    # On import it warns of a CUDA toolkit without a GPU, such as a cluster's login node has.
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before, logger.disabled = logger.disabled, True
+    try:
+        return importlib.import_module("torch.utils.cpp_extension")
+    finally:
+        logger.disabled = before
 
 
 @contextmanager
-def _ninja_on_path() -> Iterator[None]:
+def _build_environment() -> Iterator[None]:
     # pip installs ninja beside the interpreter, which is not on PATH where the environment is not activated.
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join((path, str(Path(sys.executable).parent)))
+    before = {name: os.environ.get(name) for name in ("PATH", "CXX")}
+    os.environ["PATH"] = os.pathsep.join((before["PATH"] or "", str(Path(sys.executable).parent)))
+    os.environ["CXX"] = shlex.join(_cxx())
     try:
         yield
     finally:
-        os.environ["PATH"] = path
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _fingerprint(compiler: str, files: tuple[str, ...], flags: tuple[str, ...]) -> str:
@@ -95,7 +134,7 @@ def _fingerprint(compiler: str, files: tuple[str, ...], flags: tuple[str, ...]) 
         *map(source, (*files, *headers)),
         *flags,
         str(binary),
-        os.environ.get("CXX", ""),
+        *_cxx(),
         str(stat.st_size),
         str(stat.st_mtime),
         processor,
@@ -110,10 +149,18 @@ def _is_cuda(files: tuple[str, ...]) -> bool:
 
 def _compiler(files: tuple[str, ...]) -> str | None:
     if not _is_cuda(files):
-        return shutil.which(shlex.split(os.environ.get("CXX", "c++"))[0])
-    from torch.utils.cpp_extension import CUDA_HOME
+        return shutil.which(_cxx()[0])
+    home = _cpp_extension().CUDA_HOME
+    return shutil.which("nvcc", path=f"{home}/bin") if home else None
 
-    return shutil.which("nvcc", path=f"{CUDA_HOME}/bin") if CUDA_HOME else None
+
+def _cxx() -> list[str]:
+    """The C++ compiler as its users name it: a command, maybe with arguments; set but empty is not set."""
+    named = os.environ.get("CXX", "")
+    try:
+        return shlex.split(named) or ["c++"]
+    except ValueError as error:
+        raise ValueError(f"CXX={named!r} is no command ({error}); correct it, or unset it") from error
 
 
 def _gpus() -> str:
@@ -125,7 +172,7 @@ def _gpus() -> str:
 def _cpu() -> str:
     """What -march=native depends on."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

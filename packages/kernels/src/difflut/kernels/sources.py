@@ -10,6 +10,5 @@ def source_dir() -> Path:
 
 
 def source(name: str) -> str:
-    """The text of a source file; the compiler's messages then name that file, not the copy that is compiled."""
-    path = source_dir() / name
-    return f'#line 1 "{path}"\n{path.read_text()}'
+    """The text of a source file."""
+    return (source_dir() / name).read_text(encoding="utf-8")
