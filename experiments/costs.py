@@ -12,6 +12,7 @@ from difflut.models import LUTNetwork
 QUICKLY_SIMPLIFIED = 10_000  # tables
 # Of `luts`, which is their sum.
 PARTS = ("luts_tables", "luts_popcount", "luts_argmax", "luts_encoder")
+REGISTERS = ("flip_flops", "shift_registers")  # with registers after all stages
 
 
 def estimated_cost(model: LUTNetwork, x: Tensor) -> dict[str, int]:
@@ -24,7 +25,7 @@ def estimated_cost(model: LUTNetwork, x: Tensor) -> dict[str, int]:
 
 def named(cost: Cost) -> dict[str, int]:
     """A cost by the names that it has in result.json."""
-    return {"luts": cost.total} | {name: getattr(cost, name.removeprefix("luts_")) for name in PARTS}
+    return {"luts": cost.total} | {name: getattr(cost, name.removeprefix("luts_")) for name in PARTS + REGISTERS}
 
 
 def in_words(scores: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ def export(
     lut_size: int = 6,
     pipeline: bool | Sequence[str] = True,
     max_width: int = 32,
+    counts: bool = False,
     simulated_samples: int | None = 1000,
     simulator: str = "auto",
     yosys: bool = False,
@@ -51,6 +52,7 @@ def export(
         pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
             "tournament", "argmax"); True is all, False none.
         max_width: The most bits of a feature that is no pixel.
+        counts: Whether the counts are outputs of the Verilog too; the estimate has none of their registers.
         simulated_samples: Test samples for the simulator; None is all.
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
         yosys: Whether Yosys counts the LUTs of core and encoder.
@@ -84,7 +86,7 @@ def export(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    design = write_files(circuit, folder, words, pipeline, expected.first(simulated_samples), steps)
+    design = write_files(circuit, folder, words, pipeline, counts, expected.first(simulated_samples), steps)
     steps.attempt("plots", lambda: draw(circuit, simplified, folder))
     report = {
         "run": str(source.path),

@@ -17,6 +17,7 @@ def write_files(
     folder: Path,
     words: InputWords,
     pipeline: bool | Sequence[str],
+    counts: bool,
     expected: Expected,
     steps: Steps,
 ) -> Design:
@@ -30,7 +31,7 @@ def write_files(
         (folder / name).unlink(missing_ok=True)
     circuit.save(folder / "circuit.npz")
     steps.run("write C", lambda: write_c(circuit, folder / "circuit.c"))
-    design = steps.run("write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, pipeline))
+    design = steps.run("write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, pipeline, counts))
     print(f"latency of the Verilog: {design.latency} cycles")
     steps.run("write testbench", lambda: write_testbench(design, expected.x, expected.counts(), expected.classes))
     return design

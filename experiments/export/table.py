@@ -59,6 +59,12 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
     cycles = f"latency {report['latency']} cycles, an input each cycle" if report["latency"] else "combinational"
     yield f"Verilog: {cycles}; {report['words']}."
     costs = report["costs"]
+    if estimate := costs["estimate"]:
+        cost = estimate["after simplification"]
+        yield (
+            f"With registers after all stages: {cost['flip_flops']:,} flip-flops and {cost['shift_registers']:,} shift "
+            "registers (a LUT each), by estimate."
+        )
     if proof := costs.get("proof"):
         yield f"The netlist is {'' if proof['equivalent'] else 'not '}equivalent to the circuit, by ABC."
     if placement := costs.get("placement"):

@@ -3,7 +3,7 @@
 from collections import Counter
 from functools import cached_property
 
-from experiments.costs import PARTS
+from experiments.costs import PARTS, REGISTERS
 from experiments.report.effects import Effect, effects
 from experiments.report.outcomes import (
     ACCURACY,
@@ -21,7 +21,7 @@ from experiments.report.tables import GAP, HARD, LUTS, SECONDS, Score
 from experiments.sweep.folder import Sweep
 
 ORDER = ("finished", "running", "pending", "stopped", "failed")
-LUT_PARTS = [Score(name, name) for name in PARTS]
+LUT_PARTS = [Score(name, name) for name in PARTS + REGISTERS]
 SCORES = [HARD, GAP, LUTS, SECONDS]
 
 

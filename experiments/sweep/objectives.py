@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from difflut.config import ConfigurationError
-from experiments.costs import PARTS
+from experiments.costs import PARTS, REGISTERS
 from experiments.runs import RunFolder
 
 OF_EPOCHS = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
-OF_RESULTS = ("luts", *PARTS, "tables", "train_seconds")
+OF_RESULTS = ("luts", *PARTS, *REGISTERS, "tables", "train_seconds")
 
 
 def check_objectives(objectives: Mapping[str, str], scheduler: str) -> None:

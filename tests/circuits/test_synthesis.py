@@ -43,8 +43,8 @@ def test_the_estimate_is_near_what_yosys_counts(encoder, tmp_path):
     words = pixel_words(circuit)
     design, cost = write_verilog(circuit, tmp_path, words), estimate_cost(circuit, words)
     core, encoded = (synthesize(design, part) for part in ("core", "encoder"))
-    assert cost.core == pytest.approx(core.luts, rel=0.1) and abs(cost.depth - core.depth) <= 2
-    assert cost.encoder == pytest.approx(encoded.luts, rel=0.1)
+    assert cost.core == pytest.approx(core.luts, rel=0.02) and cost.depth == core.depth
+    assert cost.encoder == pytest.approx(encoded.luts, rel=0.02)
 
 
 def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):

@@ -15,7 +15,6 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.circuits.arithmetic.compressors import columns_of, compress, is_compressed
 from difflut.registry import ENCODERS
 from tests.circuits.networks import inputs, network, random_circuit
 
@@ -23,8 +22,8 @@ icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Veri
 verilator = pytest.mark.skipif(not shutil.which("verilator"), reason="no Verilator; apt install verilator")
 
 
-def assert_equal(circuit, x, words, folder, pipeline=False, simulator="iverilog"):
-    design = write_verilog(circuit, folder, words, pipeline)
+def assert_equal(circuit, x, words, folder, pipeline=False, simulator="iverilog", counts=True):
+    design = write_verilog(circuit, folder, words, pipeline, counts)
     write_testbench(design, x, circuit.counts(x), circuit.classes(x))
     result = simulate(design, simulator)
     assert (result.samples, result.mismatches, result.first) == (len(x), 0, -1)
@@ -48,7 +47,7 @@ def test_random_circuits_before_and_after_simplification(n, pipeline, tmp_path):
 @icarus
 @pytest.mark.parametrize(
     ("registers", "latency"),
-    [([], 0), (["layer2"], 1), (["encoder", "layer1", "layer3"], 3), (["group_sum", "argmax"], 2), (["tournament"], 2)],
+    [([], 0), (["layer2"], 1), (["encoder", "layer1", "layer3"], 3), (["group_sum", "argmax"], 2), (["tournament"], 1)],
 )
 def test_registers_follow_the_chosen_stages(registers, latency, tmp_path):
     circuit = random_circuit(5, classes=5)
@@ -96,7 +95,7 @@ def test_the_testbench_finds_the_first_sample_of_a_flipped_table_bit(pipeline, t
     flipped[-1, addresses[7] | (np.arange(16) & sum(1 << np.flatnonzero(circuit.wiring[counted] < 0)))] ^= True
     table_of = np.where(np.arange(circuit.num_luts) == counted, len(circuit.tables), table_of)
     design = write_verilog(
-        replace(circuit, tables=flipped, table_of=table_of), tmp_path, fixed_point_words(circuit), pipeline
+        replace(circuit, tables=flipped, table_of=table_of), tmp_path, fixed_point_words(circuit), pipeline, True
     )
     write_testbench(design, x, circuit.counts(x), circuit.classes(x))
     result = simulate(design, "iverilog")
@@ -146,24 +145,12 @@ def test_every_pixel_compares_as_its_float():
     np.testing.assert_array_equal(words(x)[..., None] > words.limits, x[..., None] > thresholds)
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 6, 17, 100])
-def test_compressors_keep_the_sum(size):
-    rng = np.random.default_rng(size)
-    bits, often, inverted = (rng.integers(low, high, size).tolist() for low, high in [(0, 2), (1, 6), (0, 2)])
-    values = {f"b{i}": int(bit) for i, bit in enumerate(bits)}
-    columns = columns_of(("~" * flip + name, times) for name, times, flip in zip(values, often, inverted, strict=True))
-    level = 0
-    while not is_compressed(columns):
-        compressors, columns = compress(columns, f"c{level}_")
-        level += 1
-        for compressor in compressors:
-            address = sum(values[name] << position for position, name in enumerate(compressor.inputs))
-            values |= {
-                name: table >> address & 1 for name, table in zip(compressor.outputs, compressor.tables, strict=True)
-            }
-    values |= {f"~{name}": 1 - value for name, value in values.items()}
-    total = sum(values[name] << weight for weight, column in enumerate(columns) for name in column)
-    assert total == sum((bit ^ flip) * times for bit, flip, times in zip(bits, inverted, often, strict=True))
+@icarus
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_a_design_may_give_the_class_alone(pipeline, tmp_path):
+    circuit = random_circuit(5, classes=7)
+    design = assert_equal(circuit, inputs(circuit, 40), fixed_point_words(circuit), tmp_path, pipeline, counts=False)
+    assert design.count_width == 0 and "counts" not in (tmp_path / "circuit.v").read_text()
 
 
 def test_a_missing_simulator_is_named(tmp_path, monkeypatch):

@@ -1,1 +1,1 @@
-"""What back ends share: words and their comparisons, compressors and counts, and what all of it costs."""
+"""What back ends share: words and their comparisons, the tables that count and choose, and what all of it costs."""

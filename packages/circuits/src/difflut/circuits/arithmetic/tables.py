@@ -1,0 +1,69 @@
+"""Tables of up to six inputs under construction: what counts, compares and chooses in hardware."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True)
+class Table:
+    """Bit `a` of `init` is the entry at address `a`; the first input is the least significant bit of the address."""
+
+    init: int
+    inputs: Sequence[str]
+    output: str
+
+
+class Tables:
+    """Adds tables, simplified: signals are names, "0", "1", and "~" before a name inverts it.
+
+    Args:
+        prefix: Begins the names of outputs.
+
+    Attributes:
+        made: The tables, each after those that it reads.
+        depth: Tables on the longest path to a signal.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.made: list[Table] = []
+        self.depth: dict[str, int] = defaultdict(int)
+        self._prefix = prefix
+
+    def add(self, init: int, inputs: Sequence[str]) -> str:
+        """A table of signals; returns its output, or the signal or constant that it comes to."""
+        kinds = "".join(name[0] if name[0] in "01~" else "x" for name in inputs)
+        init, kept = _simplified(init, kinds)
+        names = [plain(inputs[position]) for position in kept]
+        if not names:
+            return "01"[init]
+        if len(names) == 1:
+            return names[0] if init == 0b10 else f"~{names[0]}"
+        output = f"{self._prefix}{len(self.made)}"
+        self.made.append(Table(init, names, output))
+        self.depth[output] = 1 + max(self.depth[name] for name in names)
+        return output
+
+
+def plain(signal: str) -> str:
+    """The name of a signal that may be inverted."""
+    return signal.removeprefix("~")
+
+
+@lru_cache(maxsize=2**16)
+def _simplified(init: int, kinds: str) -> tuple[int, list[int]]:
+    """A table without constants ("0", "1"), inverters ("~") and inputs that do not matter, and the inputs left."""
+    entries = [init >> address & 1 for address in range(2 ** len(kinds))]
+    kept: list[int] = []
+    for position, kind in enumerate(kinds):
+        step = 2 ** len(kept)
+        pairs = [(entries[i : i + step], entries[i + step : i + 2 * step]) for i in range(0, len(entries), 2 * step)]
+        if kind in "01":
+            entries = [entry for pair in pairs for entry in pair[int(kind)]]
+        elif all(low == high for low, high in pairs):
+            entries = [entry for low, _ in pairs for entry in low]
+        else:
+            kept.append(position)
+            entries = [entry for low, high in pairs for entry in (high + low if kind == "~" else low + high)]
+    return sum(entry << address for address, entry in enumerate(entries)), kept

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from difflut.circuits.arithmetic.compressors import add_compressors, columns_of
+from difflut.circuits.arithmetic.head import add_tournament, index_width
+from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, pipeline
+from difflut.circuits.arithmetic.tables import Tables
+
+
+def evaluate(tables, values):
+    """The signals of the tables, each an array over samples, and the constants."""
+    values = values | {"0": np.zeros_like(next(iter(values.values()))), "1": np.ones_like(next(iter(values.values())))}
+    for table in tables.made:
+        assert 2 <= len(table.inputs) <= 6
+        address = sum(values[name] << place for place, name in enumerate(table.inputs))
+        entries = np.array([table.init >> entry & 1 for entry in range(2 ** len(table.inputs))])
+        values[table.output] = entries[address]
+    return values | {f"~{name}": 1 - value for name, value in values.items()}
+
+
+def number(digits, values):
+    return sum(values[digit] << place for place, digit in enumerate(digits))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 6, 7, 17, 50, 100])
+def test_compressors_keep_the_sum(size):
+    rng = np.random.default_rng(size)
+    often, inverted = rng.integers(1, 6, size), rng.integers(2, size=size)
+    bits = {f"b{index}": rng.integers(2, size=40) for index in range(size)}
+    named = ["~" * flip + name for name, flip in zip(bits, inverted.tolist(), strict=True)]
+    bias = int(rng.integers(1, 9))
+    columns = columns_of([*zip(named, often.tolist(), strict=True), ("1", bias)])
+    tables = Tables("t")
+    digits = add_compressors(tables, columns, int(often.sum() + bias).bit_length())
+    total = bias + sum(times * (bit ^ flip) for bit, times, flip in zip(bits.values(), often, inverted, strict=True))
+    np.testing.assert_array_equal(number(digits, evaluate(tables, bits)), total)
+
+
+@pytest.mark.parametrize(("votes", "most"), [(6, 3), (10, 8), (20, 17), (50, 45), (70, 66), (150, 145)])
+def test_votes_cost_less_than_a_table_each(votes, most):
+    tables = Tables("t")
+    add_compressors(tables, [[f"b{index}" for index in range(votes)]], votes.bit_length())
+    assert len(tables.made) <= most
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 5, 10])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_the_first_of_the_highest_counts_wins(classes, width):
+    rng = np.random.default_rng(classes)
+    widths = rng.integers(max(width - 1, 1), width + 1, classes).tolist()
+    counts = np.stack([rng.integers(2**own, size=200) for own in widths])
+    counts[:, ::3] = np.minimum(counts[:, ::3], 2)  # ties
+    names = [[f"c{row}_{place}" for place in range(own)] for row, own in enumerate(widths)]
+    values = {name: counts[row] >> place & 1 for row, digits in enumerate(names) for place, name in enumerate(digits)}
+    tables = Tables("t")
+    winner = add_tournament(tables, names)
+    assert len(winner) == index_width(classes)
+    np.testing.assert_array_equal(number(winner, evaluate(tables, values)), counts.argmax(0))
+
+
+def test_no_stage_has_longer_paths_than_it_may_and_nothing_is_lost_between_stages():
+    tables = Tables("t")
+    digits = add_compressors(tables, [[f"b{index}" for index in range(100)]], 7)
+    staged = pipeline(tables, digits)
+    assert len(staged.stages) == 1 + len(staged.passed) == -(-max(tables.depth.values()) // LEVELS)
+    there = {f"b{index}" for index in range(100)}
+    for stage, passed in zip(staged.stages, [*staged.passed, digits], strict=True):
+        depth = dict.fromkeys(there, 0)
+        for table in stage:
+            depth[table.output] = 1 + max(depth[name] for name in table.inputs)
+        assert max(depth.values()) <= LEVELS and set(passed) <= depth.keys()
+        there = set(passed)
+
+
+def test_registers_in_a_row_are_a_shift_register_unless_one_is_read():
+    made = {"a": 0, "b": 1, "c": 2}
+    assert count_registers(made, [(["a"], 1), (["b"], 3)]) == (3, 0)
+    assert count_registers(made, [(["a", "~b"], 5)]) == (0, 2)
+    assert count_registers(made, [(["a"], 2), (["a", "c", "0"], 5)]) == (2, 2)
