@@ -132,10 +132,9 @@ def _cases(
         if backend in PEERS and importlib.util.find_spec(backend) is None:
             print(f"{backend}: not installed, left out")
     names = "node", "first_layer", "batch", "threads", "backend"
-    for values in product(nodes, first_layers, batches, threads, backends):
-        case = dict(zip(names, values, strict=True))
-        if case["backend"] not in PEERS or _can(case["backend"], case["node"], case["first_layer"]):
-            yield case
+    for node, first_layer, batch, count, backend in product(nodes, first_layers, batches, threads, backends):
+        if backend not in PEERS or _can(backend, node, first_layer):
+            yield dict(zip(names, (node, first_layer, batch, count, backend), strict=True))
 
 
 def _comparable(backends: Sequence[str], top_k: int | None) -> list[str]:

@@ -138,7 +138,7 @@ def _check(workspace: Any, sweep: Sweep) -> str:
         return "its names could not be checked, since no trial has finished"
     logged = {"seed", *(tracking_key(label) for trial in finished for label in trial.values)}
     for trial in finished:
-        logged |= {*trial.result, *(key for row in trial.metrics() for key in row)}
+        logged |= {*(trial.result or {}), *(key for row in trial.metrics() for key in row)}
     named = set(_names([section.panels for section in workspace.sections]))
     if named - logged:
         raise ValueError(f"{sweep.path}: its runs log no {', '.join(sorted(named - logged))}")

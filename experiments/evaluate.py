@@ -23,9 +23,9 @@ def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
         Hard and relaxed accuracy, the gap, and hard samples per second.
     """
     with configured():
-        device = device_named("evaluate.device", device)
-        model = load_checkpoint(checkpoint, device)
-        data = dataset().to(device)
+        torch_device = device_named("evaluate.device", device)
+        model = load_checkpoint(checkpoint, torch_device)
+        data = dataset().to(torch_device)
         predict(model, data.x_test[:1])  # where data of another shape are found out
     scores = scores_of(model, data.x_test, data.y_test)
     start = time.perf_counter()

@@ -117,12 +117,12 @@ def figure_at(path: str | Path, size: tuple[float, float], formats: Sequence[str
     # A Figure of its own, without pyplot: no display is looked for, and threads do not share state.
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=size, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1))
         yield figure
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         for format in formats:
@@ -186,7 +186,7 @@ def _label_epochs(*panels: "Axes") -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def percent(share: float, position: int | None = None) -> str:
+def percent(share: float, position: float | None = None) -> str:
     return f"{100 * share:.3g} %"
 
 
@@ -226,7 +226,7 @@ def _draw_confusion(axes: "Axes", counts: Any, class_names: Sequence[str], title
     ticks = range(0, len(class_names), 1 + len(class_names) // 40)
     names = [class_names[tick] for tick in ticks]
     upright = max(map(len, names)) <= 3
-    axes.set_xticks(ticks, names, fontsize=9, **({} if upright else {"rotation": 45, "ha": "right"}))
+    axes.set_xticks(ticks, names, fontsize=9, rotation=0 if upright else 45, ha="center" if upright else "right")
     axes.set_yticks(ticks, names, fontsize=9)
     axes.set(title=title, xlabel="predicted", ylabel="true")
     axes.grid(False)

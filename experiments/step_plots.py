@@ -78,7 +78,7 @@ def _draw_steps(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
     for backend, threads in dict.fromkeys((row["backend"], row["threads"]) for row in rows):
         mine = [row for row in rows if (row["backend"], row["threads"]) == (backend, threads)]
         label = backend if len(counts) == 1 else f"{backend}, threads: {threads}"
-        style = {
+        style: dict[str, Any] = {
             "color": colors.get(backend, CONSTANT),
             "marker": "o",
             "ms": 3,

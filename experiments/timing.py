@@ -122,20 +122,21 @@ def _measure(case: Case) -> dict[str, float | str | None]:
     before = _peak_memory(case.device, start=True)
     with kernels.use_backend("reference" if case.backend == "reference" else "auto"):
         seconds = _median_seconds(_step(case, network, x, y, graph), case.seconds, case.device) / steps
-    result = {
-        "step_ms": 1e3 * seconds,
+    step_ms = 1e3 * seconds
+    result: dict[str, float | str | None] = {
+        "step_ms": step_ms,
         "samples_per_second": case.batch / seconds,
         "memory_mb": (_peak_memory(case.device) - before) / 2**20,
         "note": None,
     }
     if isinstance(network, LUTNetwork):
-        result["floor_ms"] = 1e3 * floor_bytes(network, case.batch) / copy_bandwidth(case.device)
-        result["of_floor"] = result["floor_ms"] / result["step_ms"]
+        floor_ms = 1e3 * floor_bytes(network, case.batch) / copy_bandwidth(case.device)
+        result |= {"floor_ms": floor_ms, "of_floor": floor_ms / step_ms}
     return result
 
 
 def _step(case: Case, network: nn.Module, x: torch.Tensor, y: torch.Tensor, graph: bool) -> Callable[[], object]:
-    if case.backend in PEERS:
+    if not isinstance(network, LUTNetwork):
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
         return partial(_peer_step, network, optimizer, x, y)
     trainer = Trainer(network, x, y, batch_size=case.batch, optimizer=partial(adam, lr=0.01), graph=graph)

@@ -100,21 +100,23 @@ def train(
         if dry_run:
             make_trainer(model, data.x_train, data.y_train)
             return {"tables": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
-        device = device_named("train.device", device)
-        data = data.to(device) if _num_bytes(data) < _free_memory(device) / 2 else data
-        model.to(device).encoder.fit(data.x_train)
+        torch_device = device_named("train.device", device)
+        data = data.to(torch_device) if _num_bytes(data) < _free_memory(torch_device) / 2 else data
+        model.to(torch_device)
+        if model.encoder is not None:
+            model.encoder.fit(data.x_train)
         trainer = make_trainer(model, data.x_train, data.y_train)
         folder = RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
         if resume:
             proceed(trainer, folder)
     shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
     with start_tracking(folder.path, shown) as run:
-        trainer.samples.teacher = teacher and _educated(teacher, data, device, folder.teacher)
+        trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher)
         if not resume:
             folder.forget_after(0)
             folder.write_config(operative_config())
         size = f"{len(data.x_train)} training rows, {model.num_luts} tables"
-        print(f"{data.name}: {size}, {device}, {folder.path}", flush=True)
+        print(f"{data.name}: {size}, {torch_device}, {folder.path}", flush=True)
         try:
             fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
         except KeyboardInterrupt:
@@ -122,12 +124,12 @@ def train(
                 print(f"\ninterrupted; continue with --gin_param 'train.resume = \"{folder.path}\"'", file=sys.stderr)
             raise
         result = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
-        result["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-        best = load_checkpoint(folder.best, device)
+        result["device"] = torch.cuda.get_device_name(torch_device) if torch_device.type == "cuda" else "CPU"
+        best = load_checkpoint(folder.best, torch_device)
         result["best_epoch"] = read_checkpoint(folder.best)["training"]["epoch"]
         result |= measure(best, data, folder.metrics())
         folder.write_result(result)
-        draw(best.to(device), data, result, folder, run)
+        draw(best.to(torch_device), data, result, folder, run)
         if upload_checkpoint:
             run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
         run.finish(result)

@@ -122,11 +122,11 @@ def _check(
     model: LUTNetwork, x: torch.Tensor, simulated: int, back_ends: Sequence[str], simulator: str
 ) -> Iterator[tuple[str, int]]:
     """Each back end and how many samples it gets wrong."""
-    logits, x = model(x).numpy(), x.numpy()
+    logits, features = model(x).numpy(), x.numpy()
     circuit, _ = simplify(Circuit.from_model(model))
 
     def wrong(predict: Callable[[np.ndarray], np.ndarray]) -> int:
-        return int((predict(x) != logits).any(1).sum())
+        return int((predict(features) != logits).any(1).sum())
 
     if "numpy" in back_ends:
         yield "numpy", wrong(circuit)
@@ -138,8 +138,8 @@ def _check(
             compiled = CompiledCircuit(source, circuit.num_features, circuit.num_classes, ["-std=c99", "-O0"])
             yield "C", wrong(lambda x: compiled.counts_and_classes(x)[0].astype(np.float32) / np.float32(circuit.tau))
         if "Verilog" in back_ends:
-            words = pixel_words(circuit) if x.dtype == np.uint8 else fixed_point_words(circuit)
+            words = pixel_words(circuit) if features.dtype == np.uint8 else fixed_point_words(circuit)
             design = write_verilog(circuit, folder, words, pipeline=True)
             counts = np.rint(logits[:simulated] * circuit.tau).astype(np.int64)
-            write_testbench(design, x[:simulated], counts, counts.argmax(1))
+            write_testbench(design, features[:simulated], counts, counts.argmax(1))
             yield "Verilog", simulate(design, simulator).mismatches

@@ -74,9 +74,9 @@ def read_npz(name: str, path: Path) -> Rows:
             )
         keys = [*ARRAYS, *(key for key in ("class_names", "feature_names") if key in archive)]
         arrays = {key: _array(archive, key, path) for key in keys}
-    for key in keys[len(ARRAYS) :]:
-        arrays[key] = arrays[key].astype(str).tolist()
-    return Rows(f"data set {name!r} ({path})", **arrays)
+    x_train, y_train, x_test, y_test = (arrays.pop(key) for key in ARRAYS)
+    names = {key: array.astype(str).tolist() for key, array in arrays.items()}
+    return Rows(f"data set {name!r} ({path})", x_train, y_train, x_test, y_test, **names)
 
 
 def _archive(file: BinaryIO, path: Path) -> np.lib.npyio.NpzFile:
@@ -100,12 +100,13 @@ def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
 
 def read_idx_folder(name: str, folder: Path) -> Rows:
     """The rows in the four IDX files of a folder."""
-    paths = [_idx_file(folder, file) for file in IDX_FILES]
-    missing = [file for file, path in zip(IDX_FILES, paths, strict=True) if path is None]
-    if missing:
+    paths = {file: path for file in IDX_FILES if (path := _idx_file(folder, file))}
+    if missing := [file for file in IDX_FILES if file not in paths]:
         raise BadDatasetError(f"{folder} has some IDX files of {name!r} and lacks {', '.join(missing)}")
-    arrays = [read_idx(path, rank) for path, rank in zip(paths, (3, 1, 3, 1), strict=True)]
-    return Rows(f"data set {name!r} ({folder})", *arrays)
+    x_train, y_train, x_test, y_test = (
+        read_idx(path, rank) for path, rank in zip(paths.values(), (3, 1, 3, 1), strict=True)
+    )
+    return Rows(f"data set {name!r} ({folder})", x_train, y_train, x_test, y_test)
 
 
 def read_idx(path: Path, rank: int) -> np.ndarray:

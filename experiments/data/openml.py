@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def from_openml(
         y, class_names = class_indices(target, class_names, origin)
         train, test = split_rows(y, stratify) if train_rows is None else np.split(np.arange(len(y)), [train_rows])
         if arrange:
-            x, feature_names = arrange(x), ()
+            x, feature_names = arrange(x), []
         arrays = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
         names = {"class_names": class_names} | ({"feature_names": feature_names} if feature_names else {})
         _save(cached, **arrays, **names)
@@ -80,7 +80,7 @@ def _fetch(name: str, query: int | str, home: str) -> Any:
 
 
 @contextmanager
-def _time_limit(seconds: float):
+def _time_limit(seconds: float) -> Iterator[None]:
     # scikit-learn sets none, and a cluster's firewall may swallow connections without an answer.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)

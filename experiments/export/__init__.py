@@ -70,9 +70,9 @@ def export(
     _check_arguments(lut_size, pipeline, max_width, simulated_samples, simulator, place)
     with configured():
         source, steps = RunFolder.open_finished(run), Steps()
-        folder = Path(folder) if folder else source.path / "export"
-        if folder.is_file():
-            raise ConfigurationError(f"export.folder = {str(folder)!r} is a file; name a folder")
+        target = Path(folder) if folder else source.path / "export"
+        if target.is_file():
+            raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
         result = source.result()
         data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
 
@@ -86,8 +86,8 @@ def export(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    design = write_files(circuit, folder, words, pipeline, counts, expected.first(simulated_samples), steps)
-    steps.attempt("plots", lambda: draw(circuit, simplified, folder))
+    design = write_files(circuit, target, words, pipeline, counts, expected.first(simulated_samples), steps)
+    steps.attempt("plots", lambda: draw(circuit, simplified, target))
     report = {
         "run": str(source.path),
         "dataset": result["dataset"],
@@ -97,14 +97,14 @@ def export(
         "latency": design.latency,
         "samples": len(expected.x),
         "samples_per_second": expected.speed,
-        "checks": check_back_ends(expected, circuit, design, folder, simulator, steps),
+        "checks": check_back_ends(expected, circuit, design, target, simulator, steps),
         "costs": find_costs(original, circuit, design, yosys, prove, place, steps),
         "seconds": steps.seconds,
         "not_done": steps.not_done,
     }
-    write_json(folder / "report.json", report)
-    write_table(report, folder / "export.md")
-    print(f"{headline(report)}\nwritten: {folder}")
+    write_json(target / "report.json", report)
+    write_table(report, target / "export.md")
+    print(f"{headline(report)}\nwritten: {target}")
     _check_agreement(report)
     return report
 

@@ -130,7 +130,7 @@ def _compare(name: str, predict: Predict, x: np.ndarray, expected: np.ndarray) -
     return Check(name, len(x), len(differing), first, _speed(predict, x))
 
 
-def _speed(predict: Callable, x: np.ndarray | torch.Tensor) -> float:
+def _speed(predict: Callable[[Any], object], x: np.ndarray | torch.Tensor) -> float:
     """Samples a second at the median of what calls fit into the budget, the first of all left out."""
     times: list[float] = []
     while not times or sum(times) < BUDGET:

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from difflut.circuits import Circuit
 from experiments.plots import CONSTANT, FAINT, HARD, INK, SATURATED, figure_at
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 LARGEST = 100
 
@@ -60,7 +64,8 @@ def _places(circuit: Circuit) -> dict[int | str, tuple[float, float]]:
     for column, signals in enumerate(columns):
         if 0 < column < len(columns) - 1:
             sources = {
-                signal: [pin for pin in circuit.wiring[signal - circuit.num_inputs] if pin >= 0] for signal in signals
+                signal: [pin for pin in circuit.wiring[int(signal) - circuit.num_inputs] if pin >= 0]
+                for signal in signals
             }
             signals = sorted(signals, key=lambda of: np.mean([places[pin][1] for pin in sources[of]] or [0]))
         for row, signal in enumerate(signals):
@@ -68,7 +73,7 @@ def _places(circuit: Circuit) -> dict[int | str, tuple[float, float]]:
     return places
 
 
-def _draw_wires(axes, circuit: Circuit, places: dict[int | str, tuple[float, float]]) -> None:
+def _draw_wires(axes: "Axes", circuit: Circuit, places: dict[int | str, tuple[float, float]]) -> None:
     wires = [
         (places[pin], places[circuit.num_inputs + lut], INK)
         for lut, row in enumerate(circuit.wiring.tolist())
@@ -81,7 +86,7 @@ def _draw_wires(axes, circuit: Circuit, places: dict[int | str, tuple[float, flo
         axes.plot(*zip(start, end, strict=True), color=color, linewidth=0.5, alpha=0.5, zorder=1)
 
 
-def _draw_signal(axes, circuit: Circuit, signal: int | str, place: tuple[float, float]) -> None:
+def _draw_signal(axes: "Axes", circuit: Circuit, signal: int | str, place: tuple[float, float]) -> None:
     if isinstance(signal, str):
         text, color = signal, HARD
     elif signal < circuit.num_inputs:

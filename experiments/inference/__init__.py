@@ -73,7 +73,7 @@ def inference(
     for name, network in zip(networks, loaded, strict=True):
         for values in _measured(network, folder, backends, lut_size, compared, seconds):
             rows.append(dict(zip(COLUMNS, (Path(name).stem if os.sep in name else name, *values), strict=True)))
-            print(_line(rows[-1].values()), flush=True)
+            print(_line(list(rows[-1].values())), flush=True)
             lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in rows)]
             table.write_text("".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines))
     print(f"table: {folder}")

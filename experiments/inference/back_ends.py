@@ -28,9 +28,12 @@ class Candidate:
 
 
 def _model(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    model = of.model
+    assert model is not None  # as `_measured` sees to
+
     @torch.no_grad()
     def classify(given: np.ndarray) -> np.ndarray:
-        return of.model(torch.from_numpy(given)).argmax(1).numpy()
+        return model(torch.from_numpy(given)).argmax(1).numpy()
 
     return classify, x[:FEW]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic, is_range, number
+from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic, is_range
 
 # The share of a value's runs that need a counterpart, so that matched pairs speak for the value.
 ENOUGH = 0.5
@@ -85,7 +85,7 @@ def paired_effects(
 
 def _settings(finished: Iterable[Outcome], dimension: str, score: str) -> list[Mapping[str, float]]:
     """For each setting of everything else, the score of each value of the dimension that was tried there."""
-    found: dict[tuple, dict[str, list[float]]] = {}
+    found: dict[tuple[str | None, ...], dict[str, list[float]]] = {}
     for trial in finished:
         rest = (trial.seed, *(value for key, value in trial.values.items() if key != dimension))
         found.setdefault(rest, {}).setdefault(trial.values[dimension], []).append(trial.scores[score])
@@ -128,8 +128,7 @@ def _columns(texts: Sequence[str]) -> list[np.ndarray]:
     values = list(dict.fromkeys(texts))
     if not is_range(values):
         return [np.array([text == value for text in texts], dtype=float) for value in values[1:]]
-    numbers = np.array([number(text) for text in texts])
-    if is_logarithmic(numbers):
-        numbers = np.log(numbers)
+    listed = [float(text) for text in texts]
+    numbers = np.log(listed) if is_logarithmic(listed) else np.array(listed)
     numbers = (numbers - numbers.mean()) / numbers.std()
     return [numbers, numbers**2]

@@ -93,10 +93,9 @@ class Configuration:
         """One number a finished trial; those that have none are left out."""
         return [trial.scores[key] for trial in self.finished if key in trial.scores]
 
-    def mean(self, key: str) -> float | None:
-        """The mean over seeds."""
-        scores = self.scores(key)
-        return statistics.fmean(scores) if scores else None
+    def mean(self, key: str) -> float:
+        """The mean over seeds; one of them at least has such a score."""
+        return statistics.fmean(self.scores(key))
 
     def deviation(self, key: str) -> float | None:
         """The standard deviation over seeds (n - 1 degrees of freedom); None for a single one."""

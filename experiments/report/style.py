@@ -34,7 +34,7 @@ def looks(values: Sequence[str]) -> dict[str, Look]:
     After seven names the colours come again with another marker and dash.
     """
     if len(values) > 2 and all(number(value) is not None for value in values):
-        order = sorted(values, key=number)
+        order = sorted(values, key=float)
         return {value: Look(_shade(order.index(value) / (len(values) - 1)), "o", "-") for value in values}
     turns = [divmod(index, len(COLOURS)) for index in range(len(values))]
     return {
@@ -60,8 +60,8 @@ def draw_legend(axes: "Axes", looks: Mapping[str, Look], marks: bool) -> None:
         for look in looks.values()
     ]
     if entries:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.03)}
-        legend = axes.legend(entries, len(entries) * ["-"], fontsize=8, **place)
+        dashes = len(entries) * ["-"]
+        legend = axes.legend(entries, dashes, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.03))
         # Written afterwards: a legend leaves out labels that begin with an underscore.
         for text, name in zip(legend.get_texts(), looks, strict=True):
             text.set_text(name)

@@ -77,7 +77,7 @@ class Summary:
 
     def _ordered(self, label: str, found: list[Effect]) -> list[Effect]:
         if all(number(effect.value) is not None for effect in found):
-            return sorted(found, key=lambda effect: number(effect.value))
+            return sorted(found, key=lambda effect: float(effect.value))
         return sorted(found, key=lambda effect: -self._accuracy(label, effect.value))
 
     def _accuracy(self, label: str, value: str) -> float:

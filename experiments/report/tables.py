@@ -34,7 +34,7 @@ class Score:
 
     def show_spread(self, one: Configuration) -> str:
         """Mean ± standard deviation; a single run has no deviation."""
-        mean, deviation = one.mean(self.key), one.deviation(self.key)
+        mean, deviation = _mean(one, self.key), one.deviation(self.key)
         return self.show(mean) + (f" ± {self.show(deviation)}" if deviation is not None else "")
 
 
@@ -131,7 +131,7 @@ def configurations_csv(ranked: Sequence[Configuration], scores: Sequence[Score])
             **one.values,
             "finished": len(one.finished),
             "planned": one.planned,
-            **{f"{score.key}_mean": one.mean(score.key) for score in scores},
+            **{f"{score.key}_mean": _mean(one, score.key) for score in scores},
             **{f"{score.key}_std": one.deviation(score.key) for score in scores},
         }
         for rank, one in enumerate(ranked, start=1)
@@ -172,3 +172,7 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _mean(one: Configuration, key: str) -> float | None:
+    return one.mean(key) if one.scores(key) else None

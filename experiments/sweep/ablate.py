@@ -117,7 +117,7 @@ def ablate(
                 work = _work(sweep, rows, cpus_per_trial)
                 tuner = Tuning(sweep, work, settings, fit, epochs)
                 tuner.run(_missing(sweep))
-                if search == "optuna":
+                if search == "optuna" and max_trials is not None:
                     tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
     _say_how_busy(sweep, start, fit)
     with optional(f"{sweep.path}/report"):
@@ -152,7 +152,9 @@ def _checked(
     points = [Point(trial.values, trial.bindings) for trial in trials]
     if search == "optuna":
         return points, check_every_value(plan, checker)
-    points = points or (plan.grid if search == "grid" else plan.random)(max_trials, seed)
+    if not points and search == "random" and max_trials is not None:
+        points = plan.random(max_trials, seed)
+    points = points or plan.grid(max_trials, seed)
     return points, checker.sizes(points)
 
 

@@ -21,7 +21,7 @@ class Checker:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._sizes: dict[frozenset, dict[str, int]] = {}
+        self._sizes: dict[frozenset[tuple[str, str]], dict[str, int]] = {}
 
     def size(self, point: Point) -> dict[str, int]:
         """`tables`, `parameters` and `epochs` of a trial.

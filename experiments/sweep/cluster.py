@@ -43,10 +43,10 @@ def connected(address: str | None) -> Iterator[None]:
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     import ray
 
-    options = {"address": address, "runtime_env": _shipped_code()} if address else {"address": "local"}
-    if not address:
-        options |= {"include_dashboard": False}
-    ray.init(**options, log_to_driver=False, logging_level="ERROR")
+    options: dict[str, Any] = {"address": "local", "include_dashboard": False}
+    if address:
+        options = {"address": address, "runtime_env": _shipped_code()}
+    ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     # Errors of trials are told in a line, not by their tracebacks.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:

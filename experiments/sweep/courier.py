@@ -65,7 +65,7 @@ def open_office(trials: Path) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(Office).remote(trials)
+    return ray.remote(Office).options(num_cpus=0, scheduling_strategy=here).remote(trials)
 
 
 @contextmanager

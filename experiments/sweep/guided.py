@@ -20,7 +20,7 @@ def check_every_value(plan: Plan, checker: Checker) -> list[dict[str, int]]:
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise ConfigurationError("ablate.search = 'optuna' needs Optuna: pip install optuna") from error
+        raise ConfigurationError("ablate.search = 'optuna' needs Optuna: pip install 'optuna>=4'") from error
     if any("only" in condition for condition in plan.conditions):
         raise ConfigurationError("ablate.search = 'optuna' can follow no condition with 'only'; use 'set'")
     ends = {label: _ends(dimension) for label, dimension in plan.dimensions.items()}
@@ -44,7 +44,8 @@ def guided(plan: Plan, checker: Checker, sweep: Sweep, seed: int) -> Any:
     space = {f"d{number}": _distribution(dimension) for number, dimension in dimensions.items()}
     modes = list(sweep.objectives.values())
     storage, name = optuna.storages.InMemoryStorage(), "optuna"
-    directions = ["maximize" if mode == "max" else "minimize" for mode in modes]
+    ways = {"min": optuna.study.StudyDirection.MINIMIZE, "max": optuna.study.StudyDirection.MAXIMIZE}
+    directions = [ways[mode] for mode in modes]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     for trial in sweep.trials:
         scores = _scores(sweep, trial)
@@ -61,10 +62,12 @@ def guided(plan: Plan, checker: Checker, sweep: Sweep, seed: int) -> Any:
             if SEED in plan.dimensions:
                 seeds = plan.dimensions[SEED].choices
                 chosen[SEED] = seeds[len(sweep.trials) % len(seeds)]
-            return parameters_of(_added(sweep, checker, plan.point(chosen)))
+            point = plan.point(chosen)
+            assert point is not None  # as no condition has 'only'
+            return parameters_of(_added(sweep, checker, point))
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            known = bool(result) and all(name in result for name in sweep.objectives)
+            known = result is not None and all(name in result for name in sweep.objectives)
             super().on_trial_complete(trial_id, result if known else None, error or not known)
 
     sampler = optuna.samplers.TPESampler(seed=seed + len(sweep.trials))
@@ -93,7 +96,7 @@ def _distribution(dimension: Dimension) -> Any:
     if not isinstance(dimension, Range):
         return CategoricalDistribution(dimension.description)
     if dimension.integer:
-        return IntDistribution(dimension.low, dimension.high)
+        return IntDistribution(int(dimension.low), int(dimension.high))
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 

@@ -81,7 +81,7 @@ def _summary(trial: Trial) -> str:
     seconds = f"{state['ended'] - state['started']:.1f} s"
     if state["status"] == "stopped":
         return f"stopped {state['reason']}, {seconds}"
-    result = trial.result
+    result = trial.result or {}
     luts = f"{result['luts']:,} LUT6" if "luts" in result else "cost unknown"
     return f"hard {result['test_accuracy_hard']:.2%}, gap {result['gap']:+.2%}, {luts}, {seconds}"
 

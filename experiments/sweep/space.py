@@ -73,7 +73,7 @@ class Range:
             ConfigurationError: There are infinitely many.
         """
         if self.integer:
-            return [self.choice(value) for value in range(self.low, self.high + 1)]
+            return [self.choice(value) for value in range(int(self.low), int(self.high) + 1)]
         raise ConfigurationError(
             f"dimension {self.label!r}: a grid cannot hold {self.description[0]}; "
             "list values, or set ablate.search = 'random'"
@@ -81,7 +81,7 @@ class Range:
 
     def sample(self, random: Random) -> Choice:
         if self.integer:
-            return self.choice(random.randint(self.low, self.high))
+            return self.choice(random.randint(int(self.low), int(self.high)))
         if self.log:
             return self.choice(math.exp(random.uniform(math.log(self.low), math.log(self.high))))
         return self.choice(random.uniform(self.low, self.high))
@@ -159,6 +159,8 @@ def _range(label: str, text: str) -> Range:
     known = "uniform(low, high), log_uniform(low, high), integers(low, high)"
     try:
         call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError
         kind, (low, high) = call.func.id, map(ast.literal_eval, call.args)
         integer, log = kind == "integers", kind == "log_uniform"
         valid = kind in ("uniform", "log_uniform", "integers") and low < high and not (log and low <= 0)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -86,10 +86,9 @@ class Tuning:
     def search(self, searcher: Any, number: int) -> None:
         """Runs so many trials that a Tune searcher suggests one after the other."""
         if number > 0:
-            limits = {"num_samples": number, "max_concurrent_trials": self.slots}
-            self._fit(number, search_alg=searcher, **limits)
+            self._fit(number, search_alg=searcher, num_samples=number, max_concurrent_trials=self.slots)
 
-    def _fit(self, number: int, param_space: Mapping[str, Any] | None = None, **search: Any) -> None:
+    def _fit(self, number: int, param_space: dict[str, Any] | None = None, **search: Any) -> None:
         from ray import tune
 
         class Callback(Recorder, tune.Callback):

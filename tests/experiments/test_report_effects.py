@@ -133,7 +133,7 @@ def test_configurations_average_over_seeds_and_the_best_is_first():
     assert (len(ranked[0].finished), ranked[0].planned) == (3, 4)
     assert ranked[0].mean(ACCURACY) == pytest.approx(0.82 + 0.002 / 3)
     assert ranked[0].deviation(ACCURACY) == pytest.approx(statistics.stdev([0, 0.003, -0.001]))
-    assert ranked[0].mean("unknown") is None and ranked[0].deviation("unknown") is None
+    assert not ranked[0].scores("unknown") and ranked[0].deviation("unknown") is None
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.plots import HARD, INK, figure_at, log_ticks, percent
 from experiments.report.effects import Effect
-from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic, number
+from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic
 from experiments.report.style import FORMATS, Look
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _draw_runs(axes: "Axes", row: int, scores: Sequence[float], look: Look) -> N
 def _draw_effect(axes: "Axes", row: int, effect: Effect, look: Look) -> None:
     if effect.value == effect.reference:
         axes.text(0, row, "  reference", va="center", fontsize=8, color=INK)
-    elif not effect.differences:
+    elif effect.mean is None:
         axes.text(0, row, "  no matched pair", va="center", fontsize=8, color=INK)
     else:
         axes.barh(row, effect.mean, 0.62, color=look.colour, alpha=0.35)
@@ -79,7 +79,7 @@ def _below(row: int, count: int) -> np.ndarray:
 def by_number(outcomes: Sequence[Outcome], dimension: str, path: Path) -> Path:
     """Draws a dimension of many numbers: each finished run as a dot at its value."""
     finished = [one for one in outcomes if one.status == "finished" and ACCURACY in one.scores]
-    x = [number(one.values[dimension]) for one in finished]
+    x = [float(one.values[dimension]) for one in finished]
     with figure_at(path, (10, 3.4), FORMATS) as figure:
         axes = figure.subplots()
         axes.plot(x, [one.scores[ACCURACY] for one in finished], "o", color=HARD, alpha=0.5, ms=5, mew=0)
@@ -91,5 +91,5 @@ def by_number(outcomes: Sequence[Outcome], dimension: str, path: Path) -> Path:
     return path
 
 
-def _points(difference: float, position: int | None = None) -> str:
+def _points(difference: float, position: float | None = None) -> str:
     return f"{100 * difference:+.3g}" if difference else "0"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.plots import FAINT, HARD, figure_at, percent
-from experiments.report.outcomes import ACCURACY, Configuration, is_logarithmic, is_range, number
+from experiments.report.outcomes import ACCURACY, Configuration, is_logarithmic, is_range
 from experiments.report.style import FORMATS
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def _scale(values: Sequence[str]) -> dict[str, float]:
     """The height of each value on its axis: even steps for a few, and true to scale for a range."""
     if not is_range(values):
         return {value: index / max(len(values) - 1, 1) for index, value in enumerate(values)}
-    numbers = np.array([number(value) for value in values])
-    numbers = np.log(numbers) if is_logarithmic(numbers) else numbers
+    listed = [float(value) for value in values]
+    numbers = np.log(listed) if is_logarithmic(listed) else np.array(listed)
     return dict(zip(values, (numbers - numbers.min()) / np.ptp(numbers), strict=True))
 
 
@@ -68,7 +68,7 @@ def _ticks(scale: Mapping[str, float]) -> dict[float, str]:
     if not is_range(list(scale)):
         return {height: value for value, height in scale.items()}
     nearest = [min(scale, key=lambda value: abs(scale[value] - height)) for height in np.linspace(0, 1, 5)]
-    return {scale[value]: f"{number(value):.4g}" for value in nearest}
+    return {scale[value]: f"{float(value):.4g}" for value in nearest}
 
 
 def _smooth(places: Sequence[float]) -> list[tuple[float, float]]:

@@ -32,10 +32,10 @@ def accuracy_against_luts(
         )  # fmt: skip
         for one in reversed(ranked):
             look = looks[one.values[dimension]] if dimension else PLAIN
-            error = {"xerr": one.deviation(LUTS.key), "yerr": one.deviation(ACCURACY)} if len(ranked) <= MANY else {}
+            errors = [one.deviation(key) if len(ranked) <= MANY else None for key in (LUTS.key, ACCURACY)]
             axes.errorbar(
-                one.mean(LUTS.key), one.mean(ACCURACY), **error, fmt=look.marker, color=look.colour,
-                ms=8, mec=INK if one in front else "white", elinewidth=1,
+                one.mean(LUTS.key), one.mean(ACCURACY), xerr=errors[0], yerr=errors[1],
+                fmt=look.marker, color=look.colour, ms=8, mec=INK if one in front else "white", elinewidth=1,
             )  # fmt: skip
         for index, one in enumerate(front):
             place = one.mean(LUTS.key), one.mean(ACCURACY)
