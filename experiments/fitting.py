@@ -1,12 +1,11 @@
-"""The epochs of a run, and going on where one stopped."""
+"""The epochs of a run."""
 
 import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from difflut.models import describe, read_checkpoint, save_checkpoint
+from difflut.models import save_checkpoint
 from difflut.training import Trainer, evaluate
 from experiments.data import Dataset
 from experiments.progress import ProgressBar
@@ -59,29 +58,3 @@ def _merit(row: Mapping[str, float]) -> float:
 
 def _save(trainer: Trainer, path: Path) -> None:
     save_checkpoint(trainer.model, path, training=trainer.state_dict())
-
-
-def proceed(trainer: Trainer, folder: RunFolder) -> None:
-    """Puts a trainer where the folder's run stopped.
-
-    Raises:
-        CheckpointError: The last checkpoint is damaged.
-        ValueError: The run trained another network.
-    """
-    checkpoint = read_checkpoint(folder.last)
-    difference = _first_difference(describe(trainer.model), checkpoint["config"])
-    if difference:
-        raise ValueError(f"{folder.path}: cannot be continued with this configuration: {difference}")
-    trainer.model.load_state_dict(checkpoint["state"])
-    trainer.load_state_dict(checkpoint["training"])
-    folder.forget_after(trainer.epoch)
-
-
-def _first_difference(now: Any, then: Any, path: str = "network") -> str | None:
-    if isinstance(now, Mapping) and isinstance(then, Mapping):
-        pairs = ((f"{path}.{key}", now.get(key), then.get(key)) for key in {**now, **then})
-    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
-        pairs = ((f"{path}[{i}]", *pair) for i, pair in enumerate(zip(now, then, strict=True)))
-    else:
-        return None if now == then else f"{path} is {now}, the run has {then}"
-    return next(filter(None, (_first_difference(a, b, where) for where, a, b in pairs)), None)

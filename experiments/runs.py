@@ -51,9 +51,9 @@ class RunFolder:
         """Opens the folder of an earlier run, to continue it.
 
         Raises:
-            FileNotFoundError: It has no last.pt.
+            FileNotFoundError: It has no last.pt or no config.gin.
         """
-        return cls._having(path, "run to continue", "last.pt")
+        return cls._having(path, "run to continue", "last.pt", "config.gin")
 
     @classmethod
     def open_finished(cls, path: str) -> "RunFolder":
@@ -88,8 +88,13 @@ class RunFolder:
         path.mkdir(exist_ok=True)
         return path
 
+    @property
+    def config(self) -> str:
+        """The Gin text that repeats the run."""
+        return (self.path / "config.gin").read_text()
+
     def write_config(self, text: str) -> None:
-        (self.path / "config.gin").write_text(text)
+        _replace(self.path / "config.gin", text)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         write_json(self.path / "result.json", result)
@@ -118,6 +123,10 @@ class RunFolder:
     def forget_after(self, epoch: int) -> None:
         """Removes the metrics of epochs that are about to be trained again."""
         _replace(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines()[:epoch]))
+
+    def forget_result(self) -> None:
+        """Removes what the run came to, since it goes on."""
+        (self.path / "result.json").unlink(missing_ok=True)
 
     def _lines(self) -> list[str]:
         """The whole lines of metrics.jsonl; a kill may have left half of one more."""

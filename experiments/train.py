@@ -9,19 +9,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from difflut.config import ConfigurationError, configurable, operative_config
+from difflut.config import ConfigurationError, configurable, operative_config, plain
 from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, read_checkpoint, save_sealed
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
+from difflut.training.losses import cross_entropy
 from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
 from experiments.costs import in_words
 from experiments.data import Dataset, load_dataset
-from experiments.fitting import fit, proceed
+from experiments.fitting import fit
 from experiments.measuring import draw, measure
+from experiments.resuming import proceed
 from experiments.runs import RunFolder, TrialRun
 from experiments.tracking import tracker
 
@@ -62,7 +63,8 @@ def train(
         device: "auto" takes a GPU where there is one.
         runs: The folder of run folders.
         name: Begins the run folder's name.
-        resume: A run folder, to continue its run.
+        resume: A run folder, to continue its run as it was configured. Epochs, device, graph, checkpoints and tracking
+            may differ; more epochs have the schedule of the longer run. `config.gin` then says so.
         upload_checkpoint: Whether tracking keeps the best checkpoint as an artifact.
         graph: Whether steps on a GPU are replays of a CUDA graph, which is quicker.
         loss: Of logits and class indices and, with a teacher, its logits.
@@ -94,7 +96,7 @@ def train(
             schedule=schedule and partial(schedule, epochs=epochs),
             seed=seed,
             graph=graph,
-            loss=loss,
+            loss=plain(loss),
             augmentation=augmentation,
         )
         if dry_run:
@@ -108,7 +110,7 @@ def train(
         trainer = make_trainer(model, data.x_train, data.y_train)
         folder = RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
         if resume:
-            proceed(trainer, folder)
+            proceed(trainer, folder, epochs)
     shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
     with start_tracking(folder.path, shown) as run:
         trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher)

@@ -21,18 +21,21 @@ Combinations that a condition makes equal are run once.
 """
 
 import fcntl
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from difflut.config import ConfigurationError, parsed_config
+from difflut.config import ConfigurationError, parsed_config, without
 from difflut.registry import register_job
 from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
 from experiments.failures import optional
 from experiments.report import write_report
+from experiments.resuming import changed, tell
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected, slots
 from experiments.sweep.courier import open_office
@@ -45,6 +48,17 @@ from experiments.sweep.tuning import Settings, Tuning
 from experiments.sweep.worker import Work
 
 SEARCHES = ("grid", "random", "optuna")
+# What a sweep may be continued with: how its trials are run, not what they train.
+FREE = (
+    "ablate.cpus_per_trial",
+    "ablate.gpus_per_trial",
+    "ablate.retries",
+    "ablate.address",
+    "ablate.scheduler",
+    "ablate.grace_epochs",
+    "ablate.reduction",
+    "ablate.runs",
+)
 
 
 @register_job("ablate")
@@ -85,7 +99,8 @@ def ablate(
         gpus_per_trial: May be a fraction, for several trials on one GPU.
         retries: How often a trial that fails is started again, where its last epoch ended.
         seed: Of random and guided search.
-        resume: A sweep's folder, to run what is missing there. What is trained then follows from its config.gin.
+        resume: A sweep's folder, to run what is missing there, as it was configured. How trials are run may differ, and
+            with Optuna how many; `config.gin` then says so.
         address: Of a Ray cluster; `RAY_ADDRESS` is the default, and without it Ray is started on this machine.
 
     Returns:
@@ -99,7 +114,7 @@ def ablate(
     settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
     check_objectives(objectives, scheduler)
     plan = Plan(read_dimensions(dimensions), conditions)
-    sweep = _opened(resume, plan) if resume else None
+    sweep = _opened(resume, plan, search) if resume else None
     checker = Checker(sweep.config if sweep else parsed_config())
     with kept_rows({}) as rows:
         points, sizes = _checked(plan, checker, sweep.trials if sweep else [], search, max_trials, seed)
@@ -134,15 +149,28 @@ def _check_search(search: str, max_trials: int | None) -> None:
         raise ConfigurationError(f"ablate.search = {search!r} needs ablate.max_trials")
 
 
-def _opened(path: str, plan: Plan) -> Sweep:
+def _opened(path: str, plan: Plan, search: str) -> Sweep:
+    text, command = without(parsed_config(), "ablate.resume"), f"continue it with {_command(path)}"
     with configured():
         sweep = Sweep.open(path)
-    if sweep.dimensions != plan.description:
-        raise ConfigurationError(
-            f"{path} is a sweep over {sweep.dimensions}, not over {plan.description}; continue it with "
-            f"--gin_file {path}/config.gin"
-        )
+        if _sorted(sweep.dimensions) != _sorted(plan.description):
+            raise ValueError(f"{path} is a sweep over {sweep.dimensions}, not over {plan.description}; {command}")
+        free = (*FREE, "ablate.max_trials", "ablate.seed") if search == "optuna" else FREE
+        refusal = f"{path}: {command}, since with this configuration it cannot be"
+        if changes := changed(sweep.config, text, free, refusal):
+            sweep.write_config(text)
+            tell(changes)
     return sweep
+
+
+def _sorted(dimensions: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Dimensions whose values have one order, as that of an earlier sweep's config.gin was not kept."""
+    return {label: sorted(values) for label, values in dimensions.items()}
+
+
+def _command(path: Path | str) -> str:
+    """What to write behind `python run.py` to go on with a sweep."""
+    return f"--gin_file {shlex.quote(f'{path}/config.gin')} --gin_param {shlex.quote(f'ablate.resume = {str(path)!r}')}"
 
 
 def _checked(
@@ -169,7 +197,7 @@ def _alone_with(sweep: Sweep) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            print(f"\ninterrupted; continue with --gin_param 'ablate.resume = \"{sweep.path}\"'", file=sys.stderr)
+            print(f"\ninterrupted; continue with {_command(sweep.path)}", file=sys.stderr)
             raise
 
 

@@ -12,6 +12,13 @@ def trial_config(text: str, bindings: Mapping[str, str]) -> str:
     return "\n".join([text, *lines, "run.job = @train", ""])
 
 
+def _check_anew() -> None:
+    """Refuses what would have all trainings of a sweep, or of a reproduction, go on with one run, or train nothing."""
+    for name, value in config.bound(["train.resume", "train.dry_run", "train.trial"]).items():
+        if value:
+            raise config.ConfigurationError(f"{name} = {value!r}: each trial trains a run of its own; leave it out")
+
+
 class Checker:
     """Parses trials' configurations and builds what they say; trials that differ in the seed alone are built once.
 
@@ -31,6 +38,7 @@ class Checker:
         """
         try:
             config.parse([], text=trial_config(self.text, point.bindings))
+            _check_anew()
             key = frozenset(item for item in point.bindings.items() if item[0] != SEED)
             if key not in self._sizes:
                 self._sizes[key] = config.run(dry_run=True)

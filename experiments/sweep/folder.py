@@ -147,6 +147,10 @@ class Sweep:
         """The Gin text that repeats the sweep."""
         return (self.path / "config.gin").read_text()
 
+    def write_config(self, text: str) -> None:
+        """Replaces that text by one with which trials are run in another way."""
+        RunFolder(self.path).write_config(text)
+
     @property
     def report(self) -> Path:
         """The folder of the report, made where it is missing."""

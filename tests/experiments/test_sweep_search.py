@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ import experiments  # noqa: F401
 from difflut import config
 from difflut.config import ConfigurationError
 from experiments.data import kept_rows
-from experiments.sweep import Sweep
+from experiments.sweep import Sweep, ablate
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected
 from experiments.sweep.guided import check_every_value, guided
@@ -16,6 +17,7 @@ from experiments.sweep.recorder import Recorder
 from experiments.sweep.space import read_dimensions
 from experiments.sweep.tuning import Settings, make_scheduler, parameters_of
 
+CONFIGS = Path(__file__).parents[2] / "gin_configs/ablations"
 BASE = """
 run.job = @ablate
 train.network = @network
@@ -199,3 +201,63 @@ def test_another_sweep_cannot_be_continued(sweep):
     config.parse([], ["ablate.dimensions = {'N': [1]}", f"ablate.resume = {str(sweep.path)!r}"], text=BASE)
     with pytest.raises(ConfigurationError, match=r"is a sweep over .*, not over \{'N': \['1'\]\}; continue it with"):
         config.run()
+
+
+def begun(tmp_path, text):
+    """A sweep without trials, as `ablate` makes it of a Gin file."""
+    config.parse([], text=text)
+    made = Plan(read_dimensions(config.bound(["ablate.dimensions"])["ablate.dimensions"]), ())
+    measures = {"val_accuracy_hard": "max"}
+    return Sweep.create(str(tmp_path), "order", config.parsed_config(), measures, made.description, None), made
+
+
+def continued(sweep, made, *parameters, search="grid"):
+    config.parse([str(sweep.path / "config.gin")], [*parameters, f"ablate.resume = {str(sweep.path)!r}"])
+    return ablate._opened(str(sweep.path), made, search)
+
+
+ORDER = BASE + "ablate.dimensions = {'wiring': {'z': {'N': 2}, 'a': {'N': 3}}, 'train.seed': [1, 0]}\n"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.gin")), ids=lambda path: path.stem)
+def test_a_sweep_is_continued_with_its_own_configuration(tmp_path, path):
+    sweep, made = begun(tmp_path, path.read_text())
+    before = sweep.config
+    assert continued(sweep, made).path == sweep.path and sweep.config == before
+    config.parse([str(sweep.path / "config.gin")])
+    same = Plan(read_dimensions(config.bound(["ablate.dimensions"])["ablate.dimensions"]), ()).description
+    assert json.dumps(same) == json.dumps(made.description)
+
+
+def test_a_sweep_whose_configuration_lost_the_order_of_its_values_is_continued(tmp_path):
+    sweep, made = begun(tmp_path, ORDER)
+    assert made.description["wiring"] == ["z", "a"]
+    made.dimensions["wiring"].choices.reverse()
+    assert continued(sweep, made).path == sweep.path
+
+
+def test_how_trials_are_run_may_change_and_is_written(tmp_path, capsys):
+    sweep, made = begun(tmp_path, ORDER)
+    continued(sweep, made, "ablate.retries = 5")
+    assert capsys.readouterr().out == "continued with ablate.retries = 5 instead of 1\n"
+    assert "ablate.retries = 5" in sweep.config and "ablate.resume" not in sweep.config
+    continued(sweep, made, "ablate.max_trials = 9", search="optuna")
+    assert "ablate.max_trials = 9" in sweep.config
+
+
+@pytest.mark.parametrize(
+    "parameter,difference",
+    [
+        ("train.epochs = 7", "train.epochs is 7, the run has 20"),
+        ("TAU = 4.0", "network.tau is 4.0, the run has 3.0"),
+        ("optimizers.adam.lr = 0.5", "optimizers.adam.lr is 0.5, the run has 0.01"),
+        ("ablate.max_trials = 9", "ablate.max_trials is 9, the run has None"),
+    ],
+)
+def test_what_trials_train_may_not_change_when_a_sweep_goes_on(tmp_path, parameter, difference):
+    sweep, made = begun(tmp_path, ORDER + "TAU = 3.0\nnetwork.tau = %TAU\n")
+    before = sweep.config
+    with pytest.raises(ConfigurationError) as error:
+        continued(sweep, made, parameter)
+    assert difference in str(error.value) and f"--gin_file {sweep.path}/config.gin" in str(error.value)
+    assert sweep.config == before

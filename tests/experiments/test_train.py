@@ -13,6 +13,7 @@ import experiments  # noqa: F401
 from difflut import config
 from difflut.models import load_checkpoint, read_checkpoint
 from difflut.training import evaluate
+from difflut.training.losses import cross_entropy
 from experiments.data import load_dataset
 from experiments.runs import RunFolder, TrialRun
 
@@ -191,7 +192,7 @@ def test_another_network_cannot_be_continued(gin_file, tmp_path):
     train(gin_file, "train.epochs = 1")
     folder = only_run(tmp_path)
     before = (folder / "metrics.jsonl").read_text()
-    with pytest.raises(ValueError, match=r"network\.layers\[0\]\.output_size is 80, the run has 100"):
+    with pytest.raises(ValueError, match=r"hidden/layers\.learnable\.output_size is 80, the run has 100"):
         train(gin_file, f'train.resume = "{folder}"', "hidden/layers.learnable.output_size = 80")
     assert (folder / "metrics.jsonl").read_text() == before
 
@@ -213,6 +214,28 @@ def test_a_damaged_checkpoint_is_not_continued(gin_file, tmp_path):
 def test_without_validation_rows_the_last_epoch_is_taken(gin_file):
     result = train(gin_file, "dataset.validation_fraction = 0.0", "train.epochs = 2")
     assert result["best_epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    "parameters,fused",
+    [
+        ([], True),
+        (["train.loss = @losses.cross_entropy"], True),
+        (["train.loss = @losses.cross_entropy", "cross_entropy.label_smoothing = 0.1"], False),
+        (["train.loss = @soft/losses.cross_entropy", "soft/losses.cross_entropy.label_smoothing = 0.1"], False),
+    ],
+)
+def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monkeypatch, parameters, fused):
+    seen = []
+
+    def stop(model, x, y, loss, **options):
+        seen.append(loss)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.train.Trainer", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(gin_file, *parameters)
+    assert (seen[0] is cross_entropy) == fused
 
 
 @pytest.mark.parametrize(

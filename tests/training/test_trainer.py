@@ -74,6 +74,35 @@ def test_a_continued_run_is_the_uninterrupted_one(node):
     assert torch.equal(parameters(whole), parameters(second))
 
 
+def test_a_state_goes_on_with_the_schedule_of_a_longer_training():
+    short, whole = (trainer(schedule=partial(cosine, epochs=epochs)) for epochs in (2, 5))
+    for _ in range(2):
+        short.run_epoch()
+    longer = trainer(schedule=partial(cosine, epochs=5))
+    longer.load_state_dict(short.state_dict())
+    rates = [whole.run_epoch()["learning_rate"] for _ in range(5)]
+    assert [longer.run_epoch()["learning_rate"] for _ in range(3)] == rates[2:] and longer.epoch == 5
+
+
+@pytest.mark.parametrize("schedule", [None, partial(cosine, epochs=4)])
+def test_a_state_of_other_training_is_refused(schedule):
+    first = trainer(schedule=schedule)
+    first.run_epoch()
+    state, (x, y) = first.state_dict(), data()
+    with pytest.raises(ValueError, match=r"Adam with lr=0\.02, not 0\.03"):
+        trainer(lr=0.03, schedule=schedule).load_state_dict(state)
+    others = {
+        "SGD": OPTIMIZERS["sgd"],
+        r"betas=\(0.9, 0.999\), not \(0.5, 0.999\)": partial(adam, lr=0.02, betas=(0.5, 0.999)),
+    }
+    for said, optimizer in others.items():
+        with pytest.raises(ValueError, match=said):
+            Trainer(first.model, x, y, optimizer=optimizer, schedule=schedule).load_state_dict(state)
+    for rows in ((x.flip(0), y), (x, y.flip(0)), (x[:-1], y[:-1]), (x.double(), y)):
+        with pytest.raises(ValueError, match="on other samples"):
+            Trainer(first.model, *rows, optimizer=partial(adam, lr=0.02), schedule=schedule).load_state_dict(state)
+
+
 def test_an_epoch_visits_every_row_once_in_a_new_order():
     trained = trainer()
     epochs = []

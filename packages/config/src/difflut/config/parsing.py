@@ -1,20 +1,30 @@
 """Reading Gin files, and writing what they amount to."""
 
+import inspect
 import os
+import pprint
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, ParamSpec, TypeVar
 
 import gin
 
 from difflut.config.checking import resolved
 from difflut.config.components import gin_names
 from difflut.config.errors import ConfigurationError
+from difflut.config.statements import references, statements
 from difflut.registry import JOBS, closest
 
 # What Gin says of a name, with or without its scope, that nothing has.
 UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(?:\(\))?'\.")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+# Gin writes dictionaries sorted, and the order of those that list regularizers or values of a sweep is meant.
+gin.config.pprint = SimpleNamespace(pformat=partial(pprint.pformat, sort_dicts=False))
 
 
 def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") -> None:
@@ -64,14 +74,34 @@ def _with_hint(error: Exception) -> str:
     return f"{text[: unknown.end() - 1]}; {closest(unknown[1], gin_names())}{text[unknown.end() :]}"
 
 
+def plain(component: Callable[P, R]) -> Callable[P, R]:
+    """What Gin handed on as `@name`, without Gin where nothing is bound to it, so that it can be told from others."""
+    own = inspect.unwrap(component)
+    names = {name for name, known in gin_names().items() if known is own}
+    bound = {name.rpartition("/")[2].rpartition(".")[0] for name in statements(gin.config_str())}
+    return own if names and not names & bound else component
+
+
 def parsed_config() -> str:
     """The configuration as it was parsed, used or not, as Gin text that gives the same again."""
     return gin.config_str()
 
 
 def operative_config() -> str:
-    """The configuration as used so far, defaults included, as a Gin file that gives the same again."""
-    return gin.operative_config_str()
+    """The configuration as a Gin file that gives the same again: what was used so far, with its defaults, and what is
+    bound of that which was handed on and is called later, as a loss is."""
+    text, bound = gin.operative_config_str(), statements(gin.config_str())
+    known = statements(text)
+    while later := {name: value for name, value in bound.items() if name not in known and _is_meant(name, known)}:
+        known |= later
+        text += "".join(f"{name} = {value!r}\n" for name, value in later.items())
+    return text
+
+
+def _is_meant(name: str, known: dict[str, Any]) -> bool:
+    """Whether a binding is of what known values refer to."""
+    owner = name.rpartition("/")[2].rpartition(".")[0] or name
+    return any(reference.name == owner for reference in references(known))
 
 
 def read_bindings(file: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
@@ -83,8 +113,13 @@ def read_bindings(file: str | os.PathLike[str], names: Sequence[str]) -> dict[st
         ConfigurationError: See `parse`.
     """
     parse([os.fspath(file)])
-    bound = {}
+    return bound(names)
+
+
+def bound(names: Sequence[str]) -> dict[str, Any]:
+    """The values bound to parameters such as `train.epochs`, without those that are not bound; macros have theirs."""
+    found = {}
     for name in names:
         with suppress(ValueError):
-            bound[name] = gin.query_parameter(name)
-    return bound
+            found[name] = resolved(gin.query_parameter(name))
+    return found

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.training.losses import cross_entropy
 from difflut.training.samples import AT_ONCE, Samples
 
 WARM_UP = 2
@@ -34,7 +35,7 @@ class GraphedSteps:
         model: LUTNetwork,
         samples: Samples,
         optimizer: Optimizer,
-        loss: Callable[..., Tensor] = F.cross_entropy,
+        loss: Callable[..., Tensor] = cross_entropy,
     ) -> None:
         self.model, self.samples, self.optimizer, self.loss = model, samples, optimizer, loss
         device = next(model.parameters()).device
@@ -123,7 +124,7 @@ class GraphedSteps:
             y, taught = self.y[y], (self.taught[y],)
         logits = self.model.classify(bits)
         self.optimizer.zero_grad(set_to_none=True)
-        if self.loss is F.cross_entropy:
+        if self.loss in (cross_entropy, F.cross_entropy):  # with its gradient in one kernel
             outputs, gradients = [logits], [kernels.cross_entropy_gradient(logits, y, self.totals)]
         else:
             loss = self.loss(logits, y, *taught)

@@ -1,6 +1,8 @@
 """Training rows as each epoch sees them."""
 
+import hashlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,6 +51,16 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells other rows, labels or another order of them from these, before any augmentation."""
+        found = hashlib.blake2b(digest_size=16)
+        for part in (self._original, self.y):
+            array = part.cpu().contiguous().numpy()
+            found.update(f"{array.dtype} {array.shape} ".encode())
+            found.update(array)
+        return found.hexdigest()
 
     def order(self, epoch: int) -> Tensor:
         """The order in which an epoch visits the rows."""

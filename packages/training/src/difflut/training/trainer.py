@@ -2,11 +2,11 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,7 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from difflut import kernels
 from difflut.models import LUTNetwork
 from difflut.training.graph import GraphedSteps
+from difflut.training.losses import cross_entropy
 from difflut.training.samples import Augmentation, Samples
+
+# Of an optimizer, what decides its steps; torch keeps other things beside them, which differ by device and version.
+SETTINGS = {"lr", "betas", "eps", "momentum", "dampening", "nesterov", "weight_decay", "amsgrad", "maximize"}
 
 Progress = Callable[[int, Callable[[], dict[str, float]]], None]
 
@@ -34,7 +38,8 @@ class Trainer:
         y: Class indices `(rows,)`.
         batch_size: Samples in a step; the last step of an epoch takes what is left.
         optimizer: Makes the optimizer of the parameters.
-        schedule: Makes the learning rate schedule of the optimizer; it advances once an epoch. None keeps the rate.
+        schedule: Makes the learning rate schedule of the optimizer; it advances once an epoch, and decides the rate by
+            the number of epochs alone. None keeps the rate.
         loss: Of logits and class indices; with a teacher, of its logits too.
         seed: Of the order of the samples, and of the augmentation.
         graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, and quicker where batches are
@@ -55,7 +60,7 @@ class Trainer:
         batch_size: int = 128,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
-        loss: Callable[..., Tensor] = F.cross_entropy,
+        loss: Callable[..., Tensor] = cross_entropy,
         seed: int = 0,
         graph: bool = False,
         augmentation: Augmentation | None = None,
@@ -163,19 +168,46 @@ class Trainer:
         """What `load_state_dict` needs for exactly the same continuation, besides the model's own state."""
         return {
             "epoch": self.epoch,
+            "samples": self.samples.digest,
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict() if self.schedule else None,
+            "optimizer_type": type(self.optimizer).__name__,
             "rng": torch.get_rng_state(),
             "device_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues where `state_dict` was taken."""
+        """Continues where `state_dict` was taken; the schedule is the trainer's own, which may be that of more epochs.
+
+        Raises:
+            ValueError: The state is of training on other samples, or with another optimizer.
+        """
+        if state["samples"] != self.samples.digest:
+            raise ValueError("the state is of training on other samples; give it the same ones in the same order")
+        own = [dict(group) for group in self.optimizer.param_groups]
+        _check_optimizer(type(self.optimizer).__name__, own, state)
         self.epoch = state["epoch"]
         self.optimizer.load_state_dict(state["optimizer"])
         self._graphed = None
+        for group, at_start in zip(self.optimizer.param_groups, own, strict=True):
+            group["lr"] = at_start["lr"]
         if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
+            with warnings.catch_warnings(action="ignore"):  # torch misses the steps of the optimizer in between
+                for _ in range(self.epoch):
+                    self.schedule.step()
         torch.set_rng_state(state["rng"])
         if state["device_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["device_rng"], self.device)
+
+
+def _check_optimizer(name: str, groups: list[dict[str, Any]], state: dict[str, Any]) -> None:
+    """Refuses the state of another optimizer, or of one with another setting; the rate is compared as of the start."""
+    if state["optimizer_type"] != name:
+        raise ValueError(f"the state is of the optimizer {state['optimizer_type']}, not of {name}")
+    saved = state["optimizer"]["param_groups"]
+    if [len(group["params"]) for group in groups] != [len(group["params"]) for group in saved]:
+        raise ValueError(f"the state is of a {name} with other parameters")
+    for own, other in zip(groups, saved, strict=True):
+        for key in SETTINGS & own.keys() & other.keys():
+            a, b = (group.get(f"initial_{key}", group[key]) for group in (own, other))
+            if a != b:
+                raise ValueError(f"the state is of a {name} with {key}={b!r}, not {a!r}")

@@ -1,0 +1,86 @@
+"""Going on with a run that stopped, or that is to become longer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from difflut.config import differences, operative_config, without
+from difflut.models import describe, read_checkpoint
+from difflut.training import Trainer
+from experiments.runs import RunFolder
+
+# What a run may be continued with: nothing here decides what an epoch computes, but for the schedule, which spans all.
+FREE = (
+    "train.epochs",
+    "train.device",
+    "train.graph",
+    "train.checkpoint_seconds",
+    "train.upload_checkpoint",
+    "train.runs",
+    "train.name",
+    "dataset.cache_dir",
+    "tracking.",
+)
+
+
+def proceed(trainer: Trainer, folder: RunFolder, epochs: int) -> None:
+    """Puts a trainer where the folder's run stopped, and says what is different from now on.
+
+    Args:
+        epochs: Of the whole run.
+
+    Raises:
+        CheckpointError: The last checkpoint is damaged.
+        ValueError: The run trained another network, in another way, or for more epochs already.
+    """
+    checkpoint, text = read_checkpoint(folder.last), without(operative_config(), "train.resume")
+    refusal = f"{folder.path}: cannot be continued with this configuration"
+    changes = changed(folder.config, text, FREE, refusal)
+    if difference := _first_difference(describe(trainer.model), checkpoint["config"]):
+        raise ValueError(f"{refusal}: {difference}")
+    trainer.model.load_state_dict(checkpoint["state"])
+    trainer.load_state_dict(checkpoint["training"])
+    if epochs < trainer.epoch:
+        raise ValueError(f"{folder.path}: has {trainer.epoch} epochs already, more than train.epochs = {epochs}")
+    folder.forget_after(trainer.epoch)
+    if trainer.epoch < epochs:
+        folder.forget_result()
+    if changes:
+        folder.write_config(text)
+        tell(changes)
+
+
+def changed(then: str, now: str, free: tuple[str, ...], refusal: str) -> dict[str, tuple[Any, Any]]:
+    """What differs between two configurations, by name: the values before and after.
+
+    Args:
+        free: Names that may differ, or beginnings of them.
+        refusal: Begins the error.
+
+    Raises:
+        ValueError: Something else does.
+    """
+    if not now.strip():  # called from Python, nothing is bound
+        return {}
+    found = {name: values for name, values in differences(then, now).items() if not name.endswith(".resume")}
+    # What is chosen before how it is set: another optimizer has other settings too.
+    for name in sorted(found, key=lambda name: not name.startswith("train.")):
+        before, after = found[name]
+        if not name.startswith(free):
+            raise ValueError(f"{refusal}: {name} is {after!r}, the run has {before!r}")
+    return found
+
+
+def tell(changes: Mapping[str, tuple[Any, Any]]) -> None:
+    """Prints a line for each change."""
+    for name, (before, after) in changes.items():
+        print(f"continued with {name} = {after!r} instead of {before!r}", flush=True)
+
+
+def _first_difference(now: Any, then: Any, path: str = "network") -> str | None:
+    if isinstance(now, Mapping) and isinstance(then, Mapping):
+        pairs = ((f"{path}.{key}", now.get(key), then.get(key)) for key in {**now, **then})
+    elif isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        pairs = ((f"{path}[{i}]", *pair) for i, pair in enumerate(zip(now, then, strict=True)))
+    else:
+        return None if now == then else f"{path} is {now}, the run has {then}"
+    return next(filter(None, (_first_difference(a, b, where) for where, a, b in pairs)), None)
