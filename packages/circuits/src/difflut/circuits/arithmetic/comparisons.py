@@ -67,12 +67,3 @@ def comparison_tables(width: int, limit: int) -> list[tuple[range, int]]:
         found.append((bits, sum(1 << address for address, value in enumerate(exceeds) if value)))
         start = bits.stop
     return found
-
-
-def chunks(circuit: Circuit, size: int) -> list[slice]:
-    """The LUTs of each layer in parts of at most `size`."""
-    return [
-        slice(start, min(start + size, rows.stop))
-        for rows in circuit.layer_slices()
-        for start in range(rows.start, rows.stop, size)
-    ]

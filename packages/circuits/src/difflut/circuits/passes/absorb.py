@@ -3,8 +3,9 @@
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.circuit.rows import distinct
 from difflut.circuits.passes.drop import drop_inputs
-from difflut.circuits.passes.rewrite import ROWS, addresses, distinct, keep, shared
+from difflut.circuits.passes.rewrite import ROWS, addresses, keep, shared
 
 EDGES = 2**17  # pairs of a LUT and a reader that are looked at together
 INNER, NONE = 126, 127  # where an outer pin is no pin of the union: it reads the inner LUT, or nothing

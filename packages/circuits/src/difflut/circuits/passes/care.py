@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.passes.rewrite import distinct, first_equal, shared, substitute, unchanged
+from difflut.circuits.circuit.rows import distinct
+from difflut.circuits.passes.rewrite import first_equal, shared, substitute, unchanged
 from difflut.circuits.passes.windows import Windows
 
 SAMPLES = 1024

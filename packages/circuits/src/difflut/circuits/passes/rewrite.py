@@ -3,36 +3,18 @@
 LUTs that share a table and change in the same way share the new one, so a convolution's placements cost as much as one.
 """
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.circuit.rows import distinct
 
 ROWS = 2**15  # tables that are rewritten together, so that their addresses take some ten megabytes
 
 
 def unchanged(circuit: Circuit) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(circuit.num_signals), np.zeros(circuit.num_signals, bool)
-
-
-def distinct(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of integers or booleans: the index of the first of each and, for each row, which it is.
-
-    Eight bytes of all rows are sorted at a time, which takes less memory and time than sorting whole rows.
-    """
-    rows = len(columns[0])
-    which = np.zeros(rows, np.int64)
-    for column in columns:
-        octets = np.packbits(column, axis=1) if column.dtype == bool else np.ascontiguousarray(column)
-        octets = octets.reshape(rows, math.prod(octets.shape[1:]))
-        octets = np.frombuffer(octets, np.uint8).reshape(rows, octets.shape[1] * octets.itemsize)
-        words = np.ascontiguousarray(np.pad(octets, ((0, 0), (0, -octets.shape[1] % 8)))).view(np.uint64)
-        for word in words.T:
-            rank = np.unique(word, return_inverse=True)[1]
-            which = np.unique(which * (rank.max(initial=0) + 1) + rank, return_inverse=True)[1]
-    return np.unique(which, return_index=True)[1], which
 
 
 def first_equal(*columns: np.ndarray) -> np.ndarray:
@@ -99,6 +81,8 @@ def substitute(circuit: Circuit, target: np.ndarray, flip: np.ndarray) -> Circui
 
     A target of -1 is the constant 0, or 1 where flipped. Targets may have targets themselves.
     """
+    if (target == np.arange(len(target))).all():
+        return circuit
     while (moved := (target >= 0) & (target[target] != target)).any():
         through = target[moved]
         target[moved], flip[moved] = target[through], flip[moved] ^ flip[through]

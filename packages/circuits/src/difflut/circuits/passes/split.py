@@ -3,7 +3,8 @@
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.passes.rewrite import compact, distinct, shared
+from difflut.circuits.circuit.rows import distinct
+from difflut.circuits.passes.rewrite import compact, shared
 
 LUT_SIZE = 6
 
