@@ -58,6 +58,15 @@ def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
     assert not prove(circuit, words)
 
 
+def test_tables_that_are_constant_are_proven():
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    circuit = random_circuit(0, n=2)
+    tables = circuit.tables.copy()
+    tables[:5], tables[5:9] = False, True
+    circuit = replace(circuit, tables=tables)
+    assert prove(circuit, fixed_point_words(circuit))
+
+
 def test_yosys_has_a_limit(tmp_path, monkeypatch):
     pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     monkeypatch.setattr(synthesis, "TIMEOUT", 0.01)

@@ -21,7 +21,8 @@ class Blif:
         self._made += output is None
         output = output or f"n{self._made}"
         inverted = sum(1 << position for position, name in enumerate(inputs) if name.startswith("~"))
-        inputs = inputs[::-1]  # as Yosys writes tables, so that ABC finds equal ones at once
+        # As Yosys writes tables, so that ABC finds equal ones at once; it takes no inputs where no entry reads them.
+        inputs = inputs[::-1] if init else []
         self.lines.append(f".names {' '.join([*(name.removeprefix('~') for name in inputs), output])}")
         for address in range(2 ** len(inputs)):
             if init >> (address ^ inverted) & 1:

@@ -87,7 +87,9 @@ class _Evaluation:
         runs = find_runs(circuit)
         layers, tables = circuit.layers[runs.first], circuit.table_of[runs.first]
         long = runs.count >= SHORTEST_LOOP
-        pins = np.stack([np.maximum(runs.pins, 0), runs.pin_steps], axis=2).reshape(len(long), 2 * circuit.wiring.shape[1])
+        pins = np.stack([np.maximum(runs.pins, 0), runs.pin_steps], axis=2).reshape(
+            len(long), 2 * circuit.wiring.shape[1]
+        )
         rows = np.column_stack([circuit.num_inputs + runs.first, runs.step, runs.count, pins])
         for luts in circuit.layer_slices():
             here = layers == circuit.layers[luts.start]

@@ -70,8 +70,8 @@ def _together(bits: list[str]) -> str:
 
 def instance(name: str, init: int, inputs: list[str], output: str) -> str:
     """A table; the first input is the least significant bit of the address."""
-    if not inputs:
-        return f"assign {output} = 1'b{init};"
+    if init in (0, 2**2 ** len(inputs) - 1):
+        return f"assign {output} = 1'b{init & 1};"
     if len(inputs) == 1 and init in (0b01, 0b10):
         return f"assign {output} = {'~' * (init == 0b01)}{inputs[0]};"
     address = ", ".join(reversed(inputs))
