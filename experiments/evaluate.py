@@ -3,11 +3,13 @@
 import time
 from typing import Any
 
-from difflut.models import load_checkpoint
+from difflut.config import ConfigurationError
+from difflut.models import LUTNetwork, load_checkpoint, read_checkpoint
 from difflut.registry import register_job
 from difflut.training import evaluate as scores_of
 from difflut.training import predict
 from experiments.arguments import configured, device_named
+from experiments.data import Dataset
 from experiments.train import dataset
 
 
@@ -26,6 +28,7 @@ def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
         torch_device = device_named("evaluate.device", device)
         model = load_checkpoint(checkpoint, torch_device)
         data = dataset().to(torch_device)
+        _check_meaning(checkpoint, model, data)
         predict(model, data.x_test[:1])  # where data of another shape are found out
     scores = scores_of(model, data.x_test, data.y_test)
     start = time.perf_counter()
@@ -36,3 +39,15 @@ def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
         f"gap {scores['gap']:+.2%}, {scores['samples_per_second']:,.0f} samples/s"
     )
     return scores
+
+
+def _check_meaning(checkpoint: str, model: LUTNetwork, data: Dataset) -> None:
+    """Refuses a data set that means something else than the one that the checkpoint was trained on."""
+    if model.groupsum is not None and model.groupsum.k != data.num_classes:
+        raise ConfigurationError(
+            f"{checkpoint}: the network has {model.groupsum.k} classes, {data.name} has {data.num_classes}"
+        )
+    trained = (read_checkpoint(checkpoint)["training"] or {}).get("data") or {}
+    for key, here in data.meaning.items():
+        if key in trained and trained[key] != here:
+            raise ConfigurationError(f"{checkpoint}: trained on {key} {trained[key]}; {data.name} has {here}")

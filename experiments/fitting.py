@@ -44,7 +44,7 @@ def fit(
         is_due = now - saved >= pause or (is_last and pause < math.inf)
         if _merit(row) > best and (len(data.x_val) or is_due or is_last):
             best = _merit(row)
-            save_checkpoint(trainer.model, folder.best, training={"epoch": trainer.epoch})
+            save_checkpoint(trainer.model, folder.best, training={"epoch": trainer.epoch, "data": data.meaning})
         if is_due:
             _save(trainer, folder.last)
             saved = now

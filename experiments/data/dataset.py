@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch
 from difflut.registry import DATASETS, closest
 from experiments.data.files import data_folder, file_name, not_found, read_file
 from experiments.data.openml import from_openml
-from experiments.data.rows import DatasetNotFoundError, Rows, class_indices, numeric_features
+from experiments.data.rows import DatasetNotFoundError, Rows, check_alike, check_labels, class_indices, numeric_features
 from experiments.data.sources import CLASS_NAMES
 
 _kept: dict[str, Rows] | None = None
@@ -43,6 +44,11 @@ class Dataset:
         """The shape of one row."""
         return tuple(self.x_train.shape[1:])
 
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a network that was trained on it must find elsewhere, too: the type of the features, and the classes."""
+        return {"features": str(self.x_train.dtype).removeprefix("torch."), "classes": self.class_names}
+
     def to(self, device: torch.device | str) -> "Dataset":
         """The same data set on another device."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.type is torch.Tensor}
@@ -68,10 +74,12 @@ def load_dataset(
     rows = _rows(name, cache_dir)
     labels = np.concatenate([rows.y_train.reshape(-1), rows.y_test.reshape(-1)])
     labels, class_names = class_indices(labels, rows.class_names or CLASS_NAMES.get(name), rows.origin)
+    check_labels(labels[: len(rows.x_train)], labels[len(rows.x_train) :], class_names, rows.origin)
     y, y_test = torch.from_numpy(labels.astype(np.int64)).split([len(rows.x_train), len(rows.x_test)])
     x, x_test = (
         torch.from_numpy(numeric_features(x, rows.feature_names, rows.origin)) for x in (rows.x_train, rows.x_test)
     )
+    check_alike(rows.x_train, rows.x_test, rows.origin)
     train, val = _validation_split(len(x), validation_fraction, seed)
     return Dataset(name, x[train], y[train], x[val], y[val], x_test, y_test, list(class_names))
 

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from difflut.encoders import check_rounding
+
+# A rare class may fall into the test rows alone; labels that count otherwise show in more rows.
+MOST_STRANGE = 0.01
+MOST_RATIO = 30
+
 
 class DatasetNotFoundError(FileNotFoundError):
     """A data set that is in no file and could not be fetched."""
@@ -50,6 +56,51 @@ class Rows:
                 f"{self.origin}: a row of x_train has shape {self.x_train.shape[1:]}, "
                 f"a row of x_test {self.x_test.shape[1:]}; they must be the same"
             )
+
+
+def check_alike(x_train: np.ndarray, x_test: np.ndarray, origin: str) -> None:
+    """Checks that numbers mean the same in training and in the test.
+
+    Raises:
+        BadDatasetError: One holds whole numbers and the other fractions, or they are on different scales.
+    """
+    kinds = [x.dtype.kind in "biu" for x in (x_train, x_test)]
+    if kinds[0] != kinds[1]:
+        real, name = (x_test, "x_test") if kinds[0] else (x_train, "x_train")
+        if (real != np.round(real)).any():
+            raise BadDatasetError(
+                f"{origin}: x_train is {x_train.dtype} and x_test {x_test.dtype}, and {name} holds fractions; "
+                "bring both to one scale and one type"
+            )
+    some = [x[:: 1 + len(x) // 10_000].astype(np.float64) for x in (x_train, x_test)]
+    sizes = [np.abs(x).mean(axis=0) for x in some]
+    used = (sizes[0] > 0) & (sizes[1] > 0)
+    ratio = float(np.median(sizes[1][used] / sizes[0][used])) if used.any() else 1.0
+    if not 1 / MOST_RATIO < ratio < MOST_RATIO and np.isfinite(ratio):
+        raise BadDatasetError(
+            f"{origin}: the features of x_test are {ratio:.3g} times those of x_train (the median over the features of "
+            "their mean magnitudes); bring both to one scale"
+        )
+
+
+def check_labels(y_train: np.ndarray, y_test: np.ndarray, class_names: Sequence[str], origin: str) -> None:
+    """Checks that class indices count alike in training and in the test.
+
+    Raises:
+        BadDatasetError: Classes occur in the test rows alone, and more than a rare class would.
+    """
+    strange = np.setdiff1d(y_test, y_train)
+    if len(strange) == 0:
+        return
+    rows = int(np.isin(y_test, strange).sum())
+    ends = [(y.min(), y.max()) for y in (y_train, y_test)]
+    is_shifted = ends[1][0] - ends[0][0] == ends[1][1] - ends[0][1] != 0
+    if is_shifted or rows > MOST_STRANGE * len(y_test):
+        of_train, of_test = (f"{class_names[low]} to {class_names[high]}" for low, high in ends)
+        raise BadDatasetError(
+            f"{origin}: {rows} of {len(y_test)} test rows are of a class that no training row has, such as "
+            f"{class_names[strange[0]]!r}; y_train goes from {of_train}, y_test from {of_test}; they must count alike"
+        )
 
 
 def class_indices(
@@ -120,6 +171,10 @@ def numeric_features(x: np.ndarray, feature_names: Sequence[str] | None, origin:
     if x.dtype.kind not in "biuf":
         raise BadDatasetError(f"{origin}: the features are of type {x.dtype}; they must be numbers")
     with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    check_finite(x, feature_names, origin)
-    return x
+        rounded = x.astype(np.float32)
+    check_finite(rounded, feature_names, origin)
+    try:
+        check_rounding(x, rounded)
+    except ValueError as error:
+        raise BadDatasetError(f"{origin}: {error}") from error
+    return rounded

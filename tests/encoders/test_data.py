@@ -160,3 +160,62 @@ def test_one_row_is_enough():
 def test_fitting_again_forgets_the_first_data():
     encoder = Thermometer(3).fit(random(20, 9)).fit(tied(30, 2))
     assert encoder.feature_shape == (2,) and torch.equal(encoder.thresholds, Thermometer(3).fit(tied(30, 2)).thresholds)
+
+
+def rows_of(values, shares, rows=1000, seed=0):
+    """One feature with these values in these shares of the rows, in random order."""
+    column = torch.cat([torch.full((round(share * rows),), value) for value, share in zip(values, shares, strict=True)])
+    return column[torch.randperm(len(column), generator=torch.Generator().manual_seed(seed))].unsqueeze(1)
+
+
+@pooled_or_not
+@pytest.mark.parametrize("as_stream", [False, True])
+@pytest.mark.parametrize("num_bits", [1, 2, 5])
+@pytest.mark.parametrize(
+    "values,shares",
+    [
+        ((0.0, 1.0), (0.1, 0.9)),
+        ((0.0, 1.0), (0.9, 0.1)),
+        ((-7.0, 2.5), (0.001, 0.999)),
+        ((1.0, 2.0, 3.0), (0.01, 0.01, 0.98)),
+    ],
+)
+def test_the_distributive_thermometer_tells_rare_values_apart(values, shares, num_bits, as_stream, feature_wise):
+    x = rows_of(values, shares)
+    encoder = DistributiveThermometer(num_bits, feature_wise=feature_wise).fit(x.split(300) if as_stream else x)
+    bits = encoder(torch.tensor(values).unsqueeze(1))
+    assert not torch.equal(bits[-1], bits[0])
+    if shares[-1] > 0.9:  # all quantiles are the largest value: the bits say whether it is that one
+        assert bits.tolist() == [[0.0] * num_bits] * (len(values) - 1) + [[1.0] * num_bits]
+
+
+def test_quantiles_between_other_values_stay_those_of_the_published_rule():
+    x = torch.cat([rows_of((0.0, 3.0), (0.3, 0.7)), random(1000, 1)], dim=1)
+    expected = np.quantile(x.numpy().astype(np.float64), [0.25, 0.5, 0.75], axis=0).T.astype(np.float32)
+    assert np.array_equal(DistributiveThermometer(3).fit(x).thresholds.numpy(), expected)
+
+
+@pooled_or_not
+def test_a_feature_that_varies_and_comes_out_constant_is_told(feature_wise):
+    x = torch.cat([5 + torch.rand(50, 1, generator=torch.Generator().manual_seed(1)), random(50, 2)], dim=1)
+    with pytest.warns(UserWarning, match=r"SignMagnitude: 1 of 3 features .*; first feature 0, from 5\.\d+ to 5\.9"):
+        ENCODERS["sign_magnitude"](2, feature_wise=feature_wise).fit(x)
+
+
+TIMES = 1_700_000_000 + np.arange(0, 3600, 7)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [TIMES, TIMES.astype(np.float64), torch.from_numpy(TIMES), TIMES * 1e-3 + 1e6, np.int32(16_777_216) + np.arange(9)],
+)
+@every_encoder
+def test_values_that_float32_cannot_tell_apart_are_refused(name, x):
+    table = np.stack([np.arange(len(x)), np.asarray(x)], axis=1)
+    with pytest.raises(ValueError, match=r"feature 1 goes from .* subtract a common value"):
+        ENCODERS[name](2).fit(torch.from_numpy(table) if isinstance(x, torch.Tensor) else table)
+
+
+@pytest.mark.parametrize("x", [TIMES - TIMES[0], np.full(9, 2**53 + 1), np.random.default_rng(0).normal(size=999)])
+def test_values_that_float32_rounds_harmlessly_are_taken(x):
+    assert Thermometer(3).fit(x).fitted

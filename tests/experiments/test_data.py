@@ -255,3 +255,56 @@ def test_a_class_of_one_row_still_splits(monkeypatch):
     openml(monkeypatch, np.zeros((10, 1)), np.array(["a"] * 9 + ["b"]))
     data = load_dataset("openml:8", validation_fraction=0)
     assert (len(data.x_train), len(data.x_test), data.num_classes) == (8, 2, 2)
+
+
+def many(classes, first=0, rows=2000):
+    return np.arange(rows) % classes + first
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.float32, str])
+@pytest.mark.parametrize("shift", [1, -1])
+def test_test_labels_that_count_otherwise_are_refused(folder, classes, kind, shift):
+    x = np.random.default_rng(1).normal(size=(2000, 3))
+    labels = {"y_train": many(classes, 1).astype(kind), "y_test": many(classes, 1 + shift).astype(kind)}
+    np.savez(folder / "mine.npz", **table(x_train=x, x_test=x, **labels))
+    with pytest.raises(BadDatasetError, match=r"test rows are of a class that no training row has.*must count alike"):
+        load_dataset("mine")
+
+
+def test_a_rare_class_may_occur_in_the_test_alone(folder):
+    x = np.random.default_rng(1).normal(size=(2000, 3))
+    y_test = many(10)
+    y_test[:7] = 12
+    np.savez(folder / "mine.npz", **table(x_train=x, x_test=x, y_train=many(10), y_test=y_test))
+    assert load_dataset("mine").num_classes == 11
+
+
+@pytest.mark.parametrize(
+    "train,test,message",
+    [
+        (np.uint8, lambda x: (x / 255).astype(np.float32), "x_train is uint8 and x_test float32"),
+        (lambda x: x / 255, np.int64, "x_train is float64 and x_test int64"),
+        (np.float64, lambda x: x / 255, r"x_test are 0\.00\d+ times those of x_train"),
+        (lambda x: x / 100, np.float32, r"x_test are 1?\d\d times"),
+    ],
+)
+def test_features_of_another_scale_or_type_in_the_test_are_refused(folder, train, test, message):
+    x = np.random.default_rng(2).integers(0, 256, (40, 8))
+    x_train, x_test = (change(part) if callable(change) else part for change, part in ((train, x), (test, x[:6])))
+    np.savez(folder / "mine.npz", **table(40, x_train=x_train, x_test=x_test))
+    with pytest.raises(BadDatasetError, match=message):
+        load_dataset("mine")
+
+
+def test_whole_numbers_may_be_of_any_type(folder):
+    x = np.random.default_rng(2).integers(0, 256, (40, 8))
+    np.savez(folder / "mine.npz", **table(40, x_train=x.astype(np.uint8), x_test=x[:6].astype(np.float64)))
+    assert load_dataset("mine").feature_shape == (8,)
+
+
+def test_times_that_float32_cannot_tell_apart_are_refused(folder):
+    times = 1_700_000_000 + np.random.default_rng(0).integers(0, 3600, (20, 1))
+    np.savez(folder / "mine.npz", **table(x_train=times, x_test=times[:6]))
+    with pytest.raises(BadDatasetError, match=r"feature 0 goes from 17\d+ to 17\d+.*subtract a common value"):
+        load_dataset("mine")

@@ -59,3 +59,13 @@ def test_a_tau_that_moves_divides_as_a_fixed_one_does(moving):
     torch.testing.assert_close(free(x), fixed(x))
     torch.testing.assert_close(free.eval()(x), fixed.eval()(x))
     assert free.groupsum.present_tau == pytest.approx(2.0)
+
+
+def test_images_of_another_layout_are_refused():
+    x = torch.rand(30, 4, 5, 3)
+    encoder = ENCODERS["thermometer"](2).fit(x)
+    model = LUTNetwork(encoder, [LAYERS["random"](120, 12, NODES["dwn"], n=4, seed=1)], GroupSum(3)).eval()
+    assert torch.equal(model(x), model(x.flatten(1)))
+    for other in (x.permute(0, 3, 1, 2), x.permute(0, 2, 1, 3)):
+        with pytest.raises(ValueError, match=r"fitted on 60 features of shape \(4, 5, 3\)"):
+            model(other)

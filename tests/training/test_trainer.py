@@ -218,3 +218,22 @@ def test_a_graph_takes_any_optimizer_and_loss(optimizer):
     )
     rows = [trained.run_epoch() for _ in range(3)]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    "labels,message",
+    [
+        (lambda y: y + 1, "labels go from 1 to 3, the network has 3 classes, 0 to 2"),
+        (lambda y: y - 1, "labels go from -1"),
+        (lambda y: y.float(), "whole numbers; got torch.float32"),
+        (lambda y: y == 0, "whole numbers; got torch.bool"),
+        (lambda y: y.unsqueeze(1), "200 inputs and 200 x 1 labels"),
+        (lambda y: y[:0], "200 inputs and 0 labels"),
+    ],
+)
+def test_labels_that_are_no_classes_of_the_network_are_refused(labels, message):
+    (x, y), model = data(), trainer().model
+    with pytest.raises(ValueError, match=message):
+        Trainer(model, x, labels(y), optimizer=adam)
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, x, labels(y))

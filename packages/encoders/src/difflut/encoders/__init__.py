@@ -13,6 +13,7 @@ from difflut.encoders.codes import Gray as Gray
 from difflut.encoders.codes import OneHot as OneHot
 from difflut.encoders.codes import SignMagnitude as SignMagnitude
 from difflut.encoders.data import Data as Data
+from difflut.encoders.data import check_rounding as check_rounding
 from difflut.encoders.encoder import Encoder as Encoder
 from difflut.encoders.thermometer import DistributiveThermometer as DistributiveThermometer
 from difflut.encoders.thermometer import GaussianThermometer as GaussianThermometer

@@ -11,6 +11,7 @@ from torch import Tensor
 from difflut.encoders.quantiles import pooled_quantiles, quantiles, sample_rows
 
 BLOCK_VALUES = 2**22  # worked on at a time: 16 MiB in float32
+LEAST_STEPS = 2**12  # between the ends of a feature in float32: more than an encoder has thresholds
 SAMPLE_ROWS = 100_000  # kept of a stream for its quantiles
 SAMPLE_VALUES = 2**28  # and no more than this, 1 GiB, where rows are wide
 
@@ -23,19 +24,20 @@ class Data(ABC):
 
     Attributes:
         feature_shape: The shape of a row; of a stream it is known once a statistic was asked.
+        low, high: The smallest and the largest value of each feature, pooled or not, once a statistic was asked.
     """
 
     def __init__(self, pooled: bool = False) -> None:
         self.pooled = pooled
         self.feature_shape: tuple[int, ...] = ()
+        self.low, self.high = torch.empty(0), torch.empty(0)
 
     def range(self) -> tuple[Tensor, Tensor]:
         """Smallest and largest value."""
-        low, high = torch.tensor(math.inf), torch.tensor(-math.inf)
-        for block in self._blocks():
-            block_low, block_high = block.aminmax(dim=0)
-            low, high = torch.minimum(low.to(block), block_low), torch.maximum(high.to(block), block_high)
-        return low.double().cpu(), high.double().cpu()
+        for _ in self._rows():
+            pass
+        low, high = self.low.double(), self.high.double()
+        return (low.amin(0, keepdim=True), high.amax(0, keepdim=True)) if self.pooled else (low, high)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the population, merged from blocks (Chan, Golub and LeVeque 1979)."""
@@ -51,8 +53,11 @@ class Data(ABC):
         return mean.cpu(), (squares / rows).sqrt().cpu()
 
     @abstractmethod
-    def quantiles(self, fractions: Tensor) -> Tensor:
-        """Quantiles at `fractions` `(k,)`, interpolated linearly between values: `(features or 1, k)`."""
+    def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
+        """Quantiles at `fractions` `(k,)`, interpolated linearly between values: `(features or 1, k)`.
+
+        With `below_largest`, where all of a feature's are its largest value, they are the largest one below it.
+        """
 
     @abstractmethod
     def _batches(self) -> Iterable[Any]: ...
@@ -62,15 +67,20 @@ class Data(ABC):
             yield rows.reshape(-1, 1) if self.pooled else rows
 
     def _rows(self) -> Iterator[Tensor]:  # (rows, features) in float32
-        total, wrong = 0, torch.tensor(0)
+        total, wrong, exact = 0, torch.tensor(0), _Extent()
+        extent = _Extent()
         for batch in self._batches():
             if math.prod(batch.shape) == 0:
                 continue
             size = max(1, BLOCK_VALUES // math.prod(batch.shape[1:]))
             for start in range(0, len(batch), size):
-                block = _floats(batch[start : start + size]).flatten(1)
+                given = batch[start : start + size]
+                block = _floats(given).flatten(1)
                 total += block.numel()
                 wrong = wrong.to(block.device) + (~block.isfinite()).sum(dim=0)
+                extent.add(block)
+                if _is_wide(given):
+                    exact.add(_doubles(given).flatten(1), block)
                 yield block
         if total == 0:
             raise ValueError("no training inputs to fit on; give at least one row, and an iterator not yet used up")
@@ -79,6 +89,40 @@ class Data(ABC):
                 f"{count} of {total} training inputs are NaN or infinite in float32, first in feature "
                 f"{int(wrong.nonzero()[0])}; remove or replace them before fit"
             )
+        exact.check()
+        self.low, self.high = extent.low.cpu(), extent.high.cpu()
+
+
+class _Extent:
+    """Smallest and largest value of each feature over blocks `(rows, features)`, and what rounding took from them."""
+
+    def __init__(self) -> None:
+        self.low, self.high, self.error = torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
+
+    def add(self, block: Tensor, rounded: Tensor | None = None) -> None:
+        low, high = block.aminmax(dim=0)
+        self.low, self.high = torch.minimum(self.low.to(low), low), torch.maximum(self.high.to(high), high)
+        if rounded is not None:
+            self.error = torch.maximum(self.error.to(low), (block - rounded).abs().amax(dim=0))
+
+    def check(self) -> None:
+        """Raises a `ValueError` where rounding leaves fewer than `LEAST_STEPS` steps between the ends of a feature."""
+        coarse = (2 * LEAST_STEPS * self.error > self.high - self.low) & (self.high > self.low)
+        if coarse.any():
+            feature = int(coarse.nonzero()[0])
+            low, high, step = (float(ends[feature]) for ends in (self.low, self.high, 2 * self.error))
+            raise ValueError(
+                f"feature {feature} goes from {low:.17g} to {high:.17g}, where float32 goes in steps of {step:g}; "
+                "subtract a common value from it, in all inputs, before they are rounded"
+            )
+
+
+def check_rounding(x: Any, rounded: Any) -> None:
+    """Raises a `ValueError` where values `(rows, *feature_shape)` are lost when they are rounded to float32."""
+    if _is_wide(x):
+        extent = _Extent()
+        extent.add(_doubles(x).flatten(1), _floats(rounded).flatten(1))
+        extent.check()
 
 
 class ArrayData(Data):
@@ -88,14 +132,25 @@ class ArrayData(Data):
         super().__init__(pooled)
         self._array, self.feature_shape = _as_array(x)
 
-    def quantiles(self, fractions: Tensor) -> Tensor:
-        for _ in self._rows():  # only to check the values
-            pass
+    def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
+        low, high = self.range()  # which checks the values, too
         if self.pooled:
-            return pooled_quantiles(self._blocks, math.prod(self._array.shape), fractions)
-        width = max(1, BLOCK_VALUES // len(self._array))
-        features = torch.arange(math.prod(self.feature_shape))
-        return torch.cat([quantiles(self._columns(some), fractions) for some in features.split(width)])
+            found = pooled_quantiles(self._blocks, math.prod(self._array.shape), fractions)
+        else:
+            width = max(1, BLOCK_VALUES // len(self._array))
+            features = torch.arange(math.prod(self.feature_shape))
+            found = torch.cat([quantiles(self._columns(some), fractions) for some in features.split(width)])
+        stuck = (found.float() >= high[:, None]).all(dim=1) & (low < high)
+        if below_largest and stuck.any():
+            found[stuck] = self._largest_below(high)[stuck, None]
+        return found
+
+    def _largest_below(self, high: Tensor) -> Tensor:
+        below = torch.full_like(high, -math.inf)
+        for block in self._blocks():
+            values = block.double().cpu()
+            below = torch.maximum(below, values.masked_fill(values >= high, -math.inf).amax(dim=0))
+        return below
 
     def _columns(self, features: Tensor) -> Tensor:
         # Picking by index leaves the array as it is; reshaping a permuted one would copy all of it.
@@ -116,9 +171,9 @@ class StreamData(Data):
         super().__init__(pooled)
         self._source = batches
 
-    def quantiles(self, fractions: Tensor) -> Tensor:
+    def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
         sample = sample_rows(self._rows(), SAMPLE_ROWS, SAMPLE_VALUES)
-        return ArrayData(sample, self.pooled).quantiles(fractions)
+        return ArrayData(sample, self.pooled).quantiles(fractions, below_largest)
 
     def _batches(self) -> Iterator[Any]:
         for number, batch in enumerate(self._source):
@@ -142,6 +197,15 @@ def _as_array(x: Any) -> tuple[Any, tuple[int, ...]]:
     if array.ndim == 0:
         raise ValueError("training inputs need an axis of rows; got a single number")
     return (array[:, None] if array.ndim == 1 else array), tuple(array.shape[1:])
+
+
+def _is_wide(array: Any) -> bool:
+    """Whether float32 does not hold all values of an array's type."""
+    return str(array.dtype).removeprefix("torch.") in ("float64", "int32", "int64", "uint32", "uint64")
+
+
+def _doubles(array: Any) -> Tensor:
+    return array.double() if isinstance(array, Tensor) else torch.from_numpy(array.astype("float64"))
 
 
 def _floats(array: Any) -> Tensor:

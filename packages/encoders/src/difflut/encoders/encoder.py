@@ -1,6 +1,7 @@
 """What all encoders share: sorted thresholds and a code book."""
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -99,15 +100,31 @@ class Encoder(Configured, nn.Module, ABC):
                 a seeded random sample of `data.SAMPLE_ROWS` rows.
 
         Raises:
-            ValueError: There are no rows, a value is NaN or infinite, or batches differ in shape.
+            ValueError: There are no rows, a value is NaN or infinite, float32 cannot tell a feature's values apart, or
+                batches differ in shape.
             TypeError: A batch is not an array.
+
+        Warns where a feature that varies comes out constant.
         """
         source = ArrayData if hasattr(x, "__array__") else StreamData
         data = source(x, pooled=not self.feature_wise)
         thresholds = self.make_thresholds(data).sort(dim=1).values
+        self._warn_of_lost(thresholds.float(), data)
         self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
         self.feature_shape = data.feature_shape
         return self
+
+    def _warn_of_lost(self, thresholds: Tensor, data: Data) -> None:
+        low, high = data.low.unsqueeze(1), data.high.unsqueeze(1)
+        lost = (low < high).squeeze(1) & ~((thresholds >= low) & (thresholds < high)).any(dim=1)
+        if lost.any():
+            first = int(lost.nonzero()[0])
+            warnings.warn(
+                f"{type(self).__name__}: {int(lost.sum())} of {len(lost)} features vary and come out constant: no "
+                f"threshold lies between their values; first feature {first}, from {low[first].item():g} to "
+                f"{high[first].item():g}; take more bits, another encoder, or feature_wise=True",
+                stacklevel=4,
+            )
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

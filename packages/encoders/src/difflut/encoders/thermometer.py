@@ -38,10 +38,11 @@ class DistributiveThermometer(Thermometer):
     """Thresholds at the quantiles `(i + 1) / (num_bits + 1)`, so that all levels are equally frequent.
 
     The encoding of DWN (https://arxiv.org/abs/2410.11112). Between two data values quantiles are interpolated linearly.
+    Where all are the largest value of a feature, and so tell nothing apart, they are the largest one below it.
     """
 
     def make_thresholds(self, data: Data) -> Tensor:
-        return data.quantiles(self.fractions())
+        return data.quantiles(self.fractions(), below_largest=True)
 
 
 @register_encoder("logarithmic")

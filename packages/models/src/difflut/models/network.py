@@ -46,8 +46,7 @@ class LUTNetwork(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """`(batch, *features)` to bits `(batch, input_size of the first layer)`."""
-        x = x.flatten(1)
-        return x if self.encoder is None else kernels.mark_bits(self.encoder(x).flatten(1))
+        return x.flatten(1) if self.encoder is None else kernels.mark_bits(self.encoder(x).flatten(1))
 
     def classify(self, x: Tensor | kernels.Bits) -> Tensor:
         """Bits `(batch, features)`, packed or not, to logits `(batch, classes)`."""

@@ -23,9 +23,13 @@ def predict(model: LUTNetwork, x: Tensor, batch_size: int = 4096) -> Tensor:
 def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096) -> dict[str, float]:
     """Accuracy of the hard network and of the relaxed one, and what discretisation costs.
 
+    Raises:
+        ValueError: Inputs and labels differ in number, or labels are not classes of the network.
+
     Returns:
         `accuracy_hard`, `accuracy_relaxed`, and `gap`, the relaxed minus the hard accuracy; fractions of 1.
     """
+    check_labels(model, x, y)
     accuracy = {}
     for form, context in (("hard", nullcontext()), ("relaxed", relaxed(model))):
         with context:
@@ -36,6 +40,23 @@ def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096) ->
         "accuracy_relaxed": accuracy["relaxed"],
         "gap": accuracy["relaxed"] - accuracy["hard"],
     }
+
+
+def check_labels(model: LUTNetwork, x: Tensor, y: Tensor) -> None:
+    """Checks that there is a label for each input, each a class of the network.
+
+    Raises:
+        ValueError: They differ in number, there are none, or labels are not classes of the network.
+    """
+    if y.shape != (len(x),) or not len(y):
+        count = " x ".join(map(str, y.shape))
+        raise ValueError(f"got {len(x)} inputs and {count} labels; there must be one for each input, and one at least")
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise ValueError(f"labels must be class indices, whole numbers; got {y.dtype}")
+    classes = model.groupsum.k if model.groupsum else model.layers[-1].output_size
+    lowest, highest = (int(end) for end in y.aminmax())
+    if lowest < 0 or highest >= classes:
+        raise ValueError(f"labels go from {lowest} to {highest}, the network has {classes} classes, 0 to {classes - 1}")
 
 
 def table_statistics(model: LUTNetwork) -> list[dict[str, float]]:

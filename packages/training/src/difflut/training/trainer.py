@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
 from difflut.training.samples import Augmentation, Samples
@@ -68,6 +69,7 @@ class Trainer:
     ) -> None:
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r} must be a whole number, 1 or more")
+        check_labels(model, x, y)
         self.device = next(model.parameters()).device
         self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
         self.model, self.batch_size, self.loss = model, batch_size, loss
