@@ -36,6 +36,6 @@ def in_words(scores: Mapping[str, Any]) -> str:
     return f"{scores['luts']:,} LUT6 ({parts})"
 
 
-def input_words(circuit: Circuit, x: Tensor, max_width: int = 32) -> InputWords:
+def input_words(circuit: Circuit, x: Tensor) -> InputWords:
     """How inputs like `x` come to hardware: bytes are pixels, other numbers fixed point."""
-    return pixel_words(circuit) if x.dtype == torch.uint8 else fixed_point_words(circuit, max_width)
+    return pixel_words(circuit) if x.dtype == torch.uint8 else fixed_point_words(circuit)

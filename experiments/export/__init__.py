@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from difflut.circuits import Circuit, simplify, stages
-from difflut.circuits.arithmetic.words import WIDTHS
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
+from difflut.encoders.encoder import WORD_BITS
 from difflut.models import load_checkpoint
 from difflut.registry import register_job
 from experiments.arguments import check_names, configured
@@ -16,6 +16,7 @@ from experiments.data import load_dataset
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import find_costs
 from experiments.export.files import draw, write_files
+from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
 from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, write_json
@@ -33,7 +34,7 @@ def export(
     folder: str | None = None,
     lut_size: int = 6,
     pipeline: bool | Sequence[str] = True,
-    max_width: int = 32,
+    max_width: int | str = 32,
     counts: bool = False,
     simulated_samples: int | None = 1000,
     simulator: str = "auto",
@@ -41,7 +42,7 @@ def export(
     prove: bool = False,
     place: str | None = None,
 ) -> dict[str, Any]:
-    """Writes circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares each with the network.
+    """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
 
     What needs a tool that is missing or fails is left out, and a line says why.
 
@@ -51,7 +52,9 @@ def export(
         lut_size: Inputs that a LUT may have after simplification.
         pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
             "tournament", "argmax"); True is all, False none.
-        max_width: The most bits of a feature that is no pixel.
+        max_width: The most bits of a feature. Where its thresholds need more, they are moved to the nearest that so
+            many bits tell apart, and that network, in network.pt, is what is exported, measured and compared.
+            "smallest" is the fewest bits with which as many validation rows are right as before.
         counts: Whether the counts are outputs of the Verilog too; the estimate has none of their registers.
         simulated_samples: Test samples for the simulator; None is all.
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
@@ -75,18 +78,19 @@ def export(
             raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
         result = source.result()
         data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
+        network = narrowed(network, data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))
     circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))
     print(simplified)
     check_names("export.pipeline", [] if isinstance(pipeline, bool) else pipeline, stages(circuit))
-    words = input_words(circuit, data.x_test, max_width)
+    words = input_words(circuit, data.x_test)
     print(words)
 
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    design = write_files(circuit, target, words, pipeline, counts, expected.first(simulated_samples), steps)
+    design = write_files(network, circuit, target, words, pipeline, counts, expected.first(simulated_samples), steps)
     steps.attempt("plots", lambda: draw(circuit, simplified, target))
     report = {
         "run": str(source.path),
@@ -110,14 +114,22 @@ def export(
 
 
 def _check_arguments(
-    lut_size: int, pipeline: object, max_width: int, simulated_samples: int | None, simulator: str, place: str | None
+    lut_size: int,
+    pipeline: object,
+    max_width: int | str,
+    simulated_samples: int | None,
+    simulator: str,
+    place: str | None,
 ) -> None:
     """Checks what can be said without the network; the stages are its own."""
     check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
     check_names("export.place", [place] if place else [], ["core", "circuit"])
-    for name, value, allowed in (("lut_size", lut_size, LUT_SIZES), ("max_width", max_width, WIDTHS)):
-        if value not in allowed:
-            raise ConfigurationError(f"export.{name} = {value!r} must be from {allowed[0]} to {allowed[-1]}")
+    if lut_size not in LUT_SIZES:
+        raise ConfigurationError(f"export.lut_size = {lut_size!r} must be from {LUT_SIZES[0]} to {LUT_SIZES[-1]}")
+    if max_width not in (SMALLEST, *WORD_BITS[1:]):
+        raise ConfigurationError(
+            f"export.max_width = {max_width!r} must be from {FEWEST} to {WORD_BITS[-1]}, or {SMALLEST!r}"
+        )
     if simulated_samples is not None and simulated_samples < 1:
         raise ConfigurationError(
             f"export.simulated_samples = {simulated_samples} must be at least 1, or None for all; "

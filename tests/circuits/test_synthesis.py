@@ -20,6 +20,9 @@ from difflut.circuits.arithmetic.comparisons import comparison_tables
 from difflut.circuits.tools import prove as proof
 from difflut.circuits.tools import synthesis
 from difflut.circuits.tools.place import find_nextpnr
+from difflut.layers import GroupSum
+from difflut.models import LUTNetwork
+from difflut.registry import ENCODERS, LAYERS, NODES
 from tests.circuits.networks import network, random_circuit
 
 
@@ -45,6 +48,15 @@ def test_the_estimate_is_near_what_yosys_counts(encoder, tmp_path):
     core, encoded = (synthesize(design, part) for part in ("core", "encoder"))
     assert cost.core == pytest.approx(core.luts, rel=0.02) and cost.depth == core.depth
     assert cost.encoder == pytest.approx(encoded.luts, rel=0.02)
+
+
+@pytest.mark.parametrize(("encoder", "bits", "luts"), [("binary", 2, 0), ("gray", 2, 10), ("thermometer", 1, 0)])
+def test_bits_of_the_encoder_that_are_wires_or_one_table_cost_no_more(encoder, bits, luts):
+    data = torch.arange(256, dtype=torch.uint8)[:, None].repeat(1, 10)
+    fitted = ENCODERS[encoder](num_bits=bits).fit(data)
+    layer = LAYERS["random"](10 * bits, 30, node_type=NODES["dwn"], n=4)
+    circuit = Circuit.from_model(LUTNetwork(fitted, [layer], GroupSum(3, 1.0)))
+    assert estimate_cost(circuit, pixel_words(circuit)).encoder <= luts
 
 
 def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):

@@ -39,6 +39,24 @@ def test_every_back_end_agrees_with_the_network(finished_run, capsys):
     assert (finished_run / "export" / "verilog" / "circuit.v").exists()
 
 
+@pytest.mark.parametrize("max_width", [2, "smallest"])
+def test_a_network_of_narrow_words_is_what_is_compared_and_loads_back(finished_run, tmp_path, max_width):
+    report = export(str(finished_run), str(tmp_path), max_width=max_width, simulator="none")
+    assert all(check["mismatches"] == 0 for check in report["checks"].values())
+    wide = export(str(finished_run), str(tmp_path / "wide"), simulator="none")
+    luts, before = (one["costs"]["estimate"]["after simplification"] for one in (report, wide))
+    assert luts["luts_encoder"] < before["luts_encoder"] and luts["luts_tables"] <= before["luts_tables"]
+    data, network = load_dataset("digits"), load_checkpoint(tmp_path / "network.pt").eval()
+    with torch.no_grad():
+        assert report["accuracy"] == (network(data.x_test).argmax(1) == data.y_test).double().mean().item()
+        if max_width == "smallest":
+            old, new = (
+                (load_checkpoint(path).eval()(data.x_val).argmax(1) == data.y_val).sum()
+                for path in (finished_run / "best.pt", tmp_path / "network.pt")
+            )
+            assert new >= old
+
+
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler (cc)")
 def test_a_mismatch_is_a_failure_that_names_the_first_sample_after_the_report(finished_run, monkeypatch, tmp_path):
     right = CompiledCircuit.counts_and_classes
@@ -111,7 +129,8 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"pipeline": ["layer9"]}, "export.pipeline: there is no 'layer9'; known: encoder, layer1, compressors, "),
         ({"pipeline": "encoder"}, "export.pipeline = 'encoder' must be True, False or a list of stages"),
         ({"lut_size": 0}, "export.lut_size = 0 must be from 1 to 12"),
-        ({"max_width": 64}, "export.max_width = 64 must be from 2 to 48"),
+        ({"max_width": 64}, "export.max_width = 64 must be from 2 to 32, or 'smallest'"),
+        ({"max_width": "small"}, "export.max_width = 'small' must be from 2 to 32, or 'smallest'"),
         ({"simulated_samples": 0}, "export.simulated_samples = 0 must be at least 1"),
     ],
 )
@@ -130,7 +149,7 @@ def test_a_second_export_leaves_nothing_of_the_first_but_files_that_are_not_its_
     monkeypatch.setattr(plots, "LARGEST", 0)
     export(str(finished_run), str(tmp_path), simulator="none")
     assert {path.name for path in tmp_path.iterdir()} == {
-        "circuit.npz", "circuit.c", "verilog", "luts.png", "report.json", "export.md", "notes.md",
+        "network.pt", "circuit.npz", "circuit.c", "verilog", "luts.png", "report.json", "export.md", "notes.md",
     }  # fmt: skip
 
 

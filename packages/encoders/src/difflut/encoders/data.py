@@ -25,10 +25,12 @@ class Data(ABC):
     Attributes:
         feature_shape: The shape of a row; of a stream it is known once a statistic was asked.
         low, high: The smallest and the largest value of each feature, pooled or not, once a statistic was asked.
+        pixels: Whether all batches that were read are bytes.
     """
 
     def __init__(self, pooled: bool = False) -> None:
         self.pooled = pooled
+        self.pixels = True
         self.feature_shape: tuple[int, ...] = ()
         self.low, self.high = torch.empty(0), torch.empty(0)
 
@@ -72,6 +74,7 @@ class Data(ABC):
         for batch in self._batches():
             if math.prod(batch.shape) == 0:
                 continue
+            self.pixels &= str(batch.dtype).removeprefix("torch.") == "uint8"
             size = max(1, BLOCK_VALUES // math.prod(batch.shape[1:]))
             for start in range(0, len(batch), size):
                 given = batch[start : start + size]

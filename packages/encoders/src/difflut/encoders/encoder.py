@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from difflut.encoders.data import ArrayData, Data, StreamData
+from difflut.encoders.snapping import snapped
 from difflut.registry import Configured
 
 # Up to here it is quicker to compare with all thresholds than to search among them, if the comparisons fit in a cache.
 COUNTED_THRESHOLDS = 16
 COUNTED_COMPARISONS = 2**23
+WORD_BITS = range(1, 33)
 
 
 def exceeds(x: Tensor, thresholds: Tensor) -> Tensor:
@@ -38,6 +40,8 @@ class Encoder(Configured, nn.Module, ABC):
         num_bits: Bits for each feature.
         flatten: Whether the bits of all features come as one axis, those of feature 0 first.
         feature_wise: Whether each feature has its own thresholds; otherwise all share one set.
+        word_bits: Bits of the words that features are in hardware: thresholds are moved to the nearest that these can
+            tell apart. None leaves them where they are.
 
     Attributes:
         thresholds: float32 `(features or 1, levels - 1)`, ascending along the last axis.
@@ -49,7 +53,9 @@ class Encoder(Configured, nn.Module, ABC):
     thresholds: Tensor
     codebook: Tensor
 
-    def __init__(self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True) -> None:
+    def __init__(
+        self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True, word_bits: int | None = None
+    ) -> None:
         super().__init__()
         if not isinstance(num_bits, int) or num_bits < 1:
             raise ValueError(f"num_bits must be a whole number, 1 or more; got {num_bits!r}")
@@ -58,7 +64,10 @@ class Encoder(Configured, nn.Module, ABC):
                 f"{type(self).__name__} compares each feature with 2**num_bits - 1 thresholds, so num_bits may be "
                 f"{self.max_bits} at most; got {num_bits}"
             )
+        if word_bits is not None and word_bits not in WORD_BITS:
+            raise ValueError(f"word_bits={word_bits} must be from {WORD_BITS[0]} to {WORD_BITS[-1]}, or None")
         self.num_bits = num_bits
+        self.word_bits = word_bits
         self.flatten = flatten
         self.feature_wise = feature_wise
         self.feature_shape: tuple[int, ...] = ()
@@ -112,6 +121,8 @@ class Encoder(Configured, nn.Module, ABC):
         self._warn_of_lost(thresholds.float(), data)
         self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
         self.feature_shape = data.feature_shape
+        if self.word_bits is not None:
+            self.snap(self.word_bits, data.pixels)
         return self
 
     def _warn_of_lost(self, thresholds: Tensor, data: Data) -> None:
@@ -125,6 +136,17 @@ class Encoder(Configured, nn.Module, ABC):
                 f"{high[first].item():g}; take more bits, another encoder, or feature_wise=True",
                 stacklevel=4,
             )
+
+    @torch.no_grad()
+    def snap(self, word_bits: int, pixels: bool) -> None:
+        """Moves the thresholds to the nearest that words of so many bits tell apart.
+
+        Args:
+            pixels: Whether features are whole numbers from 0 to 255.
+        """
+        self._require_fitted()
+        thresholds = snapped(self.thresholds, word_bits, pixels)
+        self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

@@ -56,10 +56,17 @@ class Logarithmic(Thermometer):
             the middle threshold at 24 % of the range; near 1 this is the `Thermometer`.
     """
 
-    def __init__(self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True, base: float = 10.0) -> None:
+    def __init__(
+        self,
+        num_bits: int = 8,
+        flatten: bool = True,
+        feature_wise: bool = True,
+        base: float = 10.0,
+        word_bits: int | None = None,
+    ) -> None:
         if not 1 < base < math.inf:
             raise ValueError(f"base must be finite and greater than 1; got {base}")
-        super().__init__(num_bits, flatten, feature_wise)
+        super().__init__(num_bits, flatten, feature_wise, word_bits)
         self.base = base
 
     def fractions(self) -> Tensor:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from difflut.circuits.arithmetic.comparisons import comparison_tables, encoder_bits
+from difflut.circuits.arithmetic.comparisons import encoder_bits
+from difflut.circuits.arithmetic.encoding import add_encoder
 from difflut.circuits.arithmetic.head import add_counts, add_tournament
 from difflut.circuits.arithmetic.pipeline import count_registers, stage
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
 from difflut.circuits.arithmetic.words import InputWords, fixed_point_words
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.passes.split import LUT_SIZE, split
+from difflut.circuits.passes.split import split
 
 
 @dataclass(frozen=True)
@@ -89,15 +90,11 @@ def _pipelined(
 
 
 def _encoder(circuit: Circuit, words: InputWords) -> int:
-    bits = encoder_bits(circuit)
-    limits = words.limits[tuple(bits.comparisons.T)].tolist()
-    chains: set[tuple[int, ...]] = set()  # comparisons of a feature share what they begin with
-    for feature, limit in zip(bits.comparisons[:, 0].tolist(), limits, strict=True):
-        tables, chain = comparison_tables(words.width, limit), (feature,)
-        for read, init in tables:
-            chain += (read.start, init)
-            chains |= {chain} if len(read) > 1 or len(tables) > 1 else set()  # one bit needs no table
-    return len(chains) + sum(-(-(len(terms) - 1) // (LUT_SIZE - 1)) for terms in bits.terms if len(terms) > 1)
+    tables = Tables("e")
+    encoded = add_encoder(
+        tables, encoder_bits(circuit), words, [f"x{bit}" for bit in range(words.limits.shape[0] * words.width)]
+    )
+    return len(tables.made) + len({bit for bit in encoded if bit.startswith("~")})
 
 
 def _depth(circuit: Circuit, tables: list[Table], winner: list[str]) -> int:

@@ -16,7 +16,7 @@ class Table:
 
 
 class Tables:
-    """Adds tables, simplified: signals are names, "0", "1", and "~" before a name inverts it.
+    """Adds tables, simplified, and none twice: signals are names, "0", "1", and "~" before a name inverts it.
 
     Args:
         prefix: Begins the names of outputs.
@@ -30,6 +30,7 @@ class Tables:
         self.made: list[Table] = []
         self.depth: dict[str, int] = defaultdict(int)
         self._prefix = prefix
+        self._known: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def add(self, init: int, inputs: Sequence[str]) -> str:
         """A table of signals; returns its output, or the signal or constant that it comes to."""
@@ -40,7 +41,9 @@ class Tables:
             return "01"[init]
         if len(names) == 1:
             return names[0] if init == 0b10 else f"~{names[0]}"
-        output = f"{self._prefix}{len(self.made)}"
+        if known := self._known.get((init, tuple(names))):
+            return known
+        output = self._known[init, tuple(names)] = f"{self._prefix}{len(self.made)}"
         self.made.append(Table(init, names, output))
         self.depth[output] = 1 + max(self.depth[name] for name in names)
         return output

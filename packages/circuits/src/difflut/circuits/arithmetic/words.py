@@ -7,6 +7,8 @@ import numpy as np
 from difflut.circuits.circuit import Circuit
 
 WIDTHS = range(2, 49)
+NONE = -(2**10)  # digits of 0
+MANTISSA = 52  # bits of a float64
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,14 @@ class InputWords:
     Attributes:
         width: Bits of a word.
         scales: The power of two that multiplies each feature: `(features,)` exponents; 0 for pixels.
-        offset: Added to the word, so that it is never negative; 0 for pixels.
+        offsets: What is then added, so that words are never negative: `(features,)` integers; 0 for pixels.
         limits: `(features, K)` integers; below 0 where every word exceeds them.
         needed: Bits that a word would need so that comparisons of words and of floats agree on every input.
     """
 
     width: int
     scales: np.ndarray
-    offset: int
+    offsets: np.ndarray
     limits: np.ndarray
     needed: int
 
@@ -35,6 +37,11 @@ class InputWords:
         """
         return self.needed <= self.width
 
+    @property
+    def pixels(self) -> bool:
+        """Whether words are the features themselves."""
+        return not (self.scales.any() or self.offsets.any())
+
     def __str__(self) -> str:
         exactly = "compared as the floats are" if self.exact else f"not exact: that takes {self.needed} bits"
         return f"features are words of {self.width} bits, {exactly}"
@@ -42,21 +49,23 @@ class InputWords:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *features)` to words: `ceil(x * 2**scale) + offset`, held within the width; NaN is 0."""
         x = np.asarray(x, np.float32).reshape(len(x), -1).astype(np.float64)
-        words = np.clip(np.ceil(np.ldexp(x, self.scales)) + self.offset, 0, 2**self.width - 1)
+        words = np.clip(np.ceil(np.ldexp(x, self.scales)) + self.offsets, 0, 2**self.width - 1)
         return np.nan_to_num(words, nan=0).astype(np.int64)
 
 
 def pixel_words(circuit: Circuit) -> InputWords:
     """Eight bits for features that are whole numbers from 0 to 255; always exact."""
     limits = np.clip(np.floor(circuit.thresholds), -1, 255).astype(np.int64)
-    return InputWords(8, np.zeros(circuit.num_features, int), 0, limits, 8)
+    zeros = np.zeros(circuit.num_features, np.int64)
+    return InputWords(8, zeros, zeros, limits, 8)
 
 
 def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
     """Fixed point, as wide as the thresholds of the feature with the most digits need, but at most `max_width`.
 
-    Each feature has its own scale: its largest threshold just fits. Inputs are rounded up, which leaves `x > t` as it
-    is where `t` is a multiple of the grid; thresholds are rounded down to it.
+    Words of a feature go from its smallest threshold to its largest, or from 0 where it has one threshold alone; what
+    is beyond is held there. Inputs are rounded up, which leaves `x > t` as it is where `t` is a multiple of the grid;
+    thresholds are rounded down to it. `Encoder.snap` moves thresholds to a grid of few bits.
 
     Raises:
         ValueError: `max_width` is no number from 2 to 48, or a threshold is infinite.
@@ -66,17 +75,27 @@ def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
     thresholds = circuit.thresholds.astype(np.float64)
     if not np.isfinite(thresholds).all():
         raise ValueError("a threshold is infinite or NaN; fit the encoder to finite values")
-    # |t| < 2**magnitude, and t is a multiple of 2**-digits.
-    magnitude = np.frexp(np.abs(thresholds).max(1, initial=0))[1]
+    low, high = thresholds.min(1), thresholds.max(1)
+    alone = low == high
+    low, high = np.where(alone, np.minimum(low, 0), low), np.where(alone, np.maximum(high, 0), high)
+    digits = _digits(thresholds)
+    # A word for each multiple from the lowest to the highest, and one more that exceeds all.
+    needed = np.frexp(np.ldexp(high, digits) - np.ldexp(low, digits) + 1)[1]
+    width = int(min(needed.max(initial=1), max_width))
+    # Words of fewer bits are shifted to the left, as far as float64 can tell multiples apart.
+    magnitude = np.frexp(np.maximum(np.abs(low), np.abs(high)))[1]
+    scales = np.minimum(digits + width - needed, MANTISSA - magnitude)
+    scales -= np.floor(np.ldexp(high, scales)) - np.floor(np.ldexp(low, scales)) > 2**width - 2
+    below = 2 ** np.maximum(scales - digits, 0) - 1  # the lowest bits of a limit, which then do not matter
+    offsets = below.astype(np.int64) - np.floor(np.ldexp(low, scales)).astype(np.int64)
+    limits = np.floor(np.ldexp(thresholds, scales[:, None])).astype(np.int64) + offsets[:, None]
+    return InputWords(width, scales, offsets, limits, int(needed.max(initial=1)))
+
+
+def _digits(thresholds: np.ndarray) -> np.ndarray:
+    """The least power of two that makes all thresholds of a feature whole: `(features,)` exponents."""
     mantissas, exponents = np.frexp(thresholds)
     integers = np.ldexp(mantissas, 24).astype(np.int64)  # float32 has 24 digits
     lowest = np.log2(np.maximum(integers & -integers, 1)).astype(int)
-    digits = np.where(integers == 0, -magnitude[:, None], 24 - lowest - exponents).max(1, initial=-(2**10))
-    digits = np.maximum(digits, -magnitude)
-    # A sign, the digits, and one more bit so that there is a word above the largest threshold.
-    needed = int((digits + magnitude).max(initial=0)) + 2
-    width = min(needed, max_width)
-    scales = width - 2 - magnitude
-    offset = 2 ** (width - 1)
-    limits = np.floor(np.ldexp(thresholds, scales[:, None])).astype(np.int64) + offset
-    return InputWords(width, scales, offset, limits, needed)
+    found = np.where(integers == 0, NONE, 24 - lowest - exponents).max(1, initial=NONE)
+    return np.where(found == NONE, 0, found)

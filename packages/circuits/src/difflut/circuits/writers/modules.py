@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables
+from difflut.circuits.arithmetic.comparisons import EncoderBits
+from difflut.circuits.arithmetic.encoding import add_encoder
+from difflut.circuits.arithmetic.tables import Table, Tables, plain
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 
@@ -21,30 +23,25 @@ def vector(direction: str, width: int, name: str) -> str:
 
 
 def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
-    """Words to the bits that are read: comparisons, and their exclusive or where the code book asks for it."""
-    lines = [f"wire exceeds{index};" for index in range(len(bits.comparisons))]
-    for index, (feature, threshold) in enumerate(bits.comparisons.tolist()):
-        word = [f"x[{feature * words.width + bit}]" for bit in range(words.width)]
-        lines += _comparison(f"exceeds{index}", f"c{index}_", word, int(words.limits[feature, threshold]))
-    outputs = [
-        " ^ ".join([f"exceeds{term}" for term in terms] + [ONE] * bool(inverted) or [ZERO])
-        for terms, inverted in zip(bits.terms, bits.inverted, strict=True)
-    ]
-    lines.append(_together(outputs))
-    ports = [vector("input", circuit.num_features * words.width, "x"), vector("output", len(bits.signals), "y")]
-    return module("encoder", ports, lines)
+    """Words to the bits that are read."""
+    inputs, tables = circuit.num_features * words.width, Tables("t")
+    outputs = add_encoder(tables, bits, words, [f"x[{bit}]" for bit in range(inputs)])
+    lines = [line for table in tables.made for line in table_lines(table, {})]
+    lines.append(_together([literal(output, {}) for output in outputs]))
+    return module("encoder", [vector("input", inputs, "x"), vector("output", len(outputs), "y")], lines)
 
 
-def _comparison(output: str, prefix: str, word: list[str], limit: int) -> list[str]:
-    """Statements for `output = word > limit`."""
-    tables, lines, carry = comparison_tables(len(word), limit), [], []
-    for number, (bits, init) in enumerate(tables):
-        last = number == len(tables) - 1
-        name = output if last else f"{prefix}{number}"
-        lines += [f"wire {name};"] * (not last)
-        lines.append(instance(f"{prefix}lut{number}", init, carry + [word[bit] for bit in bits], name))
-        carry = [name]
-    return lines or [f"assign {output} = 1'b{int(limit < 0)};"]
+def table_lines(table: Table, names: dict[str, str]) -> list[str]:
+    """A table's wire and instance; `names` are those of inputs that are called otherwise."""
+    inputs = [names.get(one, one) for one in table.inputs]
+    return [f"wire {table.output};", instance(f"lut_{table.output}", table.init, inputs, table.output)]
+
+
+def literal(signal: str, names: dict[str, str]) -> str:
+    """A signal, inverted signal or constant as Verilog has it."""
+    if signal in ("0", "1"):
+        return ONE if signal == "1" else ZERO
+    return "~" * signal.startswith("~") + names.get(plain(signal), plain(signal))
 
 
 def layer(circuit: Circuit, name: str, luts: slice, reads: list[int], gives: list[int]) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from difflut.circuits.arithmetic.head import add_counts, add_tournament, count_width
 from difflut.circuits.arithmetic.pipeline import Pipeline, pipeline
-from difflut.circuits.arithmetic.tables import Tables, plain
+from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.writers.modules import CLOCK, ONE, ZERO, instance, module, vector
+from difflut.circuits.writers.modules import CLOCK, literal, module, table_lines, vector
 
 
 def group_sum(circuit: Circuit, reads: list[int], registered: bool) -> tuple[str, int]:
@@ -41,12 +41,11 @@ def _module(name: str, reads: str, gives: str, tables: Tables, outputs: list[str
     lines, names = [], {}
     for number, stage in enumerate(staged.stages):
         for table in stage:
-            inputs = [names.get(one, one) for one in table.inputs]
-            lines += [f"wire {table.output};", instance(f"lut_{table.output}", table.init, inputs, table.output)]
+            lines += table_lines(table, names)
         if number < len(staged.passed):
             lines += _register(f"level{number}", [names.get(one, one) for one in staged.passed[number]])
             names |= {one: f"level{number}[{index}]" for index, one in enumerate(staged.passed[number])}
-    lines.append(f"assign {gives} = {{{', '.join(reversed([_literal(one, names) for one in outputs]))}}};")
+    lines.append(f"assign {gives} = {{{', '.join(reversed([literal(one, names) for one in outputs]))}}};")
     latency = len(staged.passed)
     return module(name, [*[CLOCK] * (latency > 0), reads, vector("output", len(outputs), gives)], lines), latency
 
@@ -54,9 +53,3 @@ def _module(name: str, reads: str, gives: str, tables: Tables, outputs: list[str
 def _register(name: str, bits: Iterable[str]) -> list[str]:
     bits = list(bits)
     return [f"reg [{len(bits) - 1}:0] {name};", f"always @(posedge clk) {name} <= {{{', '.join(reversed(bits))}}};"]
-
-
-def _literal(signal: str, names: dict[str, str]) -> str:
-    if signal in ("0", "1"):
-        return ONE if signal == "1" else ZERO
-    return "~" * signal.startswith("~") + names.get(plain(signal), plain(signal))

@@ -202,12 +202,12 @@ def _results(counts: int, label: int) -> list[str]:
 
 
 def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int, registers: list[str]) -> str:
-    if words.offset:
+    if not words.pixels:
         rounding = "every float32 is classified as by the network" if words.exact else "thresholds are rounded down"
-        scales = " ".join(map(str, words.scales.tolist()))
+        scales, offsets = (" ".join(map(str, of.tolist())) for of in (words.scales, words.offsets))
         meaning = (
-            f"A word is ceil(value * 2**scale) + {words.offset}, held within its range, NaN is 0; {rounding}.\n"
-            f"//          Scales of the features: {scales}"
+            f"A word is ceil(value * 2**scale) + offset, held within its range, NaN is 0; {rounding}.\n"
+            f"//          Scales of the features: {scales}\n//          Offsets: {offsets}"
         )
     else:
         meaning = "A word is the pixel's value, 0 to 255; it is classified as by the network."

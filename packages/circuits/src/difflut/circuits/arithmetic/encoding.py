@@ -1,0 +1,67 @@
+"""The encoder in tables: words to the bits that are read."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables
+from difflut.circuits.arithmetic.tables import Tables
+from difflut.circuits.arithmetic.words import InputWords
+from difflut.circuits.passes.split import LUT_SIZE
+
+ENUMERATED = 12  # bits of words of which all are tried
+
+
+def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, names: Sequence[str]) -> list[str]:
+    """The bits that are read, of words whose bits have names, those of feature 0 first.
+
+    A bit that depends on at most six bits of its word is one table, or a wire; others are the exclusive or of their
+    comparisons.
+    """
+    found = []
+    for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
+        compared = bits.comparisons[terms]
+        word: Sequence[str] = ()
+        if len(terms):
+            word = names[compared[0, 0] * words.width :][: words.width]
+        limits = words.limits[compared[:, 0], compared[:, 1]].tolist()
+        found.append(_add_bit(tables, limits, bool(inverted), word))
+    return found
+
+
+def _add_bit(tables: Tables, limits: list[int], inverted: bool, word: Sequence[str]) -> str:
+    """The parity of how many limits a word exceeds."""
+    inverted ^= sum(limit < 0 for limit in limits) % 2 == 1
+    # The words with which the parity changes; two equal limits change it back.
+    changes = [limit + 1 for limit, times in Counter(limits).items() if times % 2 and 0 <= limit < 2 ** len(word) - 1]
+    if not changes:
+        return "01"[inverted]
+    whole = min((change & -change).bit_length() - 1 for change in changes)  # lower bits do not matter
+    if len(word) - whole <= (LUT_SIZE if len(changes) == 1 else ENUMERATED):
+        values = np.arange(2 ** (len(word) - whole))
+        entries = np.searchsorted(np.sort(changes) >> whole, values, side="right") & 1 ^ inverted
+        read = [bit for bit in range(len(word) - whole) if (entries != entries[values ^ 1 << bit]).any()]
+        if len(read) <= LUT_SIZE:
+            address = sum((np.arange(2 ** len(read)) >> position & 1) << bit for position, bit in enumerate(read))
+            init = sum(1 << entry for entry in np.flatnonzero(entries[address]).tolist())
+            return tables.add(init, [word[whole + bit] for bit in read])
+    return _parity(tables, [_add_comparison(tables, change - 1, word) for change in changes], inverted)
+
+
+def _add_comparison(tables: Tables, limit: int, word: Sequence[str]) -> str:
+    """`word > limit`."""
+    carry: list[str] = []
+    for read, init in comparison_tables(len(word), limit):
+        carry = [tables.add(init, [*carry, *(word[bit] for bit in read)])]
+    return carry[0]
+
+
+def _parity(tables: Tables, signals: list[str], inverted: bool) -> str:
+    while len(signals) > 1 or inverted:
+        now, signals = signals[:LUT_SIZE], signals[LUT_SIZE:]
+        last = not signals
+        init = sum(1 << address for address in range(2 ** len(now)) if (address.bit_count() + (inverted and last)) % 2)
+        inverted = inverted and not last
+        signals.append(tables.add(init, now))
+    return signals[0]
