@@ -12,6 +12,7 @@ from difflut.circuits.circuit.files import write_arrays
 from difflut.models import LUTNetwork
 from difflut.registry import ENCODERS, LAYERS, NODES
 from tests.circuits.networks import network, random_circuit
+from tests.layers.making import WIRED
 
 
 def assert_equal(model, circuit, x):
@@ -38,7 +39,7 @@ def test_every_encoder_is_its_circuit_at_odd_inputs_too(encoder):
     assert_equal(model, Circuit.from_model(model), x)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", WIRED)
 def test_every_wiring_is_its_circuit_and_bits_need_no_encoder(layer):
     model = network(layer=layer, encoder=None)
     assert_equal(model, Circuit.from_model(model), torch.rand(500, 20).round())

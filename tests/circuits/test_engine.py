@@ -7,8 +7,9 @@ import torch
 from difflut.circuits import Circuit, simplify
 from difflut.circuits.engine import Engine, cpu, make_engine
 from difflut.circuits.engine.cpu import CpuEngine
-from difflut.registry import ENCODERS, LAYERS, NODES
+from difflut.registry import ENCODERS, NODES
 from tests.circuits.networks import inputs, network, random_circuit
+from tests.layers.making import WIRED
 
 compiled = pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
 WAYS = [(512, True), (512, False), (256, False), (64, False)]
@@ -58,7 +59,7 @@ def test_every_node_type_before_and_after_simplification(node):
     assert_equal(simplify(circuit)[0].engine(threads=1), circuit, x)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", WIRED)
 def test_every_wiring_without_an_encoder(layer):
     circuit = Circuit.from_model(network(layer=layer, encoder=None))
     assert_equal(circuit.engine(threads=1), circuit, torch.rand(300, 20).round().numpy())

@@ -8,33 +8,41 @@ from difflut.layers import LayerConfig
 from difflut.layers.regularity import flip_bits
 from difflut.nodes import NodeConfig
 from difflut.registry import LAYERS, NODES
+from tests.layers.making import WIRED, make_layer
 
 
 def make(layer_type="random", node_type="dwn_stable", **options):
-    return LAYERS[layer_type](input_size=40, output_size=30, node_type=NODES[node_type], n=4, seed=3, **options)
+    return make_layer(layer_type, node_type, **options)
 
 
 def bits(batch=64):
-    return torch.rand(batch, 40, generator=torch.Generator().manual_seed(0)).round()
+    return torch.rand(batch, 48, generator=torch.Generator().manual_seed(0)).round()
 
 
 @pytest.mark.parametrize("layer_type", LAYERS)
 def test_a_layer_maps_features_to_features(layer_type):
-    layer = make(layer_type, node_kwargs=NodeConfig(input_dim=4, output_dim=3))
-    assert layer(bits()).shape == (64, 30)
-    assert layer.node.num_nodes == 10 and layer.wiring().shape == (10, 4)
+    layer = make(layer_type)
+    assert layer(bits()).shape == (64, layer.out_features)
     assert set(layer.eval()(bits()).unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("layer_type", WIRED)
+def test_a_layer_of_nodes_with_several_outputs_has_fewer_of_them(layer_type):
+    layer = make(layer_type, node_kwargs=NodeConfig(input_dim=4, output_dim=3))
+    assert layer.node.num_nodes == 10 and layer.wiring().shape == (10, 4)
 
 
 @pytest.mark.parametrize("layer_type", LAYERS)
 def test_evaluation_reads_through_the_wiring(layer_type):
     layer = make(layer_type).eval()
-    x, wiring, table = bits(), layer.wiring(), layer.node.truth_table()
-    expected = torch.empty(64, 30)
-    for node in range(30):
-        for row in range(64):
-            address = sum(int(x[row, wiring[node, j]]) << j for j in range(4))
-            expected[row, node] = table[node, 0, address]
+    x, hard = bits(), layer.hard()
+    rows, placements = hard.placements.rows(hard.wiring), hard.placements.count
+    expected = torch.empty(64, layer.out_features)
+    for node in range(hard.num_tables):
+        for place in range(placements):
+            for row in range(64):
+                address = sum(int(x[row, pin]) << j for j, pin in enumerate(rows[node, :, place]))
+                expected[row, node * placements + place] = hard.tables[node, 0, address]
     assert torch.equal(layer(x), expected)
 
 
@@ -48,11 +56,11 @@ def test_the_seed_decides_wiring_and_nodes_and_leaves_the_global_generator_alone
         assert torch.equal(old, new)
 
 
-@pytest.mark.parametrize("layer_type", LAYERS)
+@pytest.mark.parametrize("layer_type", WIRED)
 def test_layers_without_a_seed_differ_and_follow_the_global_one(layer_type):
     def pair():
         torch.manual_seed(5)
-        return [LAYERS[layer_type](40, 30, NODES["dwn"], n=4).wiring() for _ in range(2)]
+        return [LAYERS[layer_type](48, 30, NODES["dwn"], n=4).wiring() for _ in range(2)]
 
     first, second = pair()
     assert not torch.equal(first, second)
@@ -61,7 +69,7 @@ def test_layers_without_a_seed_differ_and_follow_the_global_one(layer_type):
 
 def test_the_wiring_is_saved():
     layer = make()
-    other = LAYERS["random"](40, 30, NODES["dwn_stable"], n=4, seed=4)
+    other = LAYERS["random"](48, 30, NODES["dwn_stable"], n=4, seed=4)
     other.load_state_dict(layer.state_dict())
     assert torch.equal(layer.eval()(bits()), other.eval()(bits()))
 
@@ -138,8 +146,8 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_an_input_of_another_width_is_named():
-    with pytest.raises(ValueError, match=r"input_size=40, got an input of shape \(2, 41\)"):
-        make()(torch.rand(2, 41))
+    with pytest.raises(ValueError, match=r"input_size=48, got an input of shape \(2, 49\)"):
+        make()(torch.rand(2, 49))
 
 
 @pytest.mark.parametrize("layer_type", LAYERS)

@@ -132,7 +132,7 @@ def test_gumbel_noise_acts_in_training_only():
     ("options", "message"),
     [
         ({"selection": "hard"}, "selection='hard' must be one of straight_through, soft"),
-        ({"top_k": 21}, "top_k=21 must lie between 1 and input_size=20"),
+        ({"top_k": 21}, "top_k=21 must lie between 1 and 20"),
         ({"tau_start": 0.01, "tau_end": 0.1}, "tau_start=0.01, tau_end=0.1"),
     ],
 )

@@ -10,7 +10,8 @@ import torch
 
 from difflut.layers import GroupSum
 from difflut.models import CheckpointError, build_model, load_checkpoint, read_checkpoint, save_checkpoint, save_sealed
-from difflut.registry import ENCODERS, LAYERS, NODES
+from difflut.registry import ENCODERS, NODES
+from tests.layers.making import WIRED
 
 
 def network(encoder="distributive_thermometer", layer="random", node="dwn", **layer_options):
@@ -54,7 +55,7 @@ def test_every_encoder_gives_the_same_bits_when_loaded(encoder, tmp_path):
     assert_same_after_reloading(network(encoder=encoder), tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", WIRED)
 @pytest.mark.parametrize("options", [{}, {"top_k": 4}, {"selection": "soft"}])
 def test_every_wiring_gives_the_same_bits_when_loaded(layer, options, tmp_path):
     if layer != "learnable" and options:

@@ -121,7 +121,7 @@ def test_the_guide_s_module_of_layers_works_with_every_node_type(node_type):
         (["layers", 0, "node_params", "degree"], 0, r"layers\[0\]: .*degree=0 must be at least 1"),
         (["layers", 0, "n"], 6, r"layers\[0\]\.n: 6, but node_params\.input_dim is 4"),
         (["layers", 0, "output_size"], "32", r"layers\[0\]\.output_size: must be a positive integer, got '32'"),
-        (["layers", 0, "input_size"], None, r"layers\[0\]\.input_size: must be a positive integer, got None"),
+        (["layers", 0, "input_size"], None, r"layers\[0\]\.input_size: the first layer needs it"),
         (["layers", 1, "input_size"], 30, r"layers\[1\]\.input_size: 30, but the layer before has output_size 32"),
         (["layers", 0, "layer_training", "flip"], 0.1, r"layers\[0\]\.layer_training\.flip: unknown key"),
         (["layers", 0, "layer_training", "flip_probability"], 2, r"layers\[0\]: flip_probability=2"),

@@ -19,6 +19,8 @@ from difflut.kernels.bits import holds_bits as holds_bits
 from difflut.kernels.bits import mark_bits as mark_bits
 from difflut.kernels.fourier import fourier as fourier
 from difflut.kernels.gates import gate_table as gate_table
+from difflut.kernels.gather import gather as gather
+from difflut.kernels.gather import side_by_side as side_by_side
 from difflut.kernels.group_sum import group_sum as group_sum
 from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookup import are_bits as are_bits

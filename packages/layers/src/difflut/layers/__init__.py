@@ -3,6 +3,7 @@
 import sys
 
 from difflut.layers.group_sum import GroupSum as GroupSum
+from difflut.layers.hard import HardLayer as HardLayer
 from difflut.layers.layer import Layer as Layer
 from difflut.layers.layer_config import LayerConfig as LayerConfig
 from difflut.layers.wiring import random_wiring as random_wiring

@@ -1,6 +1,7 @@
 """The output of a LUT network: ones counted by class."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ class GroupSum(Configured, nn.Module):
         learn_tau: Whether the temperature is a parameter, through its logarithm.
         tau_end: A temperature towards which it goes geometrically over the first `tau_steps` training steps.
         tau_steps: See `tau_end`.
+        reads: Names of the layers whose outputs are counted, each in `k` equal stretches; the last one where not given.
 
     Raises:
         ValueError: `k`, a temperature or a number of steps is not positive, or `tau` is both learned and scheduled.
@@ -40,6 +42,7 @@ class GroupSum(Configured, nn.Module):
         learn_tau: bool = False,
         tau_end: float | None = None,
         tau_steps: int = 2000,
+        reads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         if k < 1:
@@ -51,7 +54,10 @@ class GroupSum(Configured, nn.Module):
         if (tau_end is not None and tau_end <= 0) or tau_steps < 1:
             raise ValueError(f"tau_end={tau_end} and tau_steps={tau_steps} must be positive")
         self.k, self.tau, self.use_randperm, self.seed = k, tau, use_randperm, seed
+        if use_randperm and reads is not None and len(reads) > 1:
+            raise ValueError(f"use_randperm permutes the features of one layer, got reads={list(reads)}")
         self.learn_tau, self.tau_end, self.tau_steps = learn_tau, tau_end, tau_steps
+        self.reads = None if reads is None else list(reads)
         self.register_buffer("permutation", torch.empty(0, dtype=torch.long))
         if learn_tau:
             self.log_tau = nn.Parameter(torch.tensor(float(tau)).log())
@@ -81,30 +87,34 @@ class GroupSum(Configured, nn.Module):
             self.steps += 1
         return sums / self._temperature()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(batch, features)` to logits `(batch, k)`.
+    def forward(self, *sources: Tensor) -> Tensor:
+        """Counts `(batch, features)`, or several of these, to logits `(batch, k)`.
 
         Raises:
-            ValueError: `k` does not divide the number of features.
+            ValueError: `k` does not divide a number of features.
         """
+        return self.scale(torch.stack([self._sums(x) for x in sources]).sum(0) if sources[1:] else self._sums(*sources))
+
+    def _sums(self, x: Tensor) -> Tensor:
         self._check(x.shape[1])
         if self.use_randperm:
             x = x[:, self._permutation(x.shape[1])]
-        return self.scale(kernels.group_sum(x, self.k))
+        return kernels.group_sum(x, self.k)
 
-    def groups(self, features: int) -> Tensor:
-        """The class to which each feature counts: `(features,)`.
+    def groups(self, *features: int) -> Tensor:
+        """The class to which each feature of one or several sources counts: `(sum of features,)`.
 
         Raises:
-            ValueError: `k` does not divide the number of features.
+            ValueError: `k` does not divide a number of features.
         """
+        return torch.cat([self._groups(width) for width in features])
+
+    def _groups(self, features: int) -> Tensor:
         self._check(features)
         groups = torch.arange(features, device=self.permutation.device) // (features // self.k)
-        return (
-            torch.empty_like(groups).index_copy_(0, self._permutation(features), groups)
-            if self.use_randperm
-            else groups
-        )
+        if not self.use_randperm:
+            return groups
+        return torch.empty_like(groups).index_copy_(0, self._permutation(features), groups)
 
     def _check(self, features: int) -> None:
         if features % self.k:

@@ -1,34 +1,51 @@
 """The base of every layer: wiring in front of a bank of nodes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from difflut import kernels
+from difflut.layers.hard import HardLayer, with_placements
 from difflut.layers.layer_config import LayerConfig
 from difflut.layers.regularity import flip_bits, stabilize_gradient
+from difflut.layers.shapes import InputSize, Shape, chosen_shape, place
 from difflut.layers.wiring import check_inputs
-from difflut.nodes import HardLookup, Node, NodeConfig, Relaxable
+from difflut.nodes import Node, NodeConfig, Relaxable
 from difflut.registry import Configured
 
 
 class Layer(Configured, Relaxable, nn.Module, ABC):
-    """A bank of nodes that read the layer's input through a wiring.
+    """A bank of nodes that read the layer's input through a wiring, once or at every window of an image.
 
     A layer type makes its wiring in its constructor, with randomness from `self.generator()`; says what it is now
-    (`wiring`); and, where training does more than read through the wiring, overrides `relaxed`.
+    (`wiring`); and, where training does more than read through the wiring, overrides `relaxed`. Its entries are
+    positions in the window, `0` to `self.placements.window - 1`: what is drawn from that range is a dense layer without
+    a kernel size, and a convolution with one.
 
     Args:
-        input_size: Input features.
-        output_size: Output features, a multiple of the nodes' `output_dim`.
+        input_size: Input features, or channels, height and width of an image. `network` gives the shapes of all that
+            there is to read, by name, of which the layer takes what it `reads`.
+        output_size: Outputs of the bank, a multiple of the nodes' `output_dim`: features, or channels of an image.
         node_type: A node class, or a function that makes one from keyword arguments.
         n: Inputs of each node; where it is not given, the node type's or `node_kwargs`' own.
         node_kwargs: Arguments of the nodes, as `NodeConfig` or as keyword arguments.
         layer_config: Bit flips and gradient stabilisation, as `LayerConfig` or as keyword arguments.
         seed: Decides the wiring and the start of the nodes; drawn from torch's global generator where not given.
+        kernel_size: Side of the windows, or their height and width. With it the same nodes stand at every window of
+            the image; without it the layer is dense.
+        stride: Pixels from a window to the next.
+        padding: Rows and columns of zeros around the image.
+        name: By which later layers can read this one.
+        reads: Names of the sources, "encoder" or earlier layers, side by side; the layer before where not given.
+
+    Attributes:
+        input_shape: `(features,)`, or with a kernel size `(channels, height, width)`.
+        output_shape: Likewise.
+        placements: Where the nodes stand.
 
     Raises:
         ValueError: Sizes do not fit together.
@@ -36,18 +53,26 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
 
     def __init__(
         self,
-        input_size: int,
+        input_size: InputSize,
         output_size: int,
         node_type: Callable[..., Node],
         n: int | None = None,
         node_kwargs: NodeConfig | Mapping[str, Any] | None = None,
         layer_config: LayerConfig | Mapping[str, Any] | None = None,
         seed: int | None = None,
+        kernel_size: int | Sequence[int] | None = None,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        name: str | None = None,
+        reads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        if input_size < 1:
-            raise ValueError(f"input_size={input_size} must be at least 1")
-        self.input_size, self.output_size = input_size, output_size
+        shape = chosen_shape(input_size, reads)
+        self.input_shape = (prod(shape),) if kernel_size is None else shape
+        self.input_size = prod(shape) if kernel_size is None else list(shape)
+        self.output_size, self.kernel_size, self.stride, self.padding = output_size, kernel_size, stride, padding
+        self.name, self.reads = name, None if reads is None else list(reads)
+        self.placements = place(shape, kernel_size, stride, padding)
         self.seed = int(torch.randint(2**31, ())) if seed is None else seed
         self.layer_config = (
             layer_config if isinstance(layer_config, LayerConfig) else LayerConfig(**(layer_config or {}))
@@ -65,38 +90,54 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         """A new source of randomness that follows from the seed and is independent of the nodes' start."""
         return torch.Generator().manual_seed(self.seed ^ 0x5DEECE66)
 
-    @abstractmethod
-    def wiring(self) -> Tensor:
-        """The input indices that each node reads in the hard network: `(L, n)`."""
-
-    def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
-        """What training computes, `(batch, input_size)` to `(batch, output_size)`."""
-        return self.node(x, self.wiring())
+    @property
+    def output_shape(self) -> Shape:
+        size, where = self.output_size, self.placements
+        return (size,) if where.is_dense else (size, where.out_height, where.out_width)
 
     @property
-    def is_lookup(self) -> bool:
-        """Whether at present the layer only looks up hard tables, with nothing around that in either pass."""
-        config = self.layer_config
-        plain = not (self.training and (config.flip_probability or config.grad_stabilization != "none"))
-        return plain and (isinstance(self.node, HardLookup) or not self.is_relaxed)
+    def in_features(self) -> int:
+        return prod(self.input_shape)
 
-    def bank(self, needs_slope: bool, dtype: torch.dtype) -> kernels.HardBank:
-        """What `kernels.lookup_stack` needs of a layer that `is_lookup`."""
-        if self.is_relaxed:
-            return kernels.HardBank(self.wiring(), *self.node.tables(needs_slope))
-        return kernels.HardBank(self.wiring(), self.node.truth_table().to(dtype), None)
+    @property
+    def out_features(self) -> int:
+        return prod(self.output_shape)
+
+    @abstractmethod
+    def wiring(self) -> Tensor:
+        """The position in the window that each input of a node reads in the hard network: `(L, n)`."""
+
+    def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
+        """What training computes, `(batch, in_features)` to `(batch, out_features)`."""
+        return self.node(x, self.placed_wiring())
+
+    def placed_wiring(self) -> kernels.Wiring:
+        """The wiring with its placements, as nodes take it."""
+        return with_placements(self.wiring(), self.placements)
+
+    def hard(self) -> HardLayer:
+        """What the layer is in hardware: evaluation, circuits, counts and statistics read this."""
+        return HardLayer(self.wiring(), self.node.truth_table(), self.placements)
+
+    def soft_table(self) -> Tensor:
+        """The relaxed tables: `(L, m, 2**n)` in [0, 1]."""
+        return self.node.soft_table()
+
+    def regularization(self) -> Tensor | None:
+        """The weighted sum of the nodes' regularizers, a scalar; None where there are none."""
+        return self.node.regularization()
 
     def check_input(self, x: Tensor | kernels.Bits) -> None:
         """Raises a `ValueError` where `x` has not the layer's width."""
-        if x.dim() != 2 or x.shape[1] != self.input_size:
+        if x.dim() != 2 or x.shape[1] != self.in_features:
             raise ValueError(f"the layer has input_size={self.input_size}, got an input of shape {tuple(x.shape)}")
 
     def check_state(self) -> None:
         """Raises a `ValueError` where a node reads an input that the layer has not."""
-        check_inputs(self.wiring(), self.input_size)
+        check_inputs(self.wiring(), self.placements.window)
 
     def forward(self, x: Tensor | kernels.Bits) -> Tensor:
-        """Evaluates the layer: `(batch, input_size)` to `(batch, output_size)`.
+        """Evaluates the layer: `(batch, in_features)` to `(batch, out_features)`, images channel by channel.
 
         Raises:
             ValueError: `x` has another width.
@@ -105,13 +146,15 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         config = self.layer_config
         if self.training and config.flip_probability:
             x = flip_bits(x.float() if isinstance(x, kernels.Bits) else x, config.flip_probability)
-        y = self.relaxed(x) if self.is_relaxed else self.node(x, self.wiring())
+        y = self.relaxed(x) if self.is_relaxed else self.node(x, self.placed_wiring())
         if self.training and config.grad_stabilization != "none":
             y = stabilize_gradient(y, config.grad_stabilization, config.grad_target_std, config.grad_subtract_mean)
         return y
 
     def extra_repr(self) -> str:
-        return f"input_size={self.input_size}, output_size={self.output_size}, seed={self.seed}"
+        hidden = {"node_type", "node_kwargs", "layer_config", "n"}
+        given = {name: value for name, value in self.get_params().items() if name not in hidden and value is not None}
+        return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
 def _node_arguments(n: int | None, node_kwargs: NodeConfig | Mapping[str, Any] | None) -> dict[str, Any]:

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from difflut import kernels
+from difflut.layers.fusion import trains_by_lookup
+from difflut.layers.hard import with_placements
 from difflut.layers.layer import Layer
+from difflut.layers.shapes import InputSize
 from difflut.layers.wiring import check_inputs, draw_wiring
-from difflut.nodes import HardLookup, Node
+from difflut.nodes import HardLookup, Node, as_features, own_inputs
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
@@ -27,23 +30,29 @@ class Learnable(Layer):
     Args:
         input_size, output_size, node_type, n: See `Layer`, as for the options not named here.
         selection: `"straight_through"` or `"soft"`.
-        top_k: Candidates of each pin, drawn evenly from the input (LILogicNet, arXiv 2511.12340); all inputs where it
-            is not given. There are `L * n * top_k` weights instead of `L * n * input_size`.
+        top_k: Candidates of each pin, drawn evenly from the input (LILogicNet, arXiv 2511.12340); all inputs of the
+            window where it is not given. There are `L * n * top_k` weights instead of one for each input and pin.
         tau: Temperature of the softmax through which straight-through selection sends the gradient of its input.
         tau_start: First temperature of soft selection.
         tau_end: Last temperature of soft selection.
         tau_steps: Training steps over which soft selection's temperature falls, geometrically.
         gumbel: Whether soft selection adds Gumbel noise to its weights in training.
-        image_shape: Height and width of the image that the layer reads, where candidates are drawn from windows of it.
+        image_shape: Height and width of the image that a dense layer reads, where candidates are drawn from windows.
         window: Side of these windows, one for all pins of a node (see `local_wiring`).
+        channels_per_node: Channels from which the candidates of a node are drawn (see `channel_wiring`), the same for
+            all its pins; all where not given.
+        groups: Parts of the channels to which parts of the nodes keep.
 
     Raises:
         ValueError: An option is out of range.
     """
 
+    candidates: Tensor | None
+    steps: Tensor
+
     def __init__(
         self,
-        input_size: int,
+        input_size: InputSize,
         output_size: int,
         node_type: Callable[..., Node],
         n: int | None = None,
@@ -57,6 +66,8 @@ class Learnable(Layer):
         gumbel: bool = False,
         image_shape: Sequence[int] | None = None,
         window: int | None = None,
+        channels_per_node: int | None = None,
+        groups: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(input_size, output_size, node_type, n, **options)
@@ -68,18 +79,32 @@ class Learnable(Layer):
                 f"got tau={tau}, tau_start={tau_start}, tau_end={tau_end}, tau_steps={tau_steps}"
             )
         self.selection, self.top_k, self.gumbel = selection, top_k, gumbel
-        if top_k is not None and not 1 <= top_k <= input_size:
-            raise ValueError(f"top_k={top_k} must lie between 1 and input_size={input_size}")
+        inputs = self.placements.window
+        if top_k is not None and not 1 <= top_k <= inputs:
+            raise ValueError(f"top_k={top_k} must lie between 1 and {inputs}, the inputs that a node can read")
         self.tau, self.tau_start, self.tau_end, self.tau_steps = tau, tau_start, tau_end, tau_steps
-        if window and not top_k:
-            raise ValueError(f"window={window} needs top_k, the number of candidates that it holds for each pin")
+        if not top_k and (window or channels_per_node or groups != 1):
+            raise ValueError(
+                f"window={window}, channels_per_node={channels_per_node} and groups={groups} need top_k, "
+                "the number of candidates that they hold for each pin"
+            )
         self.image_shape, self.window = image_shape and list(image_shape), window
-        pins, generator = self.node.num_nodes * self.n, self.generator()
-        place = input_size, pins, top_k, generator, image_shape, window
-        candidates = draw_wiring(*place, together=self.n) if top_k else None
+        self.channels_per_node, self.groups = channels_per_node, groups
+        pins, generator, candidates = self.node.num_nodes * self.n, self.generator(), None
+        if top_k:
+            candidates = draw_wiring(
+                self.placements,
+                pins,
+                top_k,
+                generator,
+                image_shape=image_shape,
+                window=window,
+                channels_per_node=channels_per_node,
+                groups=groups,
+                together=self.n,
+            )
         self.register_buffer("candidates", candidates)
-        shape = (pins, top_k) if top_k else (input_size, pins)
-        self.logits = nn.Parameter(torch.rand(shape, generator=generator))
+        self.logits = nn.Parameter(torch.rand((pins, top_k) if top_k else (inputs, pins), generator=generator))
         self.register_buffer("steps", torch.zeros(()))
 
     def wiring(self) -> Tensor:
@@ -92,35 +117,38 @@ class Learnable(Layer):
     def check_state(self) -> None:
         super().check_state()
         if self.candidates is not None:
-            check_inputs(self.candidates, self.input_size)
-
-    @property
-    def is_lookup(self) -> bool:
-        """Not while the wiring learns."""
-        return super().is_lookup and not self.is_relaxed
+            check_inputs(self.candidates, self.placements.window)
 
     def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
         node = self.node
         if self.selection == "soft":
-            return node(self._mixture(x.float() if isinstance(x, kernels.Bits) else x))
-        choice = {"tau": self.tau, "use_cuda": node.use_cuda}
-        if isinstance(node, HardLookup):
-            return kernels.learned_lookup(x, self.logits, *node.tables(needs_slope=True), self.candidates, **choice)
-        return node(kernels.select(x, self.logits, self.candidates, **choice))
+            return node(self._mixture(x), self._pins_of_nodes())
+        given, choice = (self.candidates, self.placements), {"tau": self.tau, "use_cuda": node.use_cuda}
+        if isinstance(node, HardLookup) and trains_by_lookup(node):
+            return kernels.learned_lookup(x, self.logits, *node.tables(needs_slope=True), *given, **choice)
+        return node(kernels.select(x, self.logits, *given, **choice), self._pins_of_nodes())
 
     def temperature(self) -> Tensor:
         """The present temperature of soft selection, a scalar tensor."""
         progress = (self.steps / self.tau_steps).clamp(max=1)
         return self.tau_start * (self.tau_end / self.tau_start) ** progress
 
-    def _mixture(self, x: Tensor) -> Tensor:
+    def _pins_of_nodes(self) -> kernels.Wiring:
+        """The wiring of nodes that read what their pins have read: an image with a channel for each pin."""
+        where, pins = self.placements, own_inputs(self.node.num_nodes, self.n, self.logits.device)
+        return with_placements(pins, kernels.Placements(pins.numel(), where.out_height, where.out_width))
+
+    def _mixture(self, x: Tensor | kernels.Bits) -> Tensor:
         logits = self.logits
         if self.training:
             self.steps += 1
             if self.gumbel:
                 logits = logits + gumbel_noise(logits)
         if self.candidates is None:
-            return x @ (logits / self.temperature()).softmax(0)
-        weights = (logits / self.temperature()).softmax(1)
-        inputs = x.t()[self.candidates]  # (pins, top_k, batch)
-        return (weights[:, None] @ inputs)[:, 0].t()
+            positions = torch.arange(self.placements.window, device=logits.device)
+            weights = (logits / self.temperature()).softmax(0).t()
+        else:
+            positions = self.candidates
+            weights = (logits / self.temperature()).softmax(1)[:, None]
+        mixed = weights @ kernels.gather(x, with_placements(positions, self.placements))
+        return as_features(mixed, len(x))

@@ -5,26 +5,41 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from difflut.kernels import Placements
+
 
 def draw_wiring(
-    input_size: int,
+    placements: Placements,
     num_nodes: int,
     n: int,
     generator: torch.Generator,
+    *,
     image_shape: Sequence[int] | None = None,
     window: int | None = None,
+    channels_per_node: int | None = None,
+    groups: int = 1,
     together: int = 1,
 ) -> Tensor:
-    """Draws the inputs of every node, `(L, n)`: from windows of an image (`local_wiring`) or all (`random_wiring`).
+    """Draws what every node reads of the window, `(L, n)`: from all of it, from few channels, or from a local part.
+
+    A dense layer's window is its whole input; there `image_shape` and `window` keep nodes to parts of an image
+    (`local_wiring`). In a convolution every node keeps to the window, and `channels_per_node` and `groups` say to which
+    channels (`channel_wiring`).
 
     Raises:
-        ValueError: Only one of `image_shape` and `window` is given, or they do not fit.
+        ValueError: Options that do not go together, or do not fit.
     """
     if (image_shape is None) != (window is None):
         raise ValueError(f"a wiring by windows needs both image_shape and window, got {image_shape} and {window}")
-    if image_shape is None or window is None:
-        return random_wiring(input_size, num_nodes, n, generator)
-    return local_wiring(input_size, image_shape, window, num_nodes, n, generator, together)
+    if image_shape is not None and window is not None:
+        if not placements.is_dense or channels_per_node is not None or groups != 1:
+            raise ValueError(
+                f"window={window} is for dense layers without channels; a convolution's window is its kernel_size"
+            )
+        return local_wiring(placements.features, image_shape, window, num_nodes, n, generator, together)
+    if channels_per_node is None and groups == 1:
+        return random_wiring(placements.window, num_nodes, n, generator)
+    return channel_wiring(placements, num_nodes, n, generator, channels_per_node, groups, together)
 
 
 def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Generator) -> Tensor:
@@ -97,8 +112,54 @@ def local_wiring(
     return ((top + pixel // window) * width + left + pixel % window) * depth + bit
 
 
-def check_inputs(wiring: Tensor, input_size: int) -> None:
-    """Raises a `ValueError` where input indices lie outside a layer's input."""
+def channel_wiring(
+    placements: Placements,
+    num_nodes: int,
+    n: int,
+    generator: torch.Generator,
+    channels_per_node: int | None,
+    groups: int = 1,
+    together: int = 1,
+) -> Tensor:
+    """Draws the inputs of every node from few channels of its window; channels are used as evenly as can be.
+
+    Few channels a node keep what it reads correlated (arXiv 2411.04732, section 3.1: two are better than eight).
+
+    Args:
+        placements: Of the layer.
+        num_nodes: Nodes of the layer, L.
+        n: Inputs of each node, none read twice.
+        generator: The source of randomness.
+        channels_per_node: Channels that a node may read; all of its group where not given.
+        groups: Equal parts of the channels; the nodes are divided among them in order.
+        together: How many nodes that follow each other share their channels; it divides L.
+
+    Returns:
+        Positions in the window `(L, n)`.
+
+    Raises:
+        ValueError: The channels do not divide, there are not so many, or they hold less than n inputs.
+    """
+    if groups < 1 or placements.channels % groups or num_nodes // together % groups:
+        raise ValueError(
+            f"groups={groups} must divide the {placements.channels} channels and the {num_nodes // together} nodes"
+        )
+    members, area = placements.channels // groups, placements.kernel[0] * placements.kernel[1]
+    chosen = members if channels_per_node is None else channels_per_node
+    if not 1 <= chosen <= members or chosen * area < n:
+        raise ValueError(
+            f"channels_per_node={channels_per_node} must lie between 1 and {members}, the channels of a group, "
+            f"and hold n={n} inputs, {area} to a channel"
+        )
+    sharing = num_nodes // together
+    group = torch.arange(sharing) * groups // sharing
+    channels = random_wiring(members, sharing, chosen, generator) + (group * members)[:, None]
+    inside = torch.rand(num_nodes, chosen * area, generator=generator).topk(n).indices
+    return channels.repeat_interleave(together, 0).gather(1, inside // area) * area + inside % area
+
+
+def check_inputs(wiring: Tensor, inputs: int) -> None:
+    """Raises a `ValueError` where a wiring reads inputs that there are not."""
     lowest, highest = wiring.aminmax()
-    if lowest < 0 or highest >= input_size:
-        raise ValueError(f"the wiring reads inputs {int(lowest)} to {int(highest)}; input_size={input_size}")
+    if lowest < 0 or highest >= inputs:
+        raise ValueError(f"the wiring reads inputs {int(lowest)} to {int(highest)}, of {inputs}")

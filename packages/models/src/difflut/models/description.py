@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from difflut.layers import GroupSum, Layer, LayerConfig
+from difflut.layers.shapes import Shape
+from difflut.models.graph import name_of
 from difflut.models.network import LUTNetwork
 from difflut.models.validation import located, validate_config
 from difflut.nodes import Node
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Configured
+
+SECTIONS = ("node_type", "node_kwargs", "layer_config")  # arguments of a layer that a description spreads over keys
 
 
 def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwork:
@@ -35,15 +39,20 @@ def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwor
     validate_config(config)
     encoder = None
     layers: list[Layer] = []
+    shapes: dict[str, Shape] = {}
     if config.get("encoder") is not None:
         with located("encoder.params"):
             encoder = ENCODERS[config["encoder"]["type"]](**config["encoder"].get("params") or {})
     for i, layer in enumerate(config["layers"]):
-        defaults = {"input_size": layers[-1].output_size} if layers else {}
+        # Without an input size of its own a layer takes what it reads from the shapes of all before it.
+        defaults: dict[str, Any] = {"input_size": shapes}
         if "seed" in config:
             defaults["seed"] = config["seed"] + i
         with located(f"layers[{i}]"):
             layers.append(_build_layer(defaults | dict(layer)))
+        if not layers[1:]:
+            shapes["encoder"] = layers[0].input_shape
+        shapes[name_of(i, layers[-1])] = layers[-1].output_shape
     groupsum = config.get("groupsum")
     with located("groupsum"):
         return LUTNetwork(encoder, layers, None if groupsum is None else GroupSum(**groupsum))
@@ -78,17 +87,16 @@ def _named(name: str, component: Configured) -> dict[str, Any]:
 
 def _build_layer(layer: dict[str, Any]) -> Layer:
     layer_class = LAYERS[layer["type"]]
-    node_kwargs = dict(layer.get("node_params") or {})
-    if layer.get("node_init"):
-        node_kwargs["init_fn"] = INITIALIZERS[layer["node_init"]["initializer"]]
-        node_kwargs["init_kwargs"] = layer["node_init"].get("init_kwargs") or {}
-    node_kwargs["regularizers"] = _build_regularizers(layer.get("node_regularizers") or {})
-    arguments = {name: layer[name] for name in inspect.signature(layer_class).parameters if name in layer}
-    return layer_class(
-        **arguments | {"node_type": NODES[layer["node_type"]]},
-        node_kwargs=node_kwargs,
-        layer_config=LayerConfig(**layer.get("layer_training") or {}),
-    )
+    parameters = inspect.signature(layer_class).parameters
+    arguments = {name: layer[name] for name in parameters if name in layer}
+    if "node_type" in parameters:
+        node_kwargs = dict(layer.get("node_params") or {})
+        if layer.get("node_init"):
+            node_kwargs["init_fn"] = INITIALIZERS[layer["node_init"]["initializer"]]
+            node_kwargs["init_kwargs"] = layer["node_init"].get("init_kwargs") or {}
+        node_kwargs["regularizers"] = _build_regularizers(layer.get("node_regularizers") or {})
+        arguments |= {"node_type": NODES[layer["node_type"]], "node_kwargs": node_kwargs}
+    return layer_class(**arguments, layer_config=LayerConfig(**layer.get("layer_training") or {}))
 
 
 def _build_regularizers(regularizers: Any) -> dict[str, tuple[Any, ...]]:
@@ -105,15 +113,14 @@ def _build_regularizers(regularizers: Any) -> dict[str, tuple[Any, ...]]:
 
 def _describe_layer(layer: Layer) -> dict[str, Any]:
     arguments = layer.get_params()
-    for name in ("node_type", "node_kwargs", "layer_config"):
-        arguments.pop(name)
-    return {
-        "type": LAYERS.name_of(type(layer)),
-        "node_type": NODES.name_of(type(layer.node)),
-        **arguments,
-        "layer_training": asdict(layer.layer_config),
-        **_describe_node(layer.node),
+    description: dict[str, Any] = {"type": LAYERS.name_of(type(layer))}
+    if "node_type" in arguments:
+        description["node_type"] = NODES.name_of(type(layer.node))
+    given = {
+        name: value for name, value in arguments.items() if name not in ("node_type", "node_kwargs", "layer_config")
     }
+    description |= given | {"layer_training": asdict(layer.layer_config)}
+    return description | (_describe_node(layer.node) if "node_type" in arguments else {})
 
 
 def _describe_node(node: Node) -> dict[str, Any]:

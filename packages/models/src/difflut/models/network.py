@@ -1,17 +1,25 @@
 """LUT networks: encoder, layers, group sum."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise, takewhile
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.encoders import Encoder
-from difflut.layers import GroupSum, Layer
+from difflut.layers import GroupSum, HardLayer, Layer, fusion
+from difflut.layers.shapes import Shape
+from difflut.models.graph import ENCODER, Graph, name_of
 from difflut.registry import Configured
+
+
+class Stage(NamedTuple):
+    """A layer in hardware, and what it reads: numbers of layers, -1 for the encoder's bits, side by side."""
+
+    layer: HardLayer
+    sources: tuple[int, ...]
 
 
 class LUTNetwork(nn.Module):
@@ -21,21 +29,17 @@ class LUTNetwork(nn.Module):
 
     Args:
         encoder: Turns inputs into bits; None where the inputs are bits already.
-        layers: Applied one after the other.
-        groupsum: Sums the last layer's outputs by class; None to return them as they are.
+        layers: In the order of evaluation; each reads the one before, or the sources that it names.
+        groupsum: Sums the last layer's outputs, or those of the layers that it names, by class; None to return the last
+            layer's as they are.
 
     Raises:
-        ValueError: A layer's input size is not the size of what comes before it.
+        ValueError: A layer's input size is not the size of what it reads, or there is no such source.
     """
 
     def __init__(self, encoder: Encoder | None, layers: Sequence[Layer], groupsum: GroupSum | None = None) -> None:
         super().__init__()
-        for i, (before, after) in enumerate(pairwise(layers)):
-            if before.output_size != after.input_size:
-                raise ValueError(
-                    f"layers[{i + 1}] has input_size={after.input_size}, "
-                    f"but layers[{i}] has output_size={before.output_size}"
-                )
+        self.graph = Graph(layers, groupsum)
         self.encoder = encoder
         self.layers = nn.ModuleList(layers)
         self.groupsum = groupsum
@@ -45,35 +49,81 @@ class LUTNetwork(nn.Module):
         return self.classify(self.encode(x))
 
     def encode(self, x: Tensor) -> Tensor:
-        """`(batch, *features)` to bits `(batch, input_size of the first layer)`."""
-        return x.flatten(1) if self.encoder is None else kernels.mark_bits(self.encoder(x).flatten(1))
+        """`(batch, *features)` to bits `(batch, features * bits)`, in the order of `bit_order` where there is one."""
+        if self.encoder is None:
+            return x.flatten(1)
+        bits, pixels = self.encoder(x).flatten(1), self._pixels()
+        if pixels:
+            bits = bits.unflatten(1, (pixels, -1)).transpose(1, 2).flatten(1)
+        return kernels.mark_bits(bits)
+
+    def _pixels(self) -> int | None:
+        """Pixels of the image that convolutions read from the encoder; None where only dense layers read it."""
+        for layer, sources in zip(self.layers, self.graph.sources, strict=True):
+            if ENCODER in sources and not layer.placements.is_dense:
+                return layer.placements.height * layer.placements.width
+        return None
+
+    def bit_order(self) -> Tensor | None:
+        """For each input of the first layers the bit of the encoder that it is, features first; None if all in order.
+
+        Samples are `(height, width, channels)` and an encoder keeps the bits of a feature together. Convolutions read
+        images channel by channel, and of each channel bit by bit.
+        """
+        pixels = self._pixels()
+        if self.encoder is None or pixels is None:
+            return None
+        return torch.arange(self._encoded_size()).view(pixels, -1).t().flatten()
+
+    def _encoded_size(self) -> int:
+        """Bits of the encoder, as the layers that read it have it."""
+        sizes = {i: layer.out_features for i, layer in enumerate(self.layers)}
+        for layer, sources in zip(self.layers, self.graph.sources, strict=True):
+            if ENCODER in sources:
+                others = sum(sizes[number] for number in sources if number != ENCODER)
+                return (layer.in_features - others) // sources.count(ENCODER)
+        raise ValueError("no layer reads the encoder")
 
     def classify(self, x: Tensor | kernels.Bits) -> Tensor:
         """Bits `(batch, features)`, packed or not, to logits `(batch, classes)`."""
-        last = self._first_of_lookups()
-        for layer in self.layers[:last]:
-            x = layer(x)
-        if last < len(self.layers):
-            return self._look_up(x, self.layers[last:])
-        return x if self.groupsum is None else self.groupsum(x)
+        layers, graph, head = list(self.layers), self.graph, self.groupsum
+        outputs: dict[int, Tensor | kernels.Bits] = {ENCODER: x}
+        start = 0
+        while start < len(layers):
+            read = [outputs[number] for number in graph.sources[start]]
+            x = read[0] if len(read) == 1 else kernels.side_by_side(read)
+            end = graph.chain(layers, start)
+            if end == len(layers) and end > start and graph.head_sources == (end - 1,):
+                return self._look_up(x, layers[start:], head)
+            if end > start:
+                outputs[end - 1] = self._look_up(x, layers[start:end], None)
+            else:
+                outputs[start], end = layers[start](x), start + 1
+            outputs = {number: y for number, y in outputs.items() if not graph.is_last_use(number, end - 1)}
+            start = end
+        read = [outputs[number] for number in graph.head_sources]
+        return read[0] if head is None else head(*read)
 
-    def _first_of_lookups(self) -> int:
-        """The layers from here on do nothing but look up, so that they and the group sum can be one operation."""
-        lookups = takewhile(lambda layer: layer.is_lookup, reversed(self.layers))
-        return len(self.layers) - len(list(lookups))
-
-    def _look_up(self, x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:
+    def _look_up(self, x: Tensor | kernels.Bits, layers: Sequence[Layer], head: GroupSum | None) -> Tensor:
         layers[0].check_input(x)
         learning = torch.is_grad_enabled()
-        banks = [layer.bank(learning and (i > 0 or x.requires_grad), x.dtype) for i, layer in enumerate(layers)]
+        banks = [fusion.bank(layer, learning and (i > 0 or x.requires_grad), x.dtype) for i, layer in enumerate(layers)]
         use_cuda = all(layer.node.use_cuda for layer in layers)
-        head = self.groupsum
-        if head is None or head.use_randperm or layers[-1].output_size % head.k:
+        if head is None or not fusion.is_plain_sum(head) or layers[-1].out_features % head.k:
             y = kernels.lookup_stack(x, banks, use_cuda=use_cuda)
             return y if head is None else head(y)
         if not head.tau_is_fixed:
             return head.scale(kernels.lookup_stack(x, banks, head.k, use_cuda=use_cuda))
         return kernels.lookup_stack(x, banks, head.k, head.tau, use_cuda=use_cuda)
+
+    def hard(self) -> list[Stage]:
+        """What every layer is in hardware, and what it reads."""
+        return [Stage(layer.hard(), read) for layer, read in zip(self.layers, self.graph.sources, strict=True)]
+
+    @property
+    def head_sources(self) -> tuple[int, ...]:
+        """The layers whose outputs are counted."""
+        return self.graph.head_sources
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As every module does, and then checks what was loaded.
@@ -88,23 +138,28 @@ class LUTNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, Configured):
                 module.check_state()
-        if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != self.layers[0].input_size:
-            raise ValueError(
-                f"the encoder gives {self.encoder.output_size} bits, the first layer reads {self.layers[0].input_size}"
-            )
-        width = self.layers[-1].output_size
+        size = self._encoded_size()
+        if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != size:
+            raise ValueError(f"the encoder gives {self.encoder.output_size} bits, the first layer reads {size}")
+        width = self.layers[-1].out_features
         if self.groupsum is not None and len(self.groupsum.permutation) not in (0, width):
             raise ValueError(f"groupsum permutes {len(self.groupsum.permutation)} features, the last layer has {width}")
         return keys
 
-    def regularization(self) -> Tensor:
-        """The sum of all nodes' regularizers: a scalar term of the loss."""
-        return torch.stack([layer.node.regularization() for layer in self.layers]).sum()
+    def regularization(self) -> Tensor | None:
+        """The sum of all nodes' regularizers, a scalar term of the loss; None where there are none."""
+        terms = [term for term in (layer.regularization() for layer in self.layers) if term is not None]
+        return torch.stack(terms).sum() if terms else None
 
     @property
     def num_luts(self) -> int:
-        """Tables in the network, one for each output of each node."""
+        """Tables in the network, one for each output of each node; those that stand at many placements count once."""
         return sum(layer.output_size for layer in self.layers)
+
+    @property
+    def num_lookups(self) -> int:
+        """Look-ups for one sample: tables times their placements."""
+        return sum(layer.out_features for layer in self.layers)
 
     @property
     def num_parameters(self) -> int:
@@ -121,13 +176,13 @@ def network(
     seed: int = 0,
     group_sum: Callable[..., GroupSum] = GroupSum,
 ) -> LUTNetwork:
-    """Builds a network for a data set: each layer is given the width before it, and a seed of its own.
+    """Builds a network for a data set: each layer is given the shapes of what there is to read, and a seed.
 
     Args:
-        input_shape: Of one sample.
+        input_shape: Of one sample; `(height, width)` or `(height, width, channels)` is an image.
         num_classes: Classes of the group sum.
         encoder: Not necessarily fitted yet.
-        layers: Functions that make a layer from `input_size` and `seed`.
+        layers: Functions that make a layer from `input_size`, the shapes of all sources by name, and `seed`.
         tau: Temperature of the group sum.
         use_randperm: Whether the group sum permutes its input.
         seed: From which the layers' seeds follow.
@@ -139,10 +194,22 @@ def network(
     if not layers:
         raise ValueError("network.layers must be a list of at least one layer; got none")
     seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
-    width, built = prod(input_shape) * encoder.num_bits, []
-    for make_layer, layer_seed in zip(layers, seeds, strict=False):
-        built.append(make_layer(input_size=width, seed=layer_seed))
-        width = built[-1].output_size
-    if width % num_classes:
-        raise ValueError(f"the last layer's output_size={width} is not a multiple of the {num_classes} classes")
-    return LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
+    shapes, built = {"encoder": _encoded_shape(input_shape, encoder.num_bits)}, list[Layer]()
+    for i, (make_layer, layer_seed) in enumerate(zip(layers, seeds, strict=False)):
+        built.append(make_layer(input_size=shapes, seed=layer_seed))
+        shapes[name_of(i, built[-1])] = built[-1].output_shape
+    model = LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
+    for number in model.head_sources:
+        width = built[number].out_features
+        if width % num_classes:
+            which = "the last layer's" if number == len(built) - 1 else f"layers[{number}]'s"
+            raise ValueError(f"{which} output_size={width} is not a multiple of the {num_classes} classes")
+    return model
+
+
+def _encoded_shape(input_shape: Sequence[int], bits: int) -> Shape:
+    """What an encoder gives: of an image `(height, width)` or `(height, width, channels)` one with more channels."""
+    if len(input_shape) in (2, 3):
+        height, width, *channels = input_shape
+        return prod(channels) * bits, height, width
+    return (prod(input_shape) * bits,)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from difflut.layers import GroupSum, LayerConfig
+from difflut.layers.shapes import as_shape
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Registry, UnknownComponentError
 
 METADATA = ("name", "version", "timestamp", "description")
@@ -40,10 +41,32 @@ def validate_config(config: Mapping[str, Any]) -> None:
     layers = config.get("layers")
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
         raise ConfigError(f"layers: must be a list of at least one layer, got {layers!r}")
+    names = ["encoder"]
     for i, layer in enumerate(layers):
         _validate_layer(layer, f"layers[{i}]", before=layers[i - 1] if i else None)
+        _validate_reads(layer.get("reads"), f"layers[{i}].reads", names)
+        name = layer.get("name") or str(i)
+        if name in names:
+            raise ConfigError(f"layers[{i}].name: {name!r} is the name of an earlier source; give it another")
+        names.append(name)
     if config.get("groupsum") is not None:
-        _validate_groupsum(config["groupsum"], layers[-1]["output_size"])
+        _validate_groupsum(config["groupsum"], _width(layers[-1]))
+        _validate_reads(config["groupsum"].get("reads"), "groupsum.reads", names[1:])
+
+
+def _validate_reads(reads: Any, path: str, names: Sequence[str]) -> None:
+    if reads is None:
+        return
+    if isinstance(reads, str) or not isinstance(reads, Sequence) or not reads:
+        raise ConfigError(f"{path}: must be a list of at least one name, got {reads!r}")
+    for name in reads:
+        if name not in names:
+            raise ConfigError(f"{path}: {name!r} is no source before it; known: {', '.join(names)}")
+
+
+def _width(layer: Mapping[str, Any]) -> int | None:
+    """The outputs of a layer, where its description says them."""
+    return None if layer.get("kernel_size") else layer.get("output_size")
 
 
 def _validate_encoder(encoder: Any) -> None:
@@ -56,23 +79,32 @@ def _validate_encoder(encoder: Any) -> None:
 def _validate_layer(layer: Any, path: str, before: Mapping[str, Any] | None) -> None:
     _mapping(layer, path)
     layer_class = _component(LAYERS, layer, "type", f"{path}.")
-    node_class = _component(NODES, layer, "node_type", f"{path}.")
     # The node's and the layer's configuration have sections of their own.
     own = set(inspect.signature(layer_class).parameters) - {"node_kwargs", "layer_config"}
     _known_keys(layer, (*LAYER_SECTIONS, *own), f"{path}.")
-    for key in ("output_size",) if before else ("input_size", "output_size"):
-        if not isinstance(layer.get(key), int) or layer[key] < 1:
-            raise ConfigError(f"{path}.{key}: must be a positive integer, got {layer.get(key)!r}")
-    if before and layer.get("input_size", before["output_size"]) != before["output_size"]:
-        raise ConfigError(
-            f"{path}.input_size: {layer['input_size']}, but the layer before has output_size {before['output_size']}"
-        )
+    size = layer.get("input_size")
+    if size is None and not before:
+        raise ConfigError(f"{path}.input_size: the first layer needs it: features, or [channels, height, width]")
+    if size is not None:
+        with located(path):
+            as_shape(size, "input_size")
+    if "output_size" in own and (not isinstance(layer.get("output_size"), int) or layer["output_size"] < 1):
+        raise ConfigError(f"{path}.output_size: must be a positive integer, got {layer.get('output_size')!r}")
+    width = _width(before) if before else None
+    if isinstance(size, int) and width and not layer.get("reads") and size != width:
+        raise ConfigError(f"{path}.input_size: {size}, but the layer before has output_size {width}")
+    _mapping(layer.get("layer_training") or {}, f"{path}.layer_training")
+    _known_keys(layer.get("layer_training") or {}, [f.name for f in fields(LayerConfig)], f"{path}.layer_training.")
+    if "node_type" in own:
+        _validate_node(layer, path)
+
+
+def _validate_node(layer: Mapping[str, Any], path: str) -> None:
+    node_class = _component(NODES, layer, "node_type", f"{path}.")
     params = layer.get("node_params") or {}
     _arguments(params, node_class, f"{path}.node_params", besides=("width", "init_fn", "init_kwargs", "regularizers"))
     if "n" in layer and params.get("input_dim", layer["n"]) != layer["n"]:
         raise ConfigError(f"{path}.n: {layer['n']}, but node_params.input_dim is {params['input_dim']}")
-    _mapping(layer.get("layer_training") or {}, f"{path}.layer_training")
-    _known_keys(layer.get("layer_training") or {}, [f.name for f in fields(LayerConfig)], f"{path}.layer_training.")
     if layer.get("node_init"):
         _mapping(layer["node_init"], f"{path}.node_init")
         _known_keys(layer["node_init"], ("initializer", "init_kwargs"), f"{path}.node_init.")
@@ -97,10 +129,10 @@ def _validate_regularizers(regularizers: Any, path: str) -> None:
             _component(REGULARIZERS, {label: label}, label, f"{path}.")
 
 
-def _validate_groupsum(groupsum: Any, width: int) -> None:
+def _validate_groupsum(groupsum: Any, width: int | None) -> None:
     _arguments(groupsum, GroupSum, "groupsum")
     k = groupsum.get("k")
-    if not isinstance(k, int) or k < 1 or width % k:
+    if not isinstance(k, int) or k < 1 or (width is not None and width % k):
         raise ConfigError(f"groupsum.k: must be a divisor of the last layer's output_size={width}, got {k!r}")
 
 

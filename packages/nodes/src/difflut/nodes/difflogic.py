@@ -51,7 +51,7 @@ class DiffLogic(Node):
     def soft_table(self) -> Tensor:
         return kernels.gate_table(self.gate_logits, use_cuda=self.use_cuda)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         noisy = self.noise and self.training
         table = self._sampled_table(noisy) if noisy or self.straight_through else self.soft_table()
         return kernels.multilinear(x, wiring, table, use_cuda=self.use_cuda)

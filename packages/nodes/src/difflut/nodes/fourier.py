@@ -46,7 +46,7 @@ class Fourier(Node):
         cosines, _ = self._logit_series()
         return torch.sigmoid(cosines @ walsh_matrix(self.input_dim, like=cosines))
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         if not x.requires_grad and kernels.are_bits(x):
             return kernels.lookup(x, wiring, self.soft_table(), use_cuda=self.use_cuda)
         return torch.sigmoid(kernels.fourier(x, wiring, *self._logit_series(), use_cuda=self.use_cuda))

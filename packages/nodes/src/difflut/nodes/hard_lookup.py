@@ -15,5 +15,5 @@ class HardLookup(Node):
     def tables(self, needs_slope: bool) -> tuple[Tensor, Tensor | None]:
         """The table that training reads and, if needed, the slope that gives the inputs' gradient: `(L, m, 2**n)`."""
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         return kernels.lookup(x, wiring, *self.tables(x.requires_grad), use_cuda=self.use_cuda)

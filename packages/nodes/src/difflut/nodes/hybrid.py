@@ -25,7 +25,7 @@ class Hybrid(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         return kernels.multilinear(x, wiring, self.soft_table(), hard=True, use_cuda=self.use_cuda)
 
     @torch.no_grad()

@@ -47,7 +47,7 @@ class Light(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         noisy = self.noise and self.training
         table = relaxed_bernoulli(self.logits, self.temperature, noisy, self.straight_through)
         return kernels.multilinear(x, wiring, table, use_cuda=self.use_cuda)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.nodes.corners import corners
-from difflut.nodes.node import Node, as_features, gather
+from difflut.nodes.node import Node, as_features
 from difflut.nodes.relaxation import relaxed_bernoulli
 from difflut.registry import register_node
 
@@ -62,11 +62,11 @@ class NeuralLUT(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self._corner_logits() / self.temperature)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         if len(x) >= 2**self.input_dim and not x.requires_grad and kernels.are_bits(x):
             logits = kernels.lookup(x, wiring, self._corner_logits(), use_cuda=self.use_cuda)
         else:
-            logits = as_features(self._network(gather(x, wiring)))
+            logits = as_features(self._network(kernels.gather(x, wiring)), len(x))
         return relaxed_bernoulli(logits, self.temperature, self.noise and self.training, self.straight_through)
 
     def _corner_logits(self) -> Tensor:

@@ -64,10 +64,11 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         """The relaxed value at each corner, differentiable in the parameters: `(L, m, 2**n)` in [0, 1]."""
 
     @abstractmethod
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         """What training computes: `x (batch, features)` and `wiring (L, n)` to `(batch, L * m)`.
 
-        On a GPU the inputs may come as packed bits, which the operations in `kernels` and `gather` read as they are.
+        The wiring may come with placements, P of them, and the outputs then are `(batch, L * m * P)`; on a GPU the
+        inputs may come as packed bits. The operations in `kernels` take both as they are.
         """
 
     @abstractmethod
@@ -79,15 +80,16 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         with torch.no_grad():
             return self.soft_table() >= 0.5
 
-    def forward(self, x: Tensor | kernels.Bits, wiring: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring | None = None) -> Tensor:
         """Evaluates the bank.
 
         Args:
             x: `(batch, features)`, bits or their relaxation in [0, 1].
-            wiring: `(L, n)`, the features each node reads; without it node `i` reads the `i`-th n features.
+            wiring: `(L, n)`, the features each node reads, or such a wiring with its P placements; without it node `i`
+                reads the `i`-th n features.
 
         Returns:
-            `(batch, L * m)`; the outputs of one node lie side by side.
+            `(batch, L * m * P)`; the outputs of one node lie side by side, and of each output its placements.
 
         Raises:
             ValueError: `x` has not the width that the wiring needs.
@@ -99,7 +101,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
                     f"{self.num_nodes} nodes of n={self.input_dim} need {pins} inputs, got {tuple(x.shape)}; "
                     "pass a wiring to choose among more"
                 )
-            wiring = _own_inputs(self.num_nodes, self.input_dim, x.device)
+            wiring = own_inputs(self.num_nodes, self.input_dim, x.device)
         if self.is_relaxed:
             return self.relaxed(x, wiring)
         return kernels.lookup(x, wiring, self.truth_table().to(x.dtype), use_cuda=self.use_cuda)
@@ -121,10 +123,10 @@ class Node(Configured, Relaxable, nn.Module, ABC):
             for weight in self.weights():
                 self.init_fn(weight, **self.init_kwargs)
 
-    def regularization(self) -> Tensor:
-        """The weighted sum of the node's regularizers: a scalar."""
+    def regularization(self) -> Tensor | None:
+        """The weighted sum of the node's regularizers, a scalar; None where there are none."""
         terms = [penalty(self) for penalty in self.regularizers.values()]
-        return torch.stack(terms).sum() if terms else next(self.parameters()).new_zeros(())
+        return torch.stack(terms).sum() if terms else None
 
     def extra_repr(self) -> str:
         """The constructor's arguments that differ from nothing: sizes first."""
@@ -133,21 +135,13 @@ class Node(Configured, Relaxable, nn.Module, ABC):
 
 
 @cache
-def _own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
+def own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
+    """The wiring in which node `i` reads the `i`-th n features: `(L, n)`."""
     # Made once: what back ends prepare for a wiring they keep as long as there is the tensor.
     with torch.inference_mode(False):
         return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
-def gather(x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
-    """The inputs of each node, batch last: `x (batch, features)`, `wiring (L, n)` to `(L, n, batch)`.
-
-    For node types without a fused kernel; batch last makes the nodes' work batched matrix products.
-    """
-    x = x.float() if isinstance(x, kernels.Bits) else x
-    return x.t().index_select(0, wiring.reshape(-1)).view(*wiring.shape, x.shape[0])
-
-
-def as_features(y: Tensor) -> Tensor:
-    """From batch last, `(L, m, batch)`, to features, `(batch, L * m)`."""
-    return y.reshape(-1, y.shape[-1]).t()
+def as_features(y: Tensor, batch: int) -> Tensor:
+    """From batch last, `(L, m, P * batch)`, to features, `(batch, L * m * P)`."""
+    return y.reshape(-1, batch).t()

@@ -31,7 +31,7 @@ class Probabilistic(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits / self.temperature)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         return kernels.multilinear(x, wiring, self.soft_table(), use_cuda=self.use_cuda)
 
     @torch.no_grad()

@@ -19,5 +19,5 @@ class SigmoidSeries(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits())
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: Tensor) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         return torch.sigmoid(kernels.multilinear(x, wiring, self.logits(), use_cuda=self.use_cuda))

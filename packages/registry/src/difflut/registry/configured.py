@@ -1,6 +1,7 @@
 """Components that can say how they were made."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -8,14 +9,15 @@ class Configured:
     """Keeps every constructor argument as an attribute of the same name, as scikit-learn's estimators do.
 
     So a component can be described by plain data and made again from it. A subclass may hand options on to its base
-    with `**options`; they become part of its signature, where Gin, `--list` and `inspect` see them.
+    with `**options`; they become part of its signature, where Gin, `--list` and `inspect` see them, but for those that
+    it says to decide itself: `class Pool(Layer, decides=("output_size",))`.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, decides: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         constructor = vars(cls).get("__init__")
         if constructor is not None:
-            constructor.__signature__ = _spelled_out(constructor, super(cls, cls).__init__)
+            constructor.__signature__ = _spelled_out(constructor, super(cls, cls).__init__, decides)
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
@@ -25,11 +27,11 @@ class Configured:
         """Raises a `ValueError` where the tensors that were loaded are no state of such a component."""
 
 
-def _spelled_out(constructor: Any, base: Any) -> inspect.Signature:
+def _spelled_out(constructor: Any, base: Any, decided: Sequence[str]) -> inspect.Signature:
     own = inspect.signature(constructor)
     parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
     if len(parameters) < len(own.parameters):
         inherited = inspect.signature(base).parameters.values()
-        known = {p.name for p in parameters}
+        known = {p.name for p in parameters} | set(decided)
         parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in inherited if p.name not in known]
     return own.replace(parameters=parameters)

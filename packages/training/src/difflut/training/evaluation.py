@@ -68,7 +68,7 @@ def table_statistics(model: LUTNetwork) -> list[dict[str, float]]:
     statistics = []
     with torch.no_grad():
         for number, layer in enumerate(model.layers):
-            soft, hard = layer.node.soft_table(), layer.node.truth_table()
+            soft, hard = layer.soft_table(), layer.hard().tables
             statistics.append(
                 {
                     "layer": number,

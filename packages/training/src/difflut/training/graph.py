@@ -130,8 +130,8 @@ class GraphedSteps:
             loss = self.loss(logits, y, *taught)
             self.totals += torch.stack((loss.detach() * size, (logits.argmax(1) == y).sum()))
             outputs, gradients = [loss], [torch.ones_like(loss)]
-        if any(layer.node.regularizers for layer in self.model.layers):
-            outputs.append(self.model.regularization())
-            gradients.append(torch.ones_like(outputs[-1]))
+        if (penalty := self.model.regularization()) is not None:
+            outputs.append(penalty)
+            gradients.append(None)
         torch.autograd.backward(outputs, gradients)
         self.optimizer.step()

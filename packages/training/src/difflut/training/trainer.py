@@ -97,7 +97,8 @@ class Trainer:
         logits = self.model(x)
         loss = self.loss(logits, y, *taught)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + self.model.regularization()).backward()
+        penalty = self.model.regularization()
+        (loss if penalty is None else loss + penalty).backward()
         self.optimizer.step()
         with torch.no_grad():
             return loss.detach() * len(y), (logits.argmax(1) == y).sum()

@@ -1,0 +1,42 @@
+"""Several paths made one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from difflut.layers.given import Given
+from difflut.layers.shapes import InputSize, chosen_shape
+from difflut.registry import register_layer
+
+
+@register_layer("merge")
+class Merge(Given, decides=("output_size", "wiring", "kernel_size", "stride", "padding")):
+    """OR, AND or the majority of equal features of several sources, as at the end of a residual block.
+
+    Args:
+        input_size, seed, name, layer_config: See `Layer`.
+        reads: Names of two to eight sources of one shape, "encoder" or earlier layers.
+        operation: `"or"`, `"and"` or `"majority"`.
+        relaxation: See `Given`.
+
+    Raises:
+        ValueError: The sources are not of one shape, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        input_size: InputSize,
+        reads: Sequence[str],
+        *,
+        operation: str = "or",
+        relaxation: str = "maximum",
+        **options: Any,
+    ) -> None:
+        shape, sources = chosen_shape(input_size, reads), len(reads)
+        if shape[0] % sources:
+            raise ValueError(f"merge: {sources} sources of one shape are needed, got {shape} side by side")
+        channels = shape[0] // sources
+        wiring = torch.arange(shape[0]).view(sources, channels).t().contiguous()
+        options |= {"reads": reads, "kernel_size": 1 if len(shape) == 3 else None}
+        super().__init__(input_size, channels, wiring, operation, relaxation, **options)

@@ -1,0 +1,87 @@
+"""What reads what in a network: sources by name, and layers that run as one operation."""
+
+from collections.abc import Sequence
+from math import prod
+
+from difflut.layers import GroupSum, Layer, fusion
+from difflut.layers.shapes import Shape, joined
+
+ENCODER = -1  # the number of the encoder's bits among the sources; layers count from 0
+
+
+class Graph:
+    """The layers of a network and their sources by number.
+
+    Args:
+        layers: In the order in which they are evaluated.
+        head: The group sum.
+
+    Attributes:
+        sources: Of each layer, the numbers of what it reads side by side; `ENCODER` for the encoder's bits.
+        head_sources: The layers whose outputs are returned, or counted by the head.
+
+    Raises:
+        ValueError: A name is not unique, a source does not exist or comes later, or shapes do not fit.
+    """
+
+    def __init__(self, layers: Sequence[Layer], head: GroupSum | None) -> None:
+        numbers = {"encoder": ENCODER}
+        self.sources: list[tuple[int, ...]] = []
+        for i, layer in enumerate(layers):
+            self.sources.append(_found(layer.reads, numbers, f"layers[{i}]"))
+            name = name_of(i, layer)
+            if name in numbers:
+                raise ValueError(f"layers[{i}] has the name {name!r} of an earlier source; give it another")
+            numbers[name] = i
+        self.head_sources = _found(None if head is None else head.reads, numbers, "groupsum")
+        self._check_shapes(layers)
+        readers = [*self.sources, self.head_sources]
+        self._last_reader = {number: i for i, sources in enumerate(readers) for number in sources}
+        self._single = {i for i in range(len(layers)) if sum(sources.count(i) for sources in readers) == 1}
+
+    def _check_shapes(self, layers: Sequence[Layer]) -> None:
+        shapes: dict[int, Shape] = {}
+        for i, (layer, sources) in enumerate(zip(layers, self.sources, strict=True)):
+            # What the encoder gives is known when it is fitted; alone, it is what the layer says.
+            known = [shapes.get(number) for number in sources]
+            read = joined([shape for shape in known if shape is not None]) if None not in known else None
+            if read is not None and prod(read) != layer.in_features:
+                names = " and ".join(f"layers[{number}]" for number in sources)
+                verb = "has" if len(sources) == 1 else "have"
+                raise ValueError(
+                    f"layers[{i}] has input_size={layer.input_size}, but {names} {verb} output_size={_plain(read)}"
+                )
+            if sources == (ENCODER,):
+                shapes.setdefault(ENCODER, layer.input_shape)
+            shapes[i] = layer.output_shape
+
+    def chain(self, layers: Sequence[Layer], start: int) -> int:
+        """Where the layers end that run as one operation from `start` on: `start` itself where it is no look-up."""
+        end = start
+        while end < len(layers) and fusion.is_lookup(layers[end]):
+            if end > start and (self.sources[end] != (end - 1,) or end - 1 not in self._single):
+                break
+            end += 1
+        return end
+
+    def is_last_use(self, number: int, reader: int) -> bool:
+        """Whether nobody after a reader, a layer's number or that of layers for the head, reads a source."""
+        return self._last_reader.get(number, -1) <= reader
+
+
+def name_of(number: int, layer: Layer) -> str:
+    """The name by which later layers can read a layer: its own, or its number."""
+    return layer.name or str(number)
+
+
+def _found(reads: Sequence[str] | None, numbers: dict[str, int], reader: str) -> tuple[int, ...]:
+    if reads is None:
+        return (list(numbers.values())[-1],)
+    for name in reads:
+        if name not in numbers:
+            raise ValueError(f"{reader} reads {name!r}, which is no source before it; known: {', '.join(numbers)}")
+    return tuple(numbers[name] for name in reads)
+
+
+def _plain(shape: Shape) -> int | list[int]:
+    return shape[0] if len(shape) == 1 else list(shape)

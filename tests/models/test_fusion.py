@@ -1,0 +1,179 @@
+"""What a network computes is what its layers do one after the other, whatever runs as one operation."""
+
+import pytest
+import torch
+from torch import nn
+
+from difflut import kernels
+from difflut.layers import GroupSum, Layer
+from difflut.models import LUTNetwork
+from difflut.nodes import relaxed
+from difflut.registry import LAYERS, NODES
+from tests.layers.making import make_layer
+
+
+class Doubled(Layer):
+    """A wiring of a user's: training adds a constant to what the nodes give, which evaluation does not."""
+
+    def wiring(self):
+        return torch.arange(self.node.num_nodes * self.n).remainder(self.placements.window).view(-1, self.n)
+
+    def relaxed(self, x):
+        return 0.25 + super().relaxed(x) / 2
+
+
+class Inverted(Doubled):
+    """A layer of a user's that does something in either form."""
+
+    def forward(self, x):
+        return 1 - super().forward(x)
+
+
+class Peeking(NODES["dwn"]):
+    """A node type of a user's that trains otherwise than by looking up."""
+
+    def relaxed(self, x, wiring):
+        return super().relaxed(x, wiring) * 0.5
+
+
+LAYER_TYPES = {**LAYERS, "user's relaxed": Doubled, "user's forward": Inverted}
+NODE_TYPES = {**NODES, "user's node": Peeking}
+
+
+def build(layer, node, groups=2, **options):
+    """Two convolutions, the layer to be tested, which reads the second or both, and dense layers behind it."""
+    n = 2 if node == "difflogic" else 4
+    options = {"node_type": NODE_TYPES[node], "n": n, **options}
+    convolution = {"shape": (3, 4, 4), "kernel_size": 3, "output_size": 8, "reads": ["encoder"], **options}
+    first, second = (make_layer("random", name=name, seed=seed, **convolution) for seed, name in enumerate("ab"))
+    channels = 16 if layer == "merge" else 8
+    tested = make_layer(LAYER_TYPES[layer], shape=(channels, 2, 2), **options)
+    hidden = make_layer("random", shape=(tested.out_features,), output_size=20, **options)
+    last = make_layer("random", shape=(20,), output_size=16, **options)
+    return LUTNetwork(None, [first, second, tested, hidden, last], GroupSum(groups, 3.0))
+
+
+def one_by_one(network, x):
+    outputs = {-1: x}
+    for i, (layer, sources) in enumerate(zip(network.layers, network.graph.sources, strict=True)):
+        outputs[i] = layer(kernels.side_by_side([outputs[number] for number in sources]))
+    return network.groupsum(*(outputs[number] for number in network.head_sources))
+
+
+def assert_same(network, x):
+    """The outputs, and the gradients of x and of every parameter."""
+    results = []
+    for compute in (network.classify, lambda x: one_by_one(network, x)):
+        inputs = x.clone().requires_grad_()
+        y = compute(inputs)
+        needed = [inputs, *network.parameters()]
+        upstream = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+        gradients = torch.autograd.grad(y, needed, upstream, allow_unused=True) if y.requires_grad else ()
+        results.append((y, gradients))
+    (y, gradients), (expected, expected_gradients) = results
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(gradients, expected_gradients)
+
+
+@pytest.mark.parametrize("node", NODE_TYPES)
+@pytest.mark.parametrize("layer", LAYER_TYPES)
+def test_a_network_is_its_layers_one_after_the_other(layer, node):
+    network, x = build(layer, node), torch.rand(9, 48).round()
+    assert_same(network, x)
+    network.eval()
+    assert_same(network, x)
+    with relaxed(network):
+        assert_same(network, x)
+
+
+@pytest.mark.parametrize("layer", ["user's relaxed", "user's forward"])
+@pytest.mark.parametrize("node", ["dwn", "dwn_stable", "probabilistic"])
+def test_what_a_user_overrides_is_used(layer, node):
+    network, plain = build(layer, node), build("random", node)
+    x = torch.rand(9, 48).round()
+    tested = network.layers[2]
+    before = network.layers[1](x)
+    base = super(Doubled, tested).relaxed(before)
+    expected = 0.25 + base / 2 if layer == "user's relaxed" else 0.75 - base / 2
+    torch.testing.assert_close(tested(before), expected)
+    assert not torch.equal(network(x), plain(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("node", ["dwn", "probabilistic"])
+def test_hooks_are_called(node, training):
+    network = build("random", node).train(training)
+    called = []
+    watched = [network, *network.layers, *(layer.node for layer in network.layers), network.groupsum]
+    expected = network(x := torch.rand(9, 48).round())
+    for module in watched:
+        module.register_forward_hook(lambda module, inputs, output: called.append(module))
+    torch.testing.assert_close(network(x), expected)
+    assert set(called) == set(watched) and len(called) == len(watched)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("node", ["dwn", "neurallut"])
+@pytest.mark.filterwarnings("ignore:Dynamo detected")
+def test_a_network_can_be_compiled(node, training):
+    network, x = build("learnable", node).train(training), torch.rand(9, 48).round()
+    compiled = torch.compile(network, backend="eager")
+    torch.testing.assert_close(compiled(x), network(x))
+    if training:
+        upstream, parameters = torch.randn(9, 2), list(network.layers[1:].parameters())
+        found, expected = (torch.autograd.grad(model(x), parameters, upstream) for model in (compiled, network))
+        torch.testing.assert_close(found, expected)
+
+
+def test_skips_and_several_heads_are_read_by_name():
+    options = {"node_type": NODES["dwn"], "n": 3}
+    layers = [
+        make_layer("random", shape=(3, 4, 4), kernel_size=3, padding=1, output_size=6, name="a", **options),
+        make_layer("random", shape=(9, 4, 4), kernel_size=1, output_size=6, reads=["encoder", "a"], **options),
+        LAYERS["merge"]((12, 4, 4), ["a", "1"]),
+        make_layer("random", shape=(96,), output_size=8, name="head", **options),
+    ]
+    network = LUTNetwork(None, layers, GroupSum(2, 2.0, reads=["1", "head"]))
+    assert network.graph.sources == [(-1,), (-1, 0), (0, 1), (2,)] and network.head_sources == (1, 3)
+    x = torch.rand(7, 48).round()
+    assert_same(network, x)
+    network.eval()
+    assert_same(network, x)
+    a, one, merged, head = (layer.out_features for layer in layers)
+    assert (a, one, merged, head) == (96, 96, 96, 8)
+    ones = [output.view(7, 2, -1).sum(2) for output in _outputs(network, x)]
+    torch.testing.assert_close(network(x), (ones[1] + ones[3]) / 2)
+
+
+def _outputs(network, x):
+    outputs = {-1: x}
+    for i, (layer, sources) in enumerate(zip(network.layers, network.graph.sources, strict=True)):
+        outputs[i] = layer(torch.cat([outputs[number] for number in sources], 1))
+    return [outputs[i] for i in range(len(network.layers))]
+
+
+@pytest.mark.parametrize(
+    ("names", "reads", "message"),
+    [
+        (["a", "a"], [None, None], r"layers\[1\] has the name 'a' of an earlier source"),
+        (["encoder", None], [None, None], "name 'encoder' of an earlier source"),
+        ([None, None], [None, ["b"]], r"layers\[1\] reads 'b', which is no source before it; known: encoder, 0"),
+        ([None, "b"], [["b"], None], "reads 'b', which is no source before it; known: encoder"),
+        ([None, "b"], [None, ["b"]], "reads 'b', which is no source before it"),
+        ([None, None], [None, []], r"reads=\[\] must name at least one source"),
+    ],
+)
+def test_sources_that_are_not_there_are_an_error(names, reads, message):
+    layers = [make_layer("random", shape=(30,), name=name, reads=read) for name, read in zip(names, reads, strict=True)]
+    with pytest.raises(ValueError, match=message):
+        LUTNetwork(None, layers)
+
+
+def test_a_hook_on_all_modules_is_called():
+    network, x, called = build("random", "dwn"), torch.rand(9, 48).round(), []
+    handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: called.append(module))
+    try:
+        network(x)
+    finally:
+        handle.remove()
+    assert {*network.layers} <= {*called}
