@@ -15,12 +15,13 @@ from experiments.arguments import configured
 from experiments.markdown import escaped
 from experiments.report.drawing import draw
 from experiments.report.page import page
-from experiments.report.summary import LUT_PARTS, SCORES, Summary
+from experiments.report.summary import FRONT_SCORES, LUT_PARTS, SCORES, Summary
 from experiments.report.tables import (
     configuration_table,
     configurations_csv,
     effect_table,
     effects_csv,
+    front_table,
     trials_csv,
     unfinished_table,
 )
@@ -71,6 +72,8 @@ def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
     if summary.ranked:
         parts += [summary.caveat] if summary.caveat else []
         parts += ["## Configurations", configuration_table(summary.ranked, SCORES).markdown()]
+    if summary.front:
+        parts += ["## Pareto front", front_table(summary.front, FRONT_SCORES, summary.sweep.trials_path).markdown()]
     for label, found in summary.effects.items():
         parts += [f"## {escaped(label)}", effect_table(found).markdown()]
     for status in ("failed", "stopped"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from experiments.failures import optional
 from experiments.report import figures
 from experiments.report.outcomes import VALIDATION, is_range
+from experiments.report.published import published
 from experiments.report.style import looks
 from experiments.report.summary import Summary
 from experiments.report.tables import LUTS
@@ -40,7 +41,7 @@ def _draw_sizes(summary: Summary, path: Path) -> Path | None:
     if len({one.mean(LUTS.key) for one in counted}) < 2:
         return None
     coloured, colours = next(iter(summary.looks.items()), (None, {}))
-    return figures.accuracy_against_luts(counted, summary.front, coloured, colours, path)
+    return figures.accuracy_against_luts(counted, summary.front, coloured, colours, published(summary.dataset), path)
 
 
 def _draw_curves(summary: Summary, path: Path) -> Path | None:

@@ -10,15 +10,23 @@ from string import Template
 
 from experiments.plots import FAINT, INK
 from experiments.report.drawing import ACCURACY_AND_SIZE, CURVES, PARALLEL
-from experiments.report.summary import SCORES, Summary
-from experiments.report.tables import HARD, LUTS, Table, configuration_table, effect_table, unfinished_table
+from experiments.report.summary import FRONT_SCORES, SCORES, Summary
+from experiments.report.tables import (
+    HARD,
+    LUTS,
+    Table,
+    configuration_table,
+    effect_table,
+    front_table,
+    unfinished_table,
+)
 
 HERE = Path(__file__).parent
 # The page's colours, which follow light and dark, in place of the figures'.
 COLOURS = {INK: "currentColor", FAINT: "var(--line)", "#ffffff": "var(--paper)"}
 CAPTIONS = {
     ACCURACY_AND_SIZE: "Each mark is a configuration, the mean over its seeds. The line is the Pareto front; the "
-    "numbers at its members are their ranks.",
+    "numbers at its members are their ranks. Grey marks are what was published.",
     CURVES: "Hard accuracy on validation rows. A line is the mean of all finished configurations with a value, "
     "its band the standard deviation over seeds; steep first epochs are cut off.",
     PARALLEL: "Each line is a configuration; the better, the higher in its bundle and the bluer.",
@@ -103,6 +111,11 @@ def _results(summary: Summary, figures: dict[str, Path]) -> list[tuple[str, str]
     return [
         *([("Survivors only", f"<p>{escape(summary.caveat)}</p>")] if summary.caveat else []),
         ("Best configurations" if long else "Configurations", _ranking(summary, first)),
+        *(
+            [("Pareto front", _table(front_table(summary.front, FRONT_SCORES, summary.sweep.trials_path)))]
+            if summary.front
+            else []
+        ),
         *_dimensions(summary, figures),
         *((title, _figure(figures[title], text)) for title, text in CAPTIONS.items() if title in figures),
         *([("All configurations", _ranking(summary, ranking))] if long else []),

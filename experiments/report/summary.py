@@ -21,8 +21,9 @@ from experiments.report.tables import GAP, HARD, LUTS, SECONDS, Score
 from experiments.sweep.folder import Sweep
 
 ORDER = ("finished", "running", "pending", "stopped", "failed")
-LUT_PARTS = [Score(name, name) for name in PARTS + REGISTERS]
+LUT_PARTS = [Score(name, name.removeprefix("luts_").replace("_", " ")) for name in PARTS + REGISTERS]
 SCORES = [HARD, GAP, LUTS, SECONDS]
+FRONT_SCORES = [HARD, LUTS, *LUT_PARTS]
 
 
 class Summary:
@@ -32,6 +33,7 @@ class Summary:
         outcomes: Of all trials.
         dimensions: Those that vary, without the seed's, with their values.
         ranked: The configurations with a finished trial, the most accurate first.
+        dataset: That of the finished trials.
     """
 
     def __init__(self, sweep: Sweep) -> None:
@@ -39,6 +41,7 @@ class Summary:
         self.outcomes = outcomes(sweep)
         self.dimensions = {label: values for label, values in dimensions(sweep).items() if len(values) > 1}
         self.ranked = configurations(self.outcomes)
+        self.dataset: str | None = next((trial.result["dataset"] for trial in sweep.trials if trial.result), None)
 
     @property
     def progress(self) -> str:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from experiments.markdown import escaped
@@ -11,6 +12,7 @@ from experiments.report.effects import Effect
 from experiments.report.outcomes import ACCURACY, VALIDATION, Configuration, Outcome
 
 MISSING = "-"
+EXPORT = "python run.py --gin_file gin_configs/export.gin --gin_param 'export.run = \"{}\"'"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,26 @@ def configuration_table(ranked: Sequence[Configuration], scores: Sequence[Score]
     ]
     titles = ["", *labels, "seeds", *(score.title for score in scores)]
     return Table(titles, rows, frozenset({0, *range(1 + len(labels), len(titles))}))
+
+
+def front_table(front: Sequence[Configuration], scores: Sequence[Score], folder: Path) -> Table:
+    """The Pareto front, the cheapest first, and the command that carries a member to hardware.
+
+    Args:
+        folder: Of the trials.
+    """
+    labels = list(front[0].values)
+    rows = [
+        [*one.values.values(), *(score.show_spread(one) for score in scores), EXPORT.format(folder / _best(one).id)]
+        for one in front
+    ]
+    titles = [*labels, *(score.title for score in scores), "to export"]
+    return Table(titles, rows, frozenset(range(len(labels), len(titles) - 1)))
+
+
+def _best(one: Configuration) -> Outcome:
+    """The run with the most validation rows right, so that the test set chooses nothing."""
+    return max(one.finished, key=lambda run: max((row.get(VALIDATION, 0.0) for row in run.curve), default=0.0))
 
 
 def effect_table(effects: Sequence[Effect]) -> Table:

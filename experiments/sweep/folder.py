@@ -168,8 +168,12 @@ class Sweep:
         self._write()
         return added
 
+    @property
+    def trials_path(self) -> Path:
+        return self.path / "trials"
+
     def _trial_path(self, id: str) -> Path:
-        return self.path / "trials" / id
+        return self.trials_path / id
 
     def _write(self) -> None:
         trials = [asdict(trial) for trial in self.trials]

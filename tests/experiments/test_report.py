@@ -6,6 +6,7 @@ import pytest
 
 from difflut.config import ConfigurationError
 from experiments.report import write_report
+from experiments.report.published import ENCODER, FOLDER, published
 
 SEEDS = {"train.seed": ["0", "1", "2"]}
 NODES = {"node": ["dwn", "hybrid", "warp"]}
@@ -170,6 +171,22 @@ def test_the_whole_cost_is_shown_and_its_parts_are_in_the_csv(made_up_sweep, cap
     ]  # fmt: skip
     output = capsys.readouterr().out
     assert "LUT6, encoder included" in output and " 94 ± 0 " in output and "luts" in pictures(folder)
+
+
+def test_the_front_says_how_its_members_are_exported(made_up_sweep):
+    sweep = made_up_sweep(NODES | SEEDS, by_node, luts=lambda trial: 100 * len(trial.values["node"]))
+    page, folder = reported(sweep)
+    dwn, warp = (f'export.run = "{sweep.path}/trials/{number:04d}"' for number in (2, 8))
+    front = (folder / "report.md").read_text().split("## Pareto front")[1].split("##")[0]
+    assert dwn in front and warp in front and front.count("export.gin") == 2 and front.index(dwn) < front.index(warp)
+    assert "Pareto front" in page.text
+
+
+def test_what_was_published_has_accuracy_luts_and_whether_the_encoder_is_counted():
+    for file in FOLDER.glob("*.csv"):
+        points = published(file.stem)
+        assert points and all(0 < one.accuracy < 1 and one.luts > 0 and one.encoder in ENCODER for one in points)
+    assert published("digits") == published(None) == []
 
 
 def test_a_network_whose_cost_is_unknown_is_ranked_without_it(made_up_sweep):

@@ -4,6 +4,7 @@ import pytest
 from experiments.report.effects import paired_effects
 from experiments.report.figures import accuracy_against_luts, by_value, learning_curves, parallel_coordinates
 from experiments.report.outcomes import ACCURACY, VALIDATION, Outcome, configurations, pareto_front
+from experiments.report.published import Published
 from experiments.report.style import looks
 
 ACCURACIES = {"a": 0.9, "b": 0.92, "c": 0.85}
@@ -46,11 +47,13 @@ def test_a_learning_curve_is_the_mean_over_seeds_with_their_deviation(tmp_path, 
 def test_the_front_is_drawn_as_steps_with_the_ranks_of_its_members(tmp_path, figures):
     ranked = configurations(OUTCOMES)
     front = pareto_front(ranked, "luts")
-    accuracy_against_luts(ranked, front, "node", LOOKS, tmp_path / "luts.png")
+    others = [Published("DWN", 0.95, 50, "not counted"), Published("TreeLUT", 0.9, 900, "counted")]
+    accuracy_against_luts(ranked, front, "node", LOOKS, others, tmp_path / "luts.png")
     (panel,) = figures[0].axes
     assert panel.lines[0].get_xydata() == pytest.approx(np.array([[100, 0.932], [200, 0.942]]))
-    assert [text.get_text() for text in panel.texts] == ["2", "1"] and panel.get_xscale() == "log"
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["a", "b", "c"]
+    assert [text.get_text() for text in panel.texts] == ["2", "1", "DWN", "TreeLUT"] and panel.get_xscale() == "log"
+    legend = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert legend == ["a", "b", "c", "published, encoder not counted", "published, encoder counted"]
 
 
 def test_parallel_coordinates_have_a_line_a_configuration(tmp_path, figures):

@@ -2,11 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from experiments.plots import INK, figure_at, log_ticks, percent
 from experiments.report.outcomes import ACCURACY, MANY, Configuration
+from experiments.report.published import ENCODER, Published
 from experiments.report.style import FORMATS, PLAIN, Look, draw_legend
 from experiments.report.tables import LUTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PUBLISHED = {key: Look("#7F7F7F", marker, "") for key, marker in zip(ENCODER, ("D", "x", "+"), strict=True)}
 
 
 def accuracy_against_luts(
@@ -14,6 +21,7 @@ def accuracy_against_luts(
     front: Sequence[Configuration],
     dimension: str | None,
     looks: Mapping[str, Look],
+    others: Sequence[Published],
     path: Path,
 ) -> Path:
     """Draws mean accuracy against the mean of all LUTs, and the Pareto front with the ranks of its members.
@@ -23,6 +31,7 @@ def accuracy_against_luts(
     Args:
         ranked: The configurations, best first.
         dimension: The one that gives the marks their looks, if any does.
+        others: What was published of the data set.
     """
     with figure_at(path, (10, 4.8), FORMATS) as figure:
         axes = figure.subplots()
@@ -45,7 +54,16 @@ def accuracy_against_luts(
             axes.annotate(rank, place, shift, textcoords="offset points", ha=side, fontsize=9)
         axes.set(title="Hard accuracy and size", xlabel=LUTS.title)
         axes.set_xscale("log")
-        log_ticks(axes.xaxis, [one.mean(LUTS.key) for one in ranked])
+        _draw_published(axes, others)
+        log_ticks(axes.xaxis, [*(one.mean(LUTS.key) for one in ranked), *(other.luts for other in others)])
         axes.yaxis.set_major_formatter(percent)
-        draw_legend(axes, looks, marks=True)
+        found = {f"published, encoder {key}": PUBLISHED[key] for key in dict.fromkeys(one.encoder for one in others)}
+        draw_legend(axes, {**looks, **found}, marks=True)
     return path
+
+
+def _draw_published(axes: "Axes", others: Sequence[Published]) -> None:
+    for other in others:
+        look, place = PUBLISHED[other.encoder], (other.luts, other.accuracy)
+        axes.plot(*place, look.marker, color=look.colour, ms=6, zorder=1)
+        axes.annotate(other.name, place, (5, -3), textcoords="offset points", fontsize=7, color=look.colour)
