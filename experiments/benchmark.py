@@ -25,11 +25,12 @@ COLUMNS = (
 )  # fmt: skip
 HEADER = """# Training steps on {device}
 
-A whole step: forward, loss, backward, Adam; medians; `torch` {torch}; {input_size} bits to {widths} nodes of n = {n}
-(difflogic: 2); a pin of a learnable layer has {candidates} inputs to choose from. On a GPU a step of `auto` is the
-replay of a CUDA graph and includes the choice of its samples. `floor_ms` is the time to move what a step must move
-(`floor_bytes` in `experiments/timing.py`) at the bandwidth of a large copy, {bandwidth:,.0f} GB/s, `of_floor` its share
-of the step; `memory_mb` is what the step needs besides data and parameters; `speedup` is over the torch reference.
+A whole step: forward, loss, backward, Adam; medians; `torch` {torch}; {input_size} bits to {widths} nodes of n = {n},
+or the nearest n that the type may have; a pin of a learnable layer has {candidates} inputs to choose from. On a GPU a
+step of `auto` is the replay of a CUDA graph and includes the choice of its samples. `floor_ms` is the time to move what
+a step must move (`floor_bytes` in `experiments/timing.py`) at the bandwidth of a large copy, {bandwidth:,.0f} GB/s,
+`of_floor` its share of the step; `memory_mb` is what the step needs besides data and parameters; `speedup` is over the
+torch reference.
 
 """
 
@@ -57,11 +58,11 @@ def benchmark(
     which is skipped where it would not fit into memory.
 
     Args:
-        node_types: Names of node types; difflogic is measured with n = 2.
+        node_types: Names of node types.
         batch_sizes: Samples in a step.
         input_size: Input bits.
         widths: Nodes of each layer.
-        n: Inputs of each node.
+        n: Inputs of each node, or the nearest number that its type may have.
         top_k: Candidates of each pin of a learnable layer; None is all inputs.
         first_layers: Names of layer types for the first layer; the others are random.
         threads: CPU threads; a GPU is measured with the first number only.
@@ -97,13 +98,12 @@ def benchmark(
     rows: list[dict[str, Any]] = []
     print(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
     for case in _cases(node_types, first_layers, batch_sizes, threads if device == "cpu" else threads[:1], backends):
-        inputs = 2 if case["node"] == "difflogic" else n
         found = timing.measure(
             timing.Case(
                 **case,
                 input_size=input_size,
                 widths=tuple(widths),
-                n=inputs,
+                n=NODES[case["node"]].nearest_inputs(n),
                 top_k=top_k,
                 seconds=seconds,
                 device=device,

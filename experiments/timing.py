@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from multiprocessing import get_context
 
 import torch
@@ -17,7 +18,6 @@ from torch import nn
 from difflut import kernels
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork
-from difflut.nodes import HardLookup
 from difflut.registry import LAYERS, NODES
 from difflut.training import Trainer
 from difflut.training.schedules import adam
@@ -75,12 +75,14 @@ def floor_bytes(network: LUTNetwork, batch: int) -> float:
     """What any implementation of a step must move through memory.
 
     Each parameter and its two moments are read and written. The input is read as bits. Between layers, an activation is
-    written, read by the next layer and read again to find its gradients, as a bit where nodes give bits and as a float
+    written, read by the next layer and read again to find its gradients, as a bit where that reads bits and as a float
     otherwise; its gradient is written and read, as a float. Wirings, tables made of the parameters, and what follows
     the last layer are not counted.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    between = sum(layer.output_size * (3 / 8 if _gives_bits(layer.node) else 12) for layer in network.layers[:-1])
+    between = sum(
+        layer.output_size * (3 / 8 if reader.node.reads_bits else 12) for layer, reader in pairwise(network.layers)
+    )
     gradients = sum(8 * layer.output_size for layer in network.layers[:-1])
     return 24 * parameters + batch * (network.layers[0].input_size / 8 + between + gradients)
 
@@ -93,14 +95,10 @@ def copy_bandwidth(device: str) -> float:
     return 2 * source.nbytes / _median_seconds(partial(target.copy_, source), 0.2, device)
 
 
-def _gives_bits(node: nn.Module) -> bool:
-    return isinstance(node, HardLookup | NODES["hybrid"])
-
-
 def _missing_memory(case: Case) -> str | None:
     # The reference halves all tables for every sample, and keeps each step for the way back.
     needed = 16 * case.batch * max(case.widths) * 2**case.n
-    if case.backend != "reference" or issubclass(NODES[case.node], HardLookup) or needed < _free_memory(case.device):
+    if case.backend != "reference" or NODES[case.node].reads_bits or needed < _free_memory(case.device):
         return None
     return f"skipped: it may need {needed / 2**30:.3g} GB"
 

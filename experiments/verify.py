@@ -59,7 +59,7 @@ def verify(
         features: Evenly spaced ones of them are taken.
         samples: Rows for circuit, engine and C, training rows first.
         simulated_samples: Rows for the simulator.
-        n: Inputs of a node; difflogic has two.
+        n: Inputs of a node, or the nearest number that its type may have.
         nodes: Node types; None is all.
         wirings: Of "random", "learnable", "soft", "top-8"; None is all.
         encoders: None is all.
@@ -109,7 +109,7 @@ def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> L
     torch.manual_seed(0)
     fitted = ENCODERS[encoder](num_bits=4).fit(x)
     layer, options = WIRINGS[wiring]
-    nodes = {"node_type": NODES[node], "n": 2 if node == "difflogic" else n, "seed": 0}
+    nodes = {"node_type": NODES[node], "n": NODES[node].nearest_inputs(n), "seed": 0}
     layers = [
         LAYERS[layer](x.shape[1] * fitted.num_bits, 60, **nodes, **options),
         LAYERS["random"](60, 40, **nodes),

@@ -3,7 +3,7 @@
 A dimension is named by what it varies: a Gin binding, or a macro, which sets as many bindings as refer to it.
 
     ablate.dimensions = {
-        'NODE': ['@nodes.dwn', '@nodes.hybrid'],                  # references begin with @
+        'NODE': ['@nodes.dwn', '@nodes.hybrid'],                  # references begin with @; '@nodes.*' is all of a kind
         'hidden/layers.random.output_size': [1000, 2000],
         'optimizers.adam.lr': 'log_uniform(1e-3, 1e-1)',          # or uniform(low, high), integers(low, high)
         'encoder': {                                              # a name of its own: bundles of bindings

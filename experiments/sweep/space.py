@@ -2,12 +2,14 @@
 
 import ast
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from difflut.config import ConfigurationError
+from difflut.registry import DATASETS, JOBS, KINDS, closest
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,13 @@ def gin_text(value: Any) -> str:
 
 
 def _dimension(label: str, values: Any) -> Dimension:
-    if isinstance(values, str):
+    if isinstance(values, str) and not values.startswith("@"):
         return _range(label, values)
+    values = [values] if isinstance(values, str) else values
     if isinstance(values, Mapping):
         choices = [Choice(str(name), _bundle(label, name, bindings)) for name, bindings in values.items()]
     elif isinstance(values, Sequence):
+        values = _expanded(label, values)
         choices = [Choice(text, {label: gin_text(value)}) for text, value in zip(_labels(values), values, strict=True)]
     else:
         raise ConfigurationError(f"dimension {label!r} must be a list, a dictionary or a range, got {values!r}")
@@ -133,6 +137,22 @@ def _dimension(label: str, values: Any) -> Dimension:
     if len({choice.label for choice in choices}) < len(choices):
         raise ConfigurationError(f"dimension {label!r} has a value twice: {', '.join(c.label for c in choices)}")
     return Listed(label, choices)
+
+
+def _expanded(label: str, values: Sequence[Any]) -> list[Any]:
+    """The values, with every component of the kind that is not listed in the place of `@nodes.*` or `@encoders.*()`."""
+    expanded: list[Any] = []
+    for value in values:
+        wildcard = re.fullmatch(r"@(\w+)\.\*(\(\))?", value) if isinstance(value, str) else None
+        if wildcard is None:
+            expanded.append(value)
+            continue
+        kinds = {kind.plural: kind for kind in KINDS if kind is not DATASETS and kind is not JOBS}
+        if wildcard[1] not in kinds:
+            raise ConfigurationError(f"dimension {label!r}: {value!r} names no kind; {closest(wildcard[1], kinds)}")
+        names = [f"@{wildcard[1]}.{name}{wildcard[2] or ''}" for name in kinds[wildcard[1]]]
+        expanded += [name for name in names if name not in values]
+    return expanded
 
 
 def _bundle(label: str, name: str, bindings: Any) -> dict[str, str]:

@@ -4,6 +4,7 @@ import torch
 import experiments  # noqa: F401
 from difflut import config
 from difflut.config import ConfigurationError
+from difflut.registry import ENCODERS, NODES
 from experiments.data import kept_rows
 from experiments.sweep.checking import Checker, trial_config
 from experiments.sweep.plan import Plan
@@ -69,6 +70,17 @@ def test_values_become_gin_text_and_a_label(value, text, label):
 def test_references_of_one_short_name_keep_their_long_ones():
     points = plan({"X": ["@a/layers.random", "@b/layers.random"]}).grid(None, 0)
     assert values(points) == [("@a/layers.random",), ("@b/layers.random",)]
+
+
+def test_a_star_stands_for_every_component_of_a_kind_that_is_not_listed():
+    (nodes,) = plan({"NODE": "@nodes.*"}).dimensions.values()
+    assert nodes.description == list(NODES)
+    (nodes,) = plan({"NODE": ["@nodes.hybrid", "@nodes.*", "@nodes.dwn"]}).dimensions.values()
+    assert nodes.description[0] == "hybrid" and nodes.description[-1] == "dwn" and set(nodes.description) == set(NODES)
+    (encoders,) = plan({"ENCODER": ["@encoders.*()"]}).dimensions.values()
+    assert [choice.bindings["ENCODER"] for choice in encoders.choices] == [f"@encoders.{name}()" for name in ENCODERS]
+    with pytest.raises(ConfigurationError, match=r"'@noodles\.\*' names no kind; did you mean 'nodes'"):
+        plan({"NODE": "@noodles.*"})
 
 
 def test_a_bundle_binds_several_names_under_one_label():
@@ -153,7 +165,7 @@ def test_every_configuration_is_built_once_and_its_size_printed(capsys):
 @pytest.mark.parametrize(
     ("dimension", "message"),
     [
-        ({"N": [4, 9]}, "^trial 2 of 2, N = 9: .*input_dim=9 is outside 1 to 8"),
+        ({"N": [4, 9]}, "^trial 2 of 2, N = 9: .*a node may have .* inputs, got input_dim=9"),
         ({"NODE": ["@nodes.dwn", "@nodes.dnw"]}, "trial 2 of 2, NODE = dnw: .*nodes.dnw"),
         ({"nodes.dwn.input_dm": [4]}, "trial 1 of 1, nodes.dwn.input_dm = 4: .*input_dm"),
         ({"output/layers.random.output_size": [20, 25]}, "output_size = 25: .*25 is not a multiple of the 10 classes"),

@@ -1,4 +1,5 @@
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -7,9 +8,8 @@ import torch
 from difflut.nodes import NodeConfig, relaxed
 from difflut.registry import INITIALIZERS, NODES, REGULARIZERS
 
-CASES = [(name, n) for name in NODES for n in ((2,) if name == "difflogic" else (1, 3, 6, 8))]
-# Their training output is a bit; that of the others is the soft table.
-HARD_IN_TRAINING = {"dwn"}
+CASES = [(name, n) for name in NODES for n in (1, 2, 3, 6, 8) if n in NODES[name].inputs]
+NOISY = [name for name in NODES if {"noise", "straight_through"} <= inspect.signature(NODES[name]).parameters.keys()]
 
 
 def make(name, n, nodes=5, outputs=2, **options):
@@ -42,7 +42,7 @@ def test_evaluation_is_the_truth_table(name, n):
 def test_at_bits_the_relaxed_form_is_the_soft_table(name, n):
     node = make(name, n).eval()
     x, wiring = random_bits(17, node)
-    table = node.truth_table().float() if name in HARD_IN_TRAINING else node.soft_table()
+    table = node.truth_table().float() if node.gives_bits else node.soft_table()
     with relaxed(node), torch.no_grad():
         torch.testing.assert_close(node(x, wiring), read(table, x, wiring), rtol=0, atol=1e-5)
     assert not node.is_relaxed
@@ -62,12 +62,10 @@ def test_every_parameter_and_input_gets_a_gradient_at_bits(name, n):
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("name", [name for name in NODES if NODES[name].exact_gradient])
 def test_smooth_nodes_have_the_gradients_of_their_function(name):
-    if name in HARD_IN_TRAINING | {"dwn_stable", "hybrid"}:
-        pytest.skip("its gradient is a surrogate by design")
-    node = make(name, 2, nodes=3).double()
-    wiring = torch.tensor([[0, 1], [1, 3], [2, 2]])
+    node = make(name, NODES[name].nearest_inputs(2), nodes=3).double()
+    wiring = torch.tensor([[0, 1, 3, 2], [1, 3, 0, 2], [2, 2, 1, 0]])[:, : node.input_dim]
     x = torch.rand(4, 4, dtype=torch.double, requires_grad=True)
     parameters = dict(node.named_parameters())
 
@@ -85,26 +83,50 @@ def test_every_node_type_can_start_as_the_identity_of_its_first_input(name, n):
     torch.testing.assert_close(node.soft_table().detach(), (0.2 + 0.6 * first_bit).expand(5, 2, -1), rtol=0, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", ["dwn", "dwn_stable", "probabilistic", "hybrid", "light", "warp", "difflogic"])
-def test_nodes_that_hold_any_function_load_any_table(name):
-    node = make(name, 2 if name == "difflogic" else 4)
+@pytest.mark.parametrize("name", NODES)
+def test_a_type_says_whether_it_holds_every_table(name):
+    node = make(name, NODES[name].nearest_inputs(4))
     table = torch.rand_like(node.soft_table()) * 0.9 + 0.05
     node.load_table(table)
-    torch.testing.assert_close(node.soft_table().detach(), table, rtol=0, atol=1e-5)
+    assert torch.allclose(node.soft_table(), table, rtol=0, atol=1e-5) == node.holds_every_table
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_type_says_whether_training_reads_bits_and_gives_bits(name):
+    node = make(name, NODES[name].nearest_inputs(3))
+    soft, wiring = torch.rand(40, 2 * node.input_dim + 3), random_bits(1, node)[1]
+    seen = []
+    for x in (soft, soft.round()):
+        torch.manual_seed(0)
+        x = x.requires_grad_()
+        output = node(x, wiring)
+        seen.append([output, *torch.autograd.grad(output.square().sum(), (x, *node.parameters()))])
+    assert all(torch.equal(*pair) for pair in zip(*seen, strict=True)) == node.reads_bits
+    assert (set(seen[0][0].unique().tolist()) <= {0.0, 1.0}) == node.gives_bits
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_other_numbers_of_inputs_than_those_of_its_type_are_refused(name):
+    allowed = NODES[name].inputs
+    with pytest.raises(ValueError, match=r"a node may have .* inputs, got input_dim=9"):
+        make(name, 9)
+    assert all(NODES[name].nearest_inputs(n) == n for n in allowed) and NODES[name].nearest_inputs(99) == max(allowed)
 
 
 @pytest.mark.parametrize("name", NODES)
 def test_a_node_alone_is_a_bank_of_one(name):
-    config = NodeConfig(input_dim=2, output_dim=1, regularizers={"l2": REGULARIZERS["l2"]})
+    n = NODES[name].nearest_inputs(2)
+    config = NodeConfig(input_dim=n, output_dim=1, regularizers={"l2": REGULARIZERS["l2"]})
     node = NODES[name](**config.to_dict())
-    assert node(torch.rand(7, 2)).shape == (7, 1)
+    assert node(torch.rand(7, n)).shape == (7, 1)
     assert node.num_nodes == 1 and node.regularization() > 0
 
 
 @pytest.mark.parametrize("name", NODES)
 def test_a_node_says_how_it_was_made(name):
-    node = make(name, 2)
-    torch.manual_seed(2)
+    n = NODES[name].nearest_inputs(2)
+    node = make(name, n)
+    torch.manual_seed(n)
     again = type(node)(**node.get_params())
     for old, new in zip(node.parameters(), again.parameters(), strict=True):
         assert torch.equal(old, new)
@@ -155,7 +177,7 @@ def test_dwn_keeps_its_values_within_one():
     assert node.values.abs().max() == 1
 
 
-@pytest.mark.parametrize("name", ["light", "difflogic", "neurallut"])
+@pytest.mark.parametrize("name", NOISY)
 def test_noise_acts_in_training_only_and_straight_through_gives_bits(name):
     node = make(name, 2, noise=True, straight_through=True)
     x = torch.rand(40, 10).round()
@@ -169,7 +191,7 @@ def test_noise_acts_in_training_only_and_straight_through_gives_bits(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_dim": 9}, "input_dim=9 is outside 1 to 8"),
+        ({"input_dim": 9}, "PolyLUT: a node may have 1, 2, 3, 4, 5, 6, 7, 8 inputs, got input_dim=9"),
         ({"output_dim": 0}, "output_dim=0 must be at least 1"),
         ({"output_dim": 2, "width": 5}, "width=5 is not a positive multiple of output_dim=2"),
         ({"degre": 2}, "degre"),
@@ -180,11 +202,6 @@ def test_noise_acts_in_training_only_and_straight_through_gives_bits(name):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         NODES["polylut"](**arguments)
-
-
-def test_difflogic_takes_two_inputs_only():
-    with pytest.raises(ValueError, match=r"input_dim=6.*n must be 2"):
-        NODES["difflogic"](input_dim=6)
 
 
 def test_inputs_that_do_not_fit_are_named():

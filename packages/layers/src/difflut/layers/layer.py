@@ -80,7 +80,7 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         # Forked: making a layer from its seed leaves the global generator where it was.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.node = node_type(**_node_arguments(n, node_kwargs), width=output_size)
+            self.node = node_type(**_node_arguments(node_type, n, node_kwargs), width=output_size)
 
     node_type = property(lambda self: type(self.node), doc="The class of the nodes.")
     node_kwargs = property(lambda self: self.node.get_params(), doc="The arguments of the nodes.")
@@ -157,8 +157,12 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         return ", ".join(f"{name}={value}" for name, value in given.items())
 
 
-def _node_arguments(n: int | None, node_kwargs: NodeConfig | Mapping[str, Any] | None) -> dict[str, Any]:
+def _node_arguments(
+    node_type: Callable[..., Node], n: int | None, node_kwargs: NodeConfig | Mapping[str, Any] | None
+) -> dict[str, Any]:
     arguments = node_kwargs.to_dict() if isinstance(node_kwargs, NodeConfig) else dict(node_kwargs or {})
     if n is not None and arguments.setdefault("input_dim", n) != n:
         raise ValueError(f"n={n} needs nodes of {n} inputs, got input_dim={arguments['input_dim']} in node_kwargs")
+    if isinstance(node_kwargs, NodeConfig) and node_kwargs.nearest and isinstance(node_type, type):
+        arguments["input_dim"] = node_type.nearest_inputs(arguments["input_dim"])
     return arguments

@@ -19,13 +19,16 @@ class DiffLogic(Node):
     """A softmax over the 16 gates of two inputs (arXiv 2210.08277).
 
     A gate's number is its truth table: bit `a` of it is the output at address `a`. The mixture of the gates' tables
-    is a table, so training evaluates its multilinear extension.
+    is a table, so training evaluates its multilinear extension. It has two inputs, as there are `2**(2**n)` gates of n;
+    `light` and `warp` learn any function of more.
 
     Args:
         noise: Whether to add Gumbel noise to the gate logits in training (arXiv 2506.07500).
         temperature: Of the noisy softmax; towards 0 its samples become single gates.
         straight_through: Whether training uses the likeliest gate alone, with the relaxed gradient.
     """
+
+    inputs = (2,)
 
     def __init__(
         self,
@@ -37,11 +40,6 @@ class DiffLogic(Node):
         **options: Any,
     ) -> None:
         super().__init__(input_dim, output_dim, **options)
-        if input_dim != 2:
-            raise ValueError(
-                f"DiffLogic: input_dim={input_dim}, but it holds all 2**(2**n) functions, so n must be 2; "
-                "'light' and 'warp' learn any function of more inputs"
-            )
         if temperature <= 0:
             raise ValueError(f"DiffLogic: temperature={temperature} must be positive")
         self.noise, self.straight_through, self.temperature = noise, straight_through, temperature

@@ -20,6 +20,7 @@ class DWN(HardLookup):
     distance from the address, with `alpha = 1/2 (3/4)**(n-1)` and `beta = 1/3` as in the authors' code.
     """
 
+    gives_bits = True
     smoothing: Tensor
 
     def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:

@@ -23,6 +23,8 @@ class Fourier(Node):
         max_amplitude: `A`, the largest distance of the series from its bias.
     """
 
+    holds_every_table = False
+
     def __init__(self, input_dim: int = 6, output_dim: int = 1, max_amplitude: float = 1.0, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         if max_amplitude <= 0:

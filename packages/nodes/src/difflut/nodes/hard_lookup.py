@@ -11,6 +11,9 @@ from difflut.nodes.node import Node
 class HardLookup(Node):
     """A node whose training is `kernels.lookup`; layers of such nodes that follow each other run as one operation."""
 
+    reads_bits = True
+    exact_gradient = False
+
     @abstractmethod
     def tables(self, needs_slope: bool) -> tuple[Tensor, Tensor | None]:
         """The table that training reads and, if needed, the slope that gives the inputs' gradient: `(L, m, 2**n)`."""

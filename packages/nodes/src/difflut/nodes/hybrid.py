@@ -17,6 +17,8 @@ class Hybrid(Node):
     The forward pass of DWN with the backward pass of probabilistic nodes (BitLogic, arXiv 2602.07400).
     """
 
+    exact_gradient = False
+
     def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         self.logits = nn.Parameter(torch.randn(self.num_nodes, output_dim, 2**input_dim))

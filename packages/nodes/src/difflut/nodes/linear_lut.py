@@ -14,6 +14,8 @@ from difflut.registry import register_node
 class LinearLUT(SigmoidSeries):
     """A logistic regression in each node: `sigmoid(w . x + b)` (arXiv 2004.03021)."""
 
+    holds_every_table = False
+
     def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         self.weight = nn.Parameter(torch.randn(self.num_nodes, output_dim, input_dim))

@@ -27,6 +27,8 @@ class NeuralLUT(Node):
         straight_through: Whether training rounds the output to a bit, with the relaxed gradient.
     """
 
+    holds_every_table = False
+
     def __init__(
         self,
         input_dim: int = 6,

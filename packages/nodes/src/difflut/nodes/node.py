@@ -1,14 +1,15 @@
 """The base of every node type: a bank of learned functions of n bits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from difflut import kernels
+from difflut.kernels.validation import MAX_INPUTS
 from difflut.nodes.regularization import Penalty, as_penalties
 from difflut.nodes.relaxation import Relaxable
 from difflut.registry import Configured
@@ -22,8 +23,17 @@ class Node(Configured, Relaxable, nn.Module, ABC):
     a table to parameters. Evaluation, export, regularizers and initializers follow from these. Its constructor ends
     with `self.reset_parameters()`.
 
+    What others must know of a node type it says itself, by the attributes below; tests and jobs ask for them.
+
+    Attributes:
+        inputs: The numbers of inputs n that a node may have.
+        reads_bits: Whether training sees of its inputs only whether they are one half or more.
+        gives_bits: Whether training gives the bits of the truth table, and not values of the soft table.
+        exact_gradient: Whether the gradients are those of the function that training computes, and no surrogates.
+        holds_every_table: Whether `load_table` reaches every table.
+
     Args:
-        input_dim: Inputs of each node, n: 1 to 8.
+        input_dim: Inputs of each node, n, one of `inputs`.
         output_dim: Outputs of each node, m, all of the same n inputs.
         width: Output features of the bank, `L * output_dim`; one node where it is not given.
         init_fn: An initializer: fills a weight tensor in place, or a table (see `difflut.nodes.initializers`).
@@ -32,6 +42,12 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         regularizers: By name, a function of the node, or `(function, weight)`, or `(function, weight, arguments)`.
         use_cuda: Whether the fused CUDA kernels may be used; the plain torch form runs on the GPU otherwise.
     """
+
+    inputs: ClassVar[Collection[int]] = range(1, MAX_INPUTS + 1)
+    reads_bits: ClassVar[bool] = False
+    gives_bits: ClassVar[bool] = False
+    exact_gradient: ClassVar[bool] = True
+    holds_every_table: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,8 +62,9 @@ class Node(Configured, Relaxable, nn.Module, ABC):
     ) -> None:
         super().__init__()
         kind = type(self).__name__
-        if not 1 <= input_dim <= 8:
-            raise ValueError(f"{kind}: input_dim={input_dim} is outside 1 to 8")
+        if input_dim not in self.inputs:
+            allowed = ", ".join(map(str, self.inputs))
+            raise ValueError(f"{kind}: a node may have {allowed} inputs, got input_dim={input_dim}")
         if output_dim < 1:
             raise ValueError(f"{kind}: output_dim={output_dim} must be at least 1")
         width = output_dim if width is None else width
@@ -58,6 +75,11 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         self.init_fn, self.init_kwargs = init_fn, dict(init_kwargs or {})
         self.regularizers = as_penalties(regularizers or {})
         self.use_cuda = use_cuda
+
+    @classmethod
+    def nearest_inputs(cls, n: int) -> int:
+        """The number of inputs nearest to n that a node of this type may have."""
+        return min(cls.inputs, key=lambda allowed: abs(allowed - n))
 
     @abstractmethod
     def soft_table(self) -> Tensor:

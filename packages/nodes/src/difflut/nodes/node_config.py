@@ -16,6 +16,7 @@ class NodeConfig:
         init_kwargs: Arguments of the initializer.
         regularizers: By name, a function, `(function, weight)` or `(function, weight, arguments)`.
         extra_params: Arguments that only some node types have, such as `degree` or `gradient_scale`.
+        nearest: Whether nodes of a type that cannot have `input_dim` inputs get the nearest number that they can have.
     """
 
     input_dim: int = 6
@@ -24,8 +25,9 @@ class NodeConfig:
     init_kwargs: Mapping[str, Any] = field(default_factory=dict)
     regularizers: Mapping[str, Any] = field(default_factory=dict)
     extra_params: Mapping[str, Any] = field(default_factory=dict)
+    nearest: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Keyword arguments for a node type: `NodeClass(**config.to_dict())`."""
-        common = {name: value for name, value in vars(self).items() if name != "extra_params"}
+        common = {name: value for name, value in vars(self).items() if name not in ("extra_params", "nearest")}
         return common | dict(self.extra_params)

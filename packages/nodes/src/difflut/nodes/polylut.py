@@ -20,6 +20,8 @@ class PolyLUT(SigmoidSeries):
         degree: The largest number of inputs in a product; from n on, any function can be learned.
     """
 
+    holds_every_table = False
+
     def __init__(self, input_dim: int = 6, output_dim: int = 1, degree: int = 2, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         if degree < 1:

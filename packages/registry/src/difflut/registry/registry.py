@@ -17,7 +17,7 @@ class UnknownComponentError(KeyError):
         return str(self.args[0])
 
 
-class Registry(Mapping[str, Callable[..., Any]]):
+class Registry(Mapping[str, Any]):
     """The components of one kind by name, in the order in which they were registered.
 
     A look-up first imports every installed package that announces components, so nothing has to be imported for its
@@ -80,7 +80,7 @@ class Registry(Mapping[str, Callable[..., Any]]):
             f"{_path(component)} is not a registered {self.kind}; register it with @register_{self.kind}('name')"
         )
 
-    def __getitem__(self, name: str) -> Callable[..., Any]:
+    def __getitem__(self, name: str) -> Any:
         import_components()
         if name in self._components:
             return self._components[name]
