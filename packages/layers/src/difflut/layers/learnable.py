@@ -42,6 +42,7 @@ class Learnable(Layer):
         channels_per_node: Channels from which the candidates of a node are drawn (see `channel_wiring`), the same for
             all its pins; all where not given.
         groups: Parts of the channels to which parts of the nodes keep.
+        together: How many nodes that follow each other share their channels or window, as the leaves of a tree do.
 
     Raises:
         ValueError: An option is out of range.
@@ -68,6 +69,7 @@ class Learnable(Layer):
         window: int | None = None,
         channels_per_node: int | None = None,
         groups: int = 1,
+        together: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(input_size, output_size, node_type, n, **options)
@@ -89,7 +91,7 @@ class Learnable(Layer):
                 "the number of candidates that they hold for each pin"
             )
         self.image_shape, self.window = image_shape and list(image_shape), window
-        self.channels_per_node, self.groups = channels_per_node, groups
+        self.channels_per_node, self.groups, self.together = channels_per_node, groups, together
         pins, generator, candidates = self.node.num_nodes * self.n, self.generator(), None
         if top_k:
             candidates = draw_wiring(
@@ -101,7 +103,7 @@ class Learnable(Layer):
                 window=window,
                 channels_per_node=channels_per_node,
                 groups=groups,
-                together=self.n,
+                together=together * self.n,
             )
         self.register_buffer("candidates", candidates)
         self.logits = nn.Parameter(torch.rand((pins, top_k) if top_k else (inputs, pins), generator=generator))

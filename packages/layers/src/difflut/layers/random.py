@@ -22,6 +22,7 @@ class Random(Layer):
         window: Side of these windows, one for each node (see `local_wiring`).
         channels_per_node: Channels that a node may read (see `channel_wiring`); all where not given.
         groups: Parts of the channels to which parts of the nodes keep.
+        together: How many nodes that follow each other share their channels or window, as the leaves of a tree do.
     """
 
     mapping: Tensor
@@ -37,11 +38,12 @@ class Random(Layer):
         window: int | None = None,
         channels_per_node: int | None = None,
         groups: int = 1,
+        together: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(input_size, output_size, node_type, n, **options)
         self.image_shape, self.window = image_shape and list(image_shape), window
-        self.channels_per_node, self.groups = channels_per_node, groups
+        self.channels_per_node, self.groups, self.together = channels_per_node, groups, together
         mapping = draw_wiring(
             self.placements,
             self.node.num_nodes,
@@ -51,6 +53,7 @@ class Random(Layer):
             window=window,
             channels_per_node=channels_per_node,
             groups=groups,
+            together=together,
         )
         self.register_buffer("mapping", mapping)
 

@@ -29,6 +29,8 @@ def draw_wiring(
     Raises:
         ValueError: Options that do not go together, or do not fit.
     """
+    if together < 1 or num_nodes % together:
+        raise ValueError(f"together={together} must be a divisor of the layer's nodes")
     if (image_shape is None) != (window is None):
         raise ValueError(f"a wiring by windows needs both image_shape and window, got {image_shape} and {window}")
     if image_shape is not None and window is not None:
