@@ -5,6 +5,7 @@ import gin
 import pytest
 import torch
 
+import experiments  # noqa: F401  registers the job
 from difflut import config
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,7 @@ def test_the_explained_gin_file_is_the_quickstart():
 def test_the_explained_convolution_is_a_network(tmp_path):
     _, explained = blocks("")
     rest = """
+        run.job = @train
         network.encoder = @encoders.thermometer()
         encoders.thermometer.num_bits = 4
         layers.learnable.node_type = @nodes.dwn
