@@ -1,4 +1,6 @@
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +50,16 @@ def test_it_is_strict_c99_and_works_with_words_of_64_bits(tmp_path):
     source.write_text(source.read_text().replace("defined(__GNUC__)", "0"))
     counts, _ = CompiledCircuit(source, circuit.num_features, circuit.num_classes).counts_and_classes(inputs(circuit))
     np.testing.assert_array_equal(counts, circuit.counts(inputs(circuit)))
+
+
+def test_thousands_of_classes_fit_the_stack_of_a_small_thread(tmp_path):
+    circuit = random_circuit(1, classes=4096)
+    previous = threading.stack_size(256 * 1024)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(assert_equal, circuit, inputs(circuit, 600), tmp_path).result()
+    finally:
+        threading.stack_size(previous)
 
 
 def test_errors_say_what_is_wrong(tmp_path):

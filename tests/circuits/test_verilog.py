@@ -1,5 +1,7 @@
+import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +153,17 @@ def test_a_design_may_give_the_class_alone(pipeline, tmp_path):
     circuit = random_circuit(5, classes=7)
     design = assert_equal(circuit, inputs(circuit, 40), fixed_point_words(circuit), tmp_path, pipeline, counts=False)
     assert design.count_width == 0 and "counts" not in (tmp_path / "circuit.v").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a program is a shell script here")
+def test_a_simulator_that_hangs_is_ended(tmp_path, monkeypatch):
+    circuit = random_circuit(0)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit))
+    (tmp_path / "iverilog").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "iverilog").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(TimeoutError, match=r"iverilog did not end within 0\.2 s"):
+        simulate(design, "iverilog", timeout=0.2)
 
 
 def test_a_missing_simulator_is_named(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 
+from difflut.circuits import Circuit
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES
@@ -69,3 +70,81 @@ def test_images_of_another_layout_are_refused():
     for other in (x.permute(0, 3, 1, 2), x.permute(0, 2, 1, 3)):
         with pytest.raises(ValueError, match=r"fitted on 60 features of shape \(4, 5, 3\)"):
             model(other)
+
+
+def bits_network(node="dwn", layer="random", seed=1, **options):
+    torch.manual_seed(seed)
+    layers = [
+        LAYERS[layer](12, 60, NODES[node], n=2, seed=1, **options),
+        LAYERS["random"](60, 30, NODES[node], n=2, seed=2),
+    ]
+    return LUTNetwork(None, layers, GroupSum(3, 2.0))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.bool]
+)
+def test_without_an_encoder_inputs_of_any_type_are_bits_as_in_the_circuit(dtype):
+    model = bits_network().eval()
+    near = 0.5 + torch.randint(-4, 5, (400, 12), dtype=torch.float64) * 2.0 ** -torch.randint(20, 50, (400, 12))
+    x = near.to(dtype)
+    assert torch.equal(model(x), torch.from_numpy(Circuit.from_model(model)(x.float().numpy())))
+    assert model(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_votes_are_counted_exactly_in_any_type(dtype):
+    layer = LAYERS["random"](12, 6006, NODES["dwn"], n=2, seed=1)
+    with torch.no_grad():
+        layer.node.values.fill_(1)
+    x = torch.randint(2, (5, 12)).to(dtype)
+    assert LUTNetwork(None, [layer], GroupSum(2)).eval()(x).tolist() == [[3003.0, 3003.0]] * 5
+    assert GroupSum(2)(torch.ones(5, 6006, dtype=dtype)).tolist() == [[3003.0, 3003.0]] * 5
+
+
+WIRINGS = [("random", {}), ("learnable", {}), ("learnable", {"top_k": 4}), ("learnable", {"selection": "soft"})]
+
+
+@pytest.mark.parametrize("layer,options", WIRINGS)
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_of_no_rows_gives_no_logits(node, layer, options, training):
+    model = bits_network(node, layer, **options).train(training)
+    y = model(torch.empty(0, 12))
+    assert y.shape == (0, 3)
+    if training:
+        y.sum().backward()
+        assert all(not p.grad.any() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("layer,options", WIRINGS)
+@pytest.mark.parametrize("node", NODES)
+def test_autocast_changes_neither_tables_nor_training(node, layer, options):
+    model, x, y = bits_network(node, layer, **options), torch.rand(80, 12).round(), torch.randint(3, (80,))
+
+    def all_of_it(enabled):
+        torch.manual_seed(4)
+        for module in model.modules():
+            if hasattr(module, "steps"):
+                module.steps.zero_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            logits = model.train()(x)
+            results = [logits, torch.nn.functional.cross_entropy(logits, y), model.eval()(x)]
+            for each in model.layers:
+                results += [each.node.soft_table(), each.hard().tables, each.wiring()]
+        model.zero_grad()
+        results[1].backward()
+        return results + [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    for with_autocast, without in zip(all_of_it(True), all_of_it(False), strict=True):
+        assert torch.equal(with_autocast, without)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("encoder", [None, "thermometer"])
+def test_a_network_of_another_type_trains(encoder, dtype):
+    x = torch.rand(40, 12)
+    encoder = encoder and ENCODERS[encoder](1).fit(x)
+    model = LUTNetwork(encoder, list(bits_network("probabilistic").layers), GroupSum(3)).to(dtype)
+    model(x.to(dtype)).sum().backward()
+    assert all(p.grad.dtype == dtype for p in model.parameters())

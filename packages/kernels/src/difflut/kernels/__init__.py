@@ -30,6 +30,7 @@ from difflut.kernels.placements import PlacedWiring as PlacedWiring
 from difflut.kernels.placements import Placements as Placements
 from difflut.kernels.placements import Wiring as Wiring
 from difflut.kernels.placements import placed as placed
+from difflut.kernels.precision import in_full_precision as in_full_precision
 from difflut.kernels.select import best_inputs as best_inputs
 from difflut.kernels.select import select as select
 from difflut.kernels.select import straight_through as straight_through

@@ -52,5 +52,5 @@ class Given(Layer, decides=("node_type", "n", "node_kwargs")):
         if self.relaxation == "smoothed" or isinstance(x, kernels.Bits):
             return node(x, wiring)
         inputs = kernels.gather(x, wiring)
-        y = as_features(inputs.amin(1) if self.operation == "and" else inputs.amax(1), len(x))
+        y = as_features(inputs.amin(1) if self.operation == "and" else inputs.amax(1), self.placements.count)
         return kernels.mark_bits(y) if kernels.holds_bits(x) else y

@@ -99,7 +99,8 @@ class GroupSum(Configured, nn.Module):
         self._check(x.shape[1])
         if self.use_randperm:
             x = x[:, self._permutation(x.shape[1])]
-        return kernels.group_sum(x, self.k)
+        # Sixteen bits count to 256 or 2048 only.
+        return kernels.group_sum(x.to(torch.promote_types(x.dtype, torch.float32)), self.k)
 
     def groups(self, *features: int) -> Tensor:
         """The class to which each feature of one or several sources counts: `(sum of features,)`.

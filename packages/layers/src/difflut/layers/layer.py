@@ -136,6 +136,7 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         """Raises a `ValueError` where a node reads an input that the layer has not."""
         check_inputs(self.wiring(), self.placements.window)
 
+    @kernels.in_full_precision
     def forward(self, x: Tensor | kernels.Bits) -> Tensor:
         """Evaluates the layer: `(batch, in_features)` to `(batch, out_features)`, images channel by channel.
 

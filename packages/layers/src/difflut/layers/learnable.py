@@ -153,4 +153,4 @@ class Learnable(Layer):
             positions = self.candidates
             weights = (logits / self.temperature()).softmax(1)[:, None]
         mixed = weights @ kernels.gather(x, with_placements(positions, self.placements))
-        return as_features(mixed, len(x))
+        return as_features(mixed, self.placements.count)

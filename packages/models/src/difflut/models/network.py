@@ -50,9 +50,11 @@ class LUTNetwork(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """`(batch, *features)` to bits `(batch, features * bits)`, in the order of `bit_order` where there is one."""
+        # In training bits are of the parameters' type; a decision rests on float32, as in hardware.
+        dtype = next(self.parameters()).dtype if self.layers[0].is_relaxed else torch.float32
         if self.encoder is None:
-            return x.flatten(1)
-        bits, pixels = self.encoder(x).flatten(1), self._pixels()
+            return x.flatten(1).float().to(dtype)
+        bits, pixels = self.encoder(x).flatten(1).to(dtype), self._pixels()
         if pixels:
             bits = bits.unflatten(1, (pixels, -1)).transpose(1, 2).flatten(1)
         return kernels.mark_bits(bits)
@@ -84,6 +86,7 @@ class LUTNetwork(nn.Module):
                 return (layer.in_features - others) // sources.count(ENCODER)
         raise ValueError("no layer reads the encoder")
 
+    @kernels.in_full_precision
     def classify(self, x: Tensor | kernels.Bits) -> Tensor:
         """Bits `(batch, features)`, packed or not, to logits `(batch, classes)`."""
         layers, graph, head = list(self.layers), self.graph, self.groupsum
@@ -141,11 +144,12 @@ class LUTNetwork(nn.Module):
         size = self._encoded_size()
         if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != size:
             raise ValueError(f"the encoder gives {self.encoder.output_size} bits, the first layer reads {size}")
-        width = self.layers[-1].out_features
-        if self.groupsum is not None and len(self.groupsum.permutation) not in (0, width):
-            raise ValueError(f"groupsum permutes {len(self.groupsum.permutation)} features, the last layer has {width}")
+        widths = [self.layers[number].out_features for number in self.head_sources]
+        if self.groupsum is not None and len(self.groupsum.permutation) not in (0, *widths):
+            raise ValueError(f"groupsum permutes {len(self.groupsum.permutation)} features; it reads {widths}")
         return keys
 
+    @kernels.in_full_precision
     def regularization(self) -> Tensor | None:
         """The sum of all nodes' regularizers, a scalar term of the loss; None where there are none."""
         terms = [term for term in (layer.regularization() for layer in self.layers) if term is not None]

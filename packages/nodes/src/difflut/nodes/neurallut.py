@@ -68,7 +68,9 @@ class NeuralLUT(Node):
         if len(x) >= 2**self.input_dim and not x.requires_grad and kernels.are_bits(x):
             logits = kernels.lookup(x, wiring, self._corner_logits(), use_cuda=self.use_cuda)
         else:
-            logits = as_features(self._network(kernels.gather(x, wiring)), len(x))
+            logits = as_features(
+                self._network(kernels.gather(x, wiring)), kernels.placed(wiring, x.shape[1]).placements.count
+            )
         return relaxed_bernoulli(logits, self.temperature, self.noise and self.training, self.straight_through)
 
     def _corner_logits(self) -> Tensor:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
+from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,9 @@ from difflut.kernels.validation import MAX_INPUTS
 from difflut.nodes.regularization import Penalty, as_penalties
 from difflut.nodes.relaxation import Relaxable
 from difflut.registry import Configured
+
+# What of a node type is computed without autocast.
+EXACT = {"soft_table", "truth_table", "tables", "load_table", "relaxed"}
 
 
 class Node(Configured, Relaxable, nn.Module, ABC):
@@ -75,6 +79,11 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         self.init_fn, self.init_kwargs = init_fn, dict(init_kwargs or {})
         self.regularizers = as_penalties(regularizers or {})
         self.use_cuda = use_cuda
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in EXACT & vars(cls).keys():
+            setattr(cls, name, kernels.in_full_precision(vars(cls)[name]))
 
     @classmethod
     def nearest_inputs(cls, n: int) -> int:
@@ -164,6 +173,7 @@ def own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
         return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
-def as_features(y: Tensor, batch: int) -> Tensor:
+def as_features(y: Tensor, placements: int = 1) -> Tensor:
     """From batch last, `(L, m, P * batch)`, to features, `(batch, L * m * P)`."""
-    return y.reshape(-1, batch).t()
+    *nodes, samples = y.shape
+    return y.reshape(prod(nodes) * placements, samples // placements).t()

@@ -32,15 +32,17 @@ class Simulation:
     seconds: float
 
 
-def simulate(design: Design, simulator: str | None = None) -> Simulation:
+def simulate(design: Design, simulator: str | None = None, timeout: float = 3600.0) -> Simulation:
     """Runs the testbench in Verilator, or in Icarus where that is missing.
 
     Args:
         simulator: "verilator" or "iverilog", to choose.
+        timeout: Seconds that building and running it may each take.
 
     Raises:
         FileNotFoundError: There is no simulator.
         RuntimeError: It fails.
+        TimeoutError: It takes longer than that.
     """
     wanted = [simulator] if simulator else SIMULATORS
     simulator = next(filter(shutil.which, wanted), None)
@@ -51,9 +53,9 @@ def simulate(design: Design, simulator: str | None = None) -> Simulation:
         for name in ("inputs.hex", "expected.hex"):
             Path(folder, name).symlink_to((design.folder / name).resolve())
         start = time.perf_counter()
-        _run([*BUILD[simulator], *files], folder)
+        _run([*BUILD[simulator], *files], folder, timeout)
         built = time.perf_counter()
-        output = _run(RUN[simulator], folder)
+        output = _run(RUN[simulator], folder, timeout)
         end = time.perf_counter()
     result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
     if result is None:
@@ -61,8 +63,11 @@ def simulate(design: Design, simulator: str | None = None) -> Simulation:
     return Simulation(simulator, *map(int, result), built - start, end - built)
 
 
-def _run(command: list[str], folder: str) -> str:
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def _run(command: list[str], folder: str, timeout: float) -> str:
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{command[0]} did not end within {timeout:g} s") from error
     if result.returncode:
         raise RuntimeError(f"{' '.join(command[:2])} … failed:\n{(result.stderr or result.stdout)[-4000:]}")
     return result.stdout
