@@ -35,10 +35,11 @@ struct Given {
   int group;
   float scale;
 
-  __device__ const float* row(int row) const { return grad + int64_t(row / group) * batch; }
+  __device__ const float* row(int row) const { return grad + int64_t(group == 1 ? row : row / group) * batch; }
 };
 
-// For every feature the pins that read it: pins[start[f]] to pins[start[f + 1] - 1]; pin node * n + j is input j.
+// For every channel (where there is one placement, every feature) the pins that read it: pins[start[c]] to
+// pins[start[c + 1] - 1]; pin node * n + j is input j.
 struct Readers {
   const int32_t *start, *pins;
 };
@@ -91,7 +92,8 @@ int enqueue(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, size_t sha
 inline dim3 rows_by_batch(int64_t rows, int64_t steps) {
   constexpr int64_t kEnough = 32768;
   const int64_t each = ceil_div(rows * steps, kEnough);
-  return dim3(unsigned(ceil_div(rows, kWarps)), unsigned(ceil_div(steps, each < 8 ? each : 8)));
+  const int64_t turns = ceil_div(steps, each < 8 ? each : 8);
+  return dim3(unsigned(ceil_div(rows, kWarps)), unsigned(turns < 65535 ? turns : 65535));
 }
 
 __device__ inline int row_of_warp() { return (int(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp; }
@@ -145,6 +147,16 @@ __device__ void sum_block(float (&v)[Count], F f) {
     for (int w = 0; w < blockDim.x / kWarp; ++w) total += totals[w][e];
     f(e, total);
   }
+}
+
+// out[count]: the sums of parts[number][count].
+static __global__ void add_parts(const float* __restrict__ parts, int64_t count, int number, float* __restrict__ out) {
+  follow();
+  const int64_t index = int64_t(blockIdx.x) * kBlock + threadIdx.x;
+  if (index >= count) return;
+  float total = 0;
+  for (int p = 0; p < number; ++p) total += __ldg(parts + p * count + index);
+  out[index] = total;
 }
 
 // Whole warps for a block that sums over the batch.

@@ -1,14 +1,12 @@
 // The hard look-up of a bank, from packed bits, and the sum of its outputs by class.
 #include "lookup.cuh"
+#include "placements.cuh"
 
 namespace difflut::lookup {
 
-// The addresses that a node's inputs form for a quad of words.
+// The addresses that a node's inputs form, from a quad of words of each.
 template <int N>
-__device__ uint32_t addresses(const uint4* const (&inputs)[N], int64_t quad) {
-  uint4 words[N];
-#pragma unroll
-  for (int j = 0; j < N; ++j) words[j] = __ldg(inputs[j] + quad);
+__device__ uint32_t addresses(const uint4 (&words)[N]) {
   uint32_t code = 0;
   const uint32_t mine = 1u << lane_index();
 #pragma unroll
@@ -21,33 +19,42 @@ __device__ uint32_t addresses(const uint4* const (&inputs)[N], int64_t quad) {
   return code;
 }
 
-// code[nodes][quads][lane], and y[rows][batch] and y_bits[rows][words] where they are not null.
-template <int N>
-__global__ void forward(Bank bank, const uint4* __restrict__ bits, const float* __restrict__ table,
+// code[nodes][items][lane], and y[rows][batch] and y_bits[rows][words] where they are not null.
+template <int N, class Site>
+__global__ void forward(Bank bank, Site site, const uint4* __restrict__ bits, const float* __restrict__ table,
                         uint32_t* __restrict__ codes, float* __restrict__ y, uint4* __restrict__ y_bits) {
   follow();
   const int node = row_of_warp();
   if (node >= bank.nodes) return;
-  const int64_t quads = bank.quads();
-  const uint4* inputs[N];
+  const int64_t quads = bank.quads(), items = site.count() * quads;
+  typename Site::Pin pins[N];
 #pragma unroll
-  for (int j = 0; j < N; ++j) inputs[j] = bits + __ldg(bank.wiring + int64_t(node) * N + j) * quads;
+  for (int j = 0; j < N; ++j) pins[j] = site.pin(__ldg(bank.wiring + int64_t(node) * N + j));
 #pragma unroll 2
-  for (int64_t quad = blockIdx.y; quad < quads; quad += gridDim.y) {
-    const uint32_t code = addresses<N>(inputs, quad);
-    codes[(node * quads + quad) * kWarp + lane_index()] = code;
+  for (int64_t i = blockIdx.y; i < items; i += gridDim.y) {
+    const Item item = item_of(site, i, quads);
+    const auto window = site.window(item.placement);
+    uint4 words[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const int row = site.row(pins[j], window);
+      words[j] = Site::kIsDense || row >= 0 ? __ldg(bits + row * quads + item.quad) : uint4{};
+    }
+    const uint32_t code = addresses<N>(words);
+    codes[(node * items + i) * kWarp + lane_index()] = code;
     if (!y && !y_bits) continue;
-    const int left = samples_left(bank.batch, quad);
+    const int left = samples_left(bank.batch, item.quad);
     for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
+      const int64_t out = row * site.count() + item.placement;
       uint32_t packed[kQuad];
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) {
         const bool inside = u * kWarp + lane_index() < left;
         const float value = __ldg(table + (row << N) + address(code, u));
-        if (y && inside) y[row * bank.batch + sample_of(quad, u)] = value;
+        if (y && inside) y[out * bank.batch + sample_of(item.quad, u)] = value;
         packed[u] = __ballot_sync(kAllLanes, value >= 0.5f && inside);
       }
-      if (y_bits && lane_index() == 0) y_bits[row * quads + quad] = {packed[0], packed[1], packed[2], packed[3]};
+      if (y_bits && lane_index() == 0) y_bits[out * quads + item.quad] = {packed[0], packed[1], packed[2], packed[3]};
     }
   }
 }
@@ -85,15 +92,18 @@ __global__ void group_sum(const uint32_t* __restrict__ codes, const float* __res
 
 extern "C" {
 
-// codes[nodes][quads][32], and y[nodes * m][batch] and y_bits[nodes * m][words] where they are not null.
-int difflut_cuda_lookup(const uint4* bits, const int32_t* wiring, const float* table, uint32_t* codes, float* y,
-                        uint4* y_bits, int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
-                        cudaStream_t stream) {
+// codes[nodes][placements][quads][32], and y[nodes * m * placements][batch] and y_bits[nodes * m * placements][words]
+// where they are not null.
+int difflut_cuda_lookup(const uint4* bits, const int32_t* wiring, const Image* image, const float* table,
+                        uint32_t* codes, float* y, uint4* y_bits, int64_t batch, int64_t features, int64_t nodes,
+                        int64_t n, int64_t m, cudaStream_t stream) {
   const Bank bank{wiring, batch, features, nodes, m};
   if (nodes * batch == 0) return 0;
-  with_inputs(n, [&](auto inputs) {
-    enqueue(forward<inputs>, rows_by_batch(nodes, bank.quads()), kBlock, 0, stream, bank, bits, table, codes, y,
-            y_bits);
+  with_site(image, [&](auto site) {
+    with_inputs(n, [&](auto inputs) {
+      enqueue(forward<inputs, decltype(site)>, rows_by_batch(nodes, site.count() * bank.quads()), kBlock, 0, stream,
+              bank, site, bits, table, codes, y, y_bits);
+    });
   });
   return cudaGetLastError();
 }

@@ -4,21 +4,22 @@
 #include <utility>
 
 #include "lookup.cuh"
+#include "placements.cuh"
 
 namespace difflut::lookup {
 
 // What one row of tables passes back to its input j: slope[a | 1 << j] - slope[a & ~(1 << j)] at every address a with
-// its bit j taken out, spread over the lanes.
+// its bit j taken out, times a scale, spread over the lanes.
 template <int N>
 struct Differences {
   static constexpr int kEntries = 1 << (N - 1), kParts = (kEntries + kWarp - 1) / kWarp;
   float part[kParts];
 
-  __device__ Differences(const float* __restrict__ slope, int j) {
+  __device__ Differences(const float* __restrict__ slope, int j, float scale = 1.0f) {
 #pragma unroll
     for (int i = 0; i < kParts; ++i) {
       const int low = without_bit((lane_index() + i * kWarp) & (kEntries - 1), j);
-      part[i] = __ldg(slope + (low | 1 << j)) - __ldg(slope + low);
+      part[i] = scale * (__ldg(slope + (low | 1 << j)) - __ldg(slope + low));
     }
   }
 
@@ -114,25 +115,29 @@ struct Gathered {
 };
 
 // The gradient of a bank's outputs, as it was given.
+template <class Site>
 struct Direct {
+  Site site;
   Given grad;
 
+  // One row of tables, at all its placements.
   struct Row {
-    const float* grad;
-    float scale;
-    int64_t batch;
+    const Site& site;
+    const Given& grad;
+    int row;
 
-    __device__ void operator()(int64_t quad, float (&sums)[kQuad]) const {
-      const int left = samples_left(batch, quad);
+    __device__ void operator()(int64_t number, float (&sums)[kQuad]) const {
+      const Item item = item_of(site, number, ceil_div(grad.batch, kSamples));
+      const float* from = grad.row(row * site.count() + item.placement) + sample_of(item.quad, 0);
+      const int left = samples_left(grad.batch, item.quad);
 #pragma unroll
-      for (int u = 0; u < kQuad; ++u)
-        sums[u] = u * kWarp + lane_index() < left ? __ldg(grad + sample_of(quad, u)) : 0.0f;
+      for (int u = 0; u < kQuad; ++u) sums[u] = u * kWarp + lane_index() < left ? __ldg(from + u * kWarp) : 0.0f;
 #pragma unroll
-      for (int u = 0; u < kQuad; ++u) sums[u] *= scale;
+      for (int u = 0; u < kQuad; ++u) sums[u] *= grad.scale;
     }
   };
 
-  __device__ Row row(int row) const { return {grad.row(row), grad.scale, grad.batch}; }
+  __device__ Row row(int row) const { return {site, grad, row}; }
 };
 
 __device__ inline void store(float* out, int64_t batch, int64_t quad, const float (&values)[kQuad]) {

@@ -5,7 +5,7 @@
 // find most of what they read in the cache of their multiprocessor, since a neighbour reads it too.
 #pragma once
 
-#include "bank.cuh"
+#include "placements.cuh"
 
 namespace difflut::multilinear {
 

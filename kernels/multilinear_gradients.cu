@@ -133,15 +133,6 @@ __global__ void __launch_bounds__(kThreads, N < 3 ? 2 : 1)
     parts[((blockIdx.y * bank.rows() + row) << N) + lane_index() / (kWarp / kEntries)] = sums[0];
 }
 
-__global__ void add_parts(const float* __restrict__ parts, int64_t count, int number, float* __restrict__ out) {
-  follow();
-  const int64_t index = int64_t(blockIdx.x) * kBlock + threadIdx.x;
-  if (index >= count) return;
-  float total = 0;
-  for (int p = 0; p < number; ++p) total += __ldg(parts + p * count + index);
-  out[index] = total;
-}
-
 extern "C" {
 
 // x_grad[features][batch] and table_grad[nodes * m][2**n], for n up to kMostFused. The batch is divided into `number`

@@ -121,7 +121,7 @@ class _DenseOnGPU(torch.autograd.Function):
         bits = Bits(cuda.pack(x), len(x))
         wiring = cuda.best_inputs(logits).view(len(table), -1)
         y, kept = cuda.lookup(bits, wiring, table, Placements(x.shape[1]))
-        ctx.logits, ctx.shape = logits, table.shape
+        ctx.logits, ctx.shape, ctx.features = logits, table.shape, x.shape[1]
         ctx.save_for_backward(bits.words, kept.data, slope)
         return y
 
@@ -129,7 +129,8 @@ class _DenseOnGPU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         bits, codes, slope = ctx.saved_tensors
-        batch, upstream = len(grad), cuda.Upstream(cuda.feature_major(grad), ctx.shape)
+        batch, placements = len(grad), Placements(ctx.features)
+        upstream = cuda.Upstream(cuda.feature_major(grad), ctx.shape, placements)
         table_grad = logits_grad = None
         if ctx.needs_input_grad[2]:
             table_grad = cuda.table_gradient(codes, ctx.shape[2].bit_length() - 1, upstream)

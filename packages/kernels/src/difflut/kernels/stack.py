@@ -48,10 +48,8 @@ def lookup_stack(
     reads, outputs = _check_chain(x, banks)
     if groups is not None and outputs % groups:
         raise ValueError(f"{outputs} outputs cannot be divided into groups={groups} equal groups")
-    if backend_for(banks[-1].table, use_cuda) is cuda and all(read.placements.is_dense for read in reads):
-        slopes = tuple(bank.slope for bank in banks)
-        wirings, tables = tuple(read.wiring for read in reads), tuple(bank.table for bank in banks)
-        return _Stack.apply(x, wirings, slopes, groups, tau, *tables)
+    if backend_for(banks[-1].table, use_cuda) is cuda:
+        return _Stack.apply(x, reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks))
     for bank in banks:
         x = lookup(x, *bank, use_cuda=use_cuda)
     return x if groups is None else group_sum(x, groups) / tau
@@ -72,28 +70,29 @@ class _Stack(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor | Bits,
-        wirings: tuple[Tensor, ...],
-        slopes: tuple[Tensor | None, ...],
+        reads: Sequence[PlacedWiring],
+        slopes: Sequence[Tensor | None],
         groups: int | None,
         tau: float,
         *tables: Tensor,
     ) -> Tensor:
-        batch, features = x.shape
-        bits, codes = cuda.pack(x), []
-        for wiring, table in zip(wirings[:-1], tables[:-1], strict=True):
-            rows = table.shape[0] * table.shape[1]
-            next_bits = bits.new_empty(rows, bits.shape[1])
-            codes.append(cuda.read_tables(bits, batch, cuda.wires_of(wiring, len(bits)), table, None, next_bits))
+        batch, bits, codes = len(x), cuda.pack(x), []
+        for read, table in zip(reads[:-1], tables[:-1], strict=True):
+            next_bits = cuda.empty_bits(_outputs(table, read), bits, batch)
+            wires = cuda.wires_of(read.wiring, read.placements)
+            codes.append(cuda.read_tables(bits, batch, wires, table, None, next_bits))
             bits = next_bits
-        rows = tables[-1].shape[0] * tables[-1].shape[1]
-        y = tables[-1].new_empty(rows if groups is None else groups, batch)
-        wires = cuda.wires_of(wirings[-1], len(bits))
-        codes.append(cuda.read_tables(bits, batch, wires, tables[-1], y if groups is None else None))
-        if groups is not None:
+        wires, outputs = cuda.wires_of(reads[-1].wiring, reads[-1].placements), _outputs(tables[-1], reads[-1])
+        sums_codes = groups is not None and reads[-1].placements.is_dense
+        y = tables[-1].new_empty(groups if sums_codes else outputs, batch)
+        codes.append(cuda.read_tables(bits, batch, wires, tables[-1], None if sums_codes else y))
+        if sums_codes:
             cuda.group_sum(codes[-1], tables[-1], tau, y)
-        ctx.features, ctx.groups, ctx.tau = features, groups, tau
+        elif groups is not None:
+            y = y.unflatten(0, (groups, -1)).sum(1) / tau
+        ctx.groups, ctx.tau, ctx.placements = groups, tau, [read.placements for read in reads]
         ctx.shapes = [table.shape for table in tables]
-        ctx.save_for_backward(*codes, *wirings, *slopes)
+        ctx.save_for_backward(*codes, *(read.wiring for read in reads), *slopes)
         return y.t()
 
     @staticmethod
@@ -104,23 +103,20 @@ class _Stack(torch.autograd.Function):
         needs_x, needs_table = ctx.needs_input_grad[0] and slopes[0] is not None, ctx.needs_input_grad[5:]
         x_grad, table_grads = None, [None] * count
         scale = 1.0 if ctx.groups is None else 1 / ctx.tau
-        upstream = cuda.Upstream(cuda.feature_major(grad), ctx.shapes[-1], scale)
+        upstream = cuda.Upstream(cuda.feature_major(grad), ctx.shapes[-1], ctx.placements[-1], scale)
         if needs_table[-1]:
             table_grads[-1] = cuda.table_gradient(codes[-1], wirings[-1].shape[1], upstream)
         for i in reversed(range(count - 1)):
             below = i > 0 and any(needs_table[:i])
             if slopes[i + 1] is None or not (needs_table[i] or below or needs_x):
                 return None, None, None, None, None, *table_grads
-            table_grads[i], upstream = cuda.chained_gradient(
-                codes[i],
-                wirings[i],
-                ctx.shapes[i],
-                codes[i + 1],
-                wirings[i + 1],
-                slopes[i + 1],
-                upstream,
-                below or needs_x,
-            )
+            bank = codes[i], wirings[i], ctx.shapes[i], ctx.placements[i]
+            after = codes[i + 1], wirings[i + 1], slopes[i + 1], upstream
+            table_grads[i], upstream = cuda.chained_gradient(*bank, *after, needs_table[i], below or needs_x)
         if needs_x:
-            x_grad = cuda.input_gradient(codes[0], wirings[0], slopes[0], upstream, ctx.features).t()
+            x_grad = cuda.input_gradient(codes[0], wirings[0], slopes[0], upstream).t()
         return x_grad, None, None, None, None, *table_grads
+
+
+def _outputs(table: Tensor, read: PlacedWiring) -> int:
+    return table.shape[0] * table.shape[1] * read.placements.count

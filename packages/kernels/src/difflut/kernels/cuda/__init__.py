@@ -16,6 +16,7 @@ from difflut.kernels.cuda.layout import padded as padded
 from difflut.kernels.cuda.learned import BestInputs as BestInputs
 from difflut.kernels.cuda.learned import best_inputs as best_inputs
 from difflut.kernels.cuda.learned import signs as signs
+from difflut.kernels.cuda.lookup import empty_bits as empty_bits
 from difflut.kernels.cuda.lookup import group_sum as group_sum
 from difflut.kernels.cuda.lookup import lookup as lookup
 from difflut.kernels.cuda.lookup import read_tables as read_tables

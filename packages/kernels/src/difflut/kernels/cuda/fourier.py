@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from difflut.kernels import reference
 from difflut.kernels.bits import Bits
 from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
-from difflut.kernels.cuda.layout import aligned, bank_sizes, feature_major
+from difflut.kernels.cuda.layout import aligned, bank_sizes, feature_major, image_of, scratch
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
@@ -17,13 +16,11 @@ def fourier(
 ) -> tuple[Tensor, Kept]:
     """See `Backend.fourier`; the waves of x are kept, (2, features, batch)."""
     x = x.float() if isinstance(x, Bits) else x
-    if not placements.is_dense:
-        return reference.fourier(x, wiring, cosines, sines, placements)
     rows, (batch, features) = feature_major(x), x.shape
     waves = rows.new_empty(2, features, batch)
     launch("fourier_waves", rows, waves, rows.numel())
-    y = cosines.new_empty(cosines.shape[0] * cosines.shape[1], batch)
-    given = waves, wires_of(wiring, features).wiring, aligned(cosines), aligned(sines)
+    y = cosines.new_empty(cosines.shape[0] * cosines.shape[1] * placements.count, batch)
+    given = waves, wires_of(wiring, placements).wiring, image_of(placements), aligned(cosines), aligned(sines)
     launch("fourier", *given, y, batch, features, *bank_sizes(wiring, cosines))
     return y.t(), Kept(waves, batch, "values")
 
@@ -39,17 +36,18 @@ def fourier_gradients(
     needs_coefficients: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """See `Backend.fourier_gradients`."""
-    if not placements.is_dense:
-        return reference.fourier_gradients(kept, wiring, cosines, sines, grad, placements, needs_x, needs_coefficients)
     x_grad = cosines_grad = sines_grad = None
-    waves, wires, grad = kept.data, wires_of(wiring, placements.features), feature_major(grad)
+    waves, wires, grad = kept.data, wires_of(wiring, placements), feature_major(grad)
+    given = waves, wires.wiring, image_of(placements)
     sizes = kept.batch, placements.features, *bank_sizes(wiring, cosines)
     if needs_x:
         x_grad = torch.empty_like(waves[0])
         coefficients = aligned(cosines), aligned(sines)
-        launch("fourier_input_gradient", waves, wires.wiring, *wires.readers(), *coefficients, grad, x_grad, *sizes)
+        launch("fourier_input_gradient", *given, *wires.readers(), *coefficients, grad, x_grad, *sizes)
         x_grad = x_grad.t()
     if needs_coefficients:
         cosines_grad, sines_grad = grad.new_empty(cosines.shape), grad.new_empty(cosines.shape)
-        launch("fourier_coefficient_gradient", waves, wires.wiring, grad, cosines_grad, sines_grad, *sizes)
+        parts = min(placements.count, -(-2048 // max(1, cosines.shape[0] * cosines.shape[1])))
+        found = cosines_grad, sines_grad, scratch(2 * parts, cosines) if parts > 1 else None, parts
+        launch("fourier_coefficient_gradient", *given, grad, *found, *sizes)
     return x_grad, cosines_grad, sines_grad

@@ -1,10 +1,14 @@
 """How tensors are handed to the CUDA kernels."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
 from difflut.kernels.bits import Bits
 from difflut.kernels.cuda.launching import launch
+from difflut.kernels.facts import known
+from difflut.kernels.placements import Placements
 
 SAMPLES = 128  # rows of packed bits and of addresses are padded to so many
 
@@ -13,6 +17,8 @@ def pack(x: Tensor | Bits) -> Tensor:
     """The bits `x >= 1/2` of x (batch, features), by 32 samples: (features, 4 ceil(batch / 128)) int32."""
     if isinstance(x, Bits):
         return x.words
+    if (words := known(x, "words")) is not None:
+        return words
     batch, features = x.shape
     bits = torch.empty(features, padded(batch) // 32, dtype=torch.int32, device=x.device)
     if bits.numel():
@@ -39,3 +45,22 @@ def aligned(table: Tensor) -> Tensor:
 def bank_sizes(wiring: Tensor, table: Tensor) -> tuple[int, int, int]:
     """L, n and m of a wiring (L, n) and a table (L, m, 2**n)."""
     return *wiring.shape, table.shape[1]
+
+
+@cache
+def image_of(placements: Placements) -> Tensor | None:
+    """The placements as the kernels take them, on the CPU; None where there is one."""
+    if placements.is_dense:
+        return None
+    sizes = placements.height, placements.width, *placements.kernel, *placements.stride, *placements.padding
+    return torch.tensor([*sizes, placements.out_height, placements.out_width], dtype=torch.int32)
+
+
+def items_of(placements: Placements, batch: int) -> int:
+    """Placements times quads of 128 samples: what a warp takes at a time."""
+    return placements.count * padded(batch) // SAMPLES
+
+
+def scratch(parts: int, table: Tensor) -> Tensor | None:
+    """Room for so many parts of a sum over all placements and samples, where there are several."""
+    return None if parts == 1 else table.new_empty(parts, *table.shape)

@@ -3,34 +3,41 @@
 import torch
 from torch import Tensor
 
-from difflut.kernels import reference
-from difflut.kernels.bits import Bits
+from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
-from difflut.kernels.cuda.layout import aligned, bank_sizes, pack, padded
+from difflut.kernels.cuda.layout import aligned, bank_sizes, image_of, items_of, pack, padded
 from difflut.kernels.cuda.wires import Wires, wires_of
+from difflut.kernels.facts import note
 from difflut.kernels.placements import Placements
 
 
 def lookup(x: Tensor | Bits, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
     """See `Backend.lookup`; the addresses taken are kept, a byte each.
 
-    A wiring in int32 was found for this call: it is neither checked nor remembered.
+    Where the table is known to hold bits, the result is also packed, and the next bank reads that.
     """
-    if not placements.is_dense:
-        return reference.lookup(x.float() if isinstance(x, Bits) else x, wiring, table, placements)
-    y, features = table.new_empty(table.shape[0] * table.shape[1], len(x)), x.shape[1]
-    wires = Wires(wiring, features) if wiring.dtype == torch.int32 else wires_of(wiring, features)
-    return y.t(), Kept(read_tables(pack(x), len(x), wires, table, y), len(x), "addresses")
+    batch, outputs = len(x), table.shape[0] * table.shape[1] * placements.count
+    y, packed = table.new_empty(outputs, batch), empty_bits(outputs, table, batch) if holds_bits(table) else None
+    codes, y = read_tables(pack(x), batch, wires_of(wiring, placements), table, y, packed), y.t()
+    if packed is not None:
+        note(y, "words", packed)
+    return y, Kept(codes, batch, "addresses")
+
+
+def empty_bits(features: int, like: Tensor, batch: int) -> Tensor:
+    """Room for packed bits, (features, 4 ceil(batch / 128)) int32."""
+    return torch.empty(features, padded(batch) // 32, dtype=torch.int32, device=like.device)
 
 
 def read_tables(
     bits: Tensor, batch: int, wires: Wires, table: Tensor, y: Tensor | None = None, y_bits: Tensor | None = None
 ) -> Tensor:
-    """The look-up from packed bits into `y` (L * m, batch) and, packed, `y_bits`; returns the addresses taken."""
-    codes = torch.empty(len(wires.wiring), padded(batch) // 4, dtype=torch.int32, device=bits.device)
+    """The look-up from packed bits into `y` (L * m * P, batch) and, packed, `y_bits`; returns the addresses taken."""
+    items = items_of(wires.placements, batch)
+    codes = torch.empty(len(wires.wiring), items * 32, dtype=torch.int32, device=bits.device)
     sizes = batch, len(bits), *bank_sizes(wires.wiring, table)
-    launch("lookup", bits, wires.wiring, aligned(table), codes, y, y_bits, *sizes)
+    launch("lookup", bits, wires.wiring, image_of(wires.placements), aligned(table), codes, y, y_bits, *sizes)
     return codes
 
 

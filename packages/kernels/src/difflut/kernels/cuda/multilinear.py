@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from difflut.kernels import reference
 from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
-from difflut.kernels.cuda.layout import SAMPLES, aligned, bank_sizes, feature_major, padded
+from difflut.kernels.cuda.layout import SAMPLES, aligned, bank_sizes, feature_major, image_of, items_of, padded, scratch
 from difflut.kernels.cuda.lookup import lookup
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
@@ -16,15 +15,14 @@ FUSED_INPUTS = 3  # of nodes whose gradients are found by one kernel
 
 def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements: Placements) -> tuple[Tensor, Kept]:
     """See `Backend.multilinear`; x is kept feature-major."""
-    if not placements.is_dense:
-        return reference.multilinear(x, wiring, table, hard, placements)
-    inputs, (batch, features) = feature_major(x), x.shape
+    inputs, batch = feature_major(x), len(x)
     if hard:
         return lookup(x, wiring, table, placements)[0], Kept(inputs, batch, "values")
-    y = table.new_empty(table.shape[0] * table.shape[1], batch)
-    wires = wires_of(wiring, features)
-    given = inputs, wires.wiring, wires.orders()[0], aligned(table)
-    launch("multilinear", *given, y, _parts(len(y), batch), batch, features, *bank_sizes(wiring, table))
+    rows = table.shape[0] * table.shape[1]
+    y, wires = table.new_empty(rows * placements.count, batch), wires_of(wiring, placements)
+    given = inputs, wires.wiring, image_of(placements), wires.orders()[0], aligned(table)
+    parts = _parts(rows, batch) if placements.is_dense else _turns(rows, items_of(placements, batch))
+    launch("multilinear", *given, y, parts, batch, placements.features, *bank_sizes(wiring, table))
     return y.t(), Kept(inputs, batch, "values")
 
 
@@ -38,25 +36,24 @@ def multilinear_gradients(
     needs_table: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """See `Backend.multilinear_gradients`."""
-    if not placements.is_dense:
-        return reference.multilinear_gradients(kept, wiring, table, grad, placements, needs_x, needs_table)
-    inputs, features = kept.data, placements.features
+    inputs, features, image = kept.data, placements.features, image_of(placements)
     x_grad = torch.empty_like(inputs) if needs_x else None
     table_grad = torch.empty_like(table, memory_format=torch.contiguous_format) if needs_table else None
-    wires, grad, table = wires_of(wiring, features), feature_major(grad), aligned(table)
+    wires, grad, table = wires_of(wiring, placements), feature_major(grad), aligned(table)
     sizes = kept.batch, features, *bank_sizes(wiring, table)
-    given = inputs, wires.wiring
-    if needs_x and needs_table and wiring.shape[1] <= FUSED_INPUTS:
+    if needs_x and needs_table and placements.is_dense and wiring.shape[1] <= FUSED_INPUTS:
         parts = _parts(max(features, len(grad)), kept.batch)
-        scratch = None if parts == 1 else table.new_empty(parts, *table.shape)
-        found = x_grad, table_grad, scratch, parts
-        launch("multilinear_gradients", *given, *wires.orders(), *wires.readers(), table, grad, *found, *sizes)
+        found = x_grad, table_grad, scratch(parts, table), parts
+        given = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
+        launch("multilinear_gradients", *given, *found, *sizes)
     else:
+        given = inputs, wires.wiring, image
         if needs_x:
             order = wires.orders()[1]
             launch("multilinear_input_gradient", *given, order, *wires.readers(), table, grad, x_grad, *sizes)
         if needs_table:
-            launch("multilinear_table_gradient", *given, grad, table_grad, *sizes)
+            parts = _turns(table.shape[0] * table.shape[1], placements.count)
+            launch("multilinear_table_gradient", *given, grad, table_grad, scratch(parts, table), parts, *sizes)
     return None if x_grad is None else x_grad.t(), table_grad
 
 
@@ -66,3 +63,8 @@ def _parts(rows: int, batch: int) -> int:
     most = max(8192 // rows, min(quads // 8, 32768 // rows), 1)
     length = -(-quads // min(most, 32))
     return -(-quads // length)
+
+
+def _turns(rows: int, items: int) -> int:
+    """Into how many parts a row's items are divided, so that a warp for each fills a GPU."""
+    return min(items, -(-16384 // max(1, rows)))

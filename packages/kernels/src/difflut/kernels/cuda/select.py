@@ -1,4 +1,4 @@
-"""Learnable wiring: among all inputs by torch's products of matrices, among few candidates by kernels."""
+"""Learnable wiring: among all inputs by torch's products of matrices, among few candidates or windows by kernels."""
 
 import torch
 from torch import Tensor
@@ -6,56 +6,68 @@ from torch import Tensor
 from difflut.kernels import reference
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, Selected
+from difflut.kernels.cuda.choices import LONE_PINS, listeners_of, logits_gradient
 from difflut.kernels.cuda.launching import launch
-from difflut.kernels.cuda.layout import feature_major, pack
+from difflut.kernels.cuda.layout import aligned, feature_major, image_of, pack
+from difflut.kernels.cuda.lookup import lookup
 from difflut.kernels.cuda.lookup_gradient import lookup_pin_gradient
+from difflut.kernels.cuda.multilinear import multilinear
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
 
 def choose(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
     """See `Backend.choose`; x is kept packed where it is known to be bits."""
-    if not placements.is_dense:
-        return reference.choose(x.float() if isinstance(x, Bits) else x, logits, candidates, placements)
     inputs = Kept(pack(x), len(x), "bits") if holds_bits(x) else Kept(x, len(x), "values")
     if candidates is None:
         return Selected(inputs, logits.argmax(0).to(torch.int32))
-    among = wires_of(candidates, x.shape[1]).wiring
+    among = wires_of(candidates, placements).wiring
     return Selected(inputs, among.gather(1, logits.argmax(1, keepdim=True))[:, 0])
 
 
 def read(selected: Selected, placements: Placements) -> Tensor:
     """See `Backend.read`."""
     inputs, pins = selected
-    if placements.is_dense and inputs.form == "bits":
-        return Bits(inputs.data[pins], inputs.batch).float()
-    return reference.read(selected, placements)
+    if placements.is_dense:
+        return Bits(inputs.data[pins], inputs.batch).float() if inputs.form == "bits" else inputs.data.t()[pins].t()
+    wiring, itself = pins[:, None], torch.arange(2.0, device=pins.device).expand(len(pins), 1, 2)
+    if inputs.form == "bits":
+        return lookup(Bits(inputs.data, inputs.batch), wiring, itself, placements)[0]
+    return multilinear(inputs.data, wiring, itself, False, placements)[0]
 
 
 def select_logits_gradient(inputs: Kept, candidates: Tensor | None, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.select_logits_gradient`."""
-    is_packed = inputs.form == "bits"
+    (batch, outputs), is_packed = grad.shape, inputs.form == "bits"
+    pins = outputs // placements.count
+    if is_packed and grad.numel() and not placements.is_dense:
+        given = feature_major(grad), batch, pins
+        return logits_gradient("logits_gradient", inputs.data, candidates, LONE_PINS, pins, given, batch, placements)
     if candidates is None or grad.numel() == 0 or not placements.is_dense:
-        x = Bits(inputs.data, inputs.batch).float() if is_packed else inputs.data
-        return reference.select_logits_gradient(Kept(x, inputs.batch, "values"), candidates, grad, placements)
-    logits_grad, (pins, choices), grad = grad.new_empty(candidates.shape), candidates.shape, feature_major(grad)
-    among = wires_of(candidates, placements.features).wiring
+        x = Bits(inputs.data, batch).float() if is_packed else inputs.data
+        return reference.select_logits_gradient(Kept(x, batch, "values"), candidates, grad, placements)
+    logits_grad, choices = grad.new_empty(candidates.shape), candidates.shape[1]
+    among = wires_of(candidates, placements).wiring
     function = "candidates_gradient_of_bits" if is_packed else "candidates_gradient"
     x = inputs.data if is_packed else feature_major(inputs.data)
-    launch(function, x, among, choices, grad, inputs.batch, pins, logits_grad)
+    launch(function, x, among, choices, feature_major(grad), batch, pins, logits_grad)
     return logits_grad
 
 
 def select_x_gradient(
     logits: Tensor, candidates: Tensor | None, selected: Selected, tau: float, grad: Tensor, placements: Placements
 ) -> Tensor:
-    """See `Backend.select_x_gradient`."""
-    if candidates is None or grad.numel() == 0 or not placements.is_dense:
+    """See `Backend.select_x_gradient`; shares that are lost in rounding are left out at many placements."""
+    if grad.numel() == 0 or (candidates is None and placements.is_dense):
         return reference.select_x_gradient(logits, candidates, selected, tau, grad, placements)
-    (batch, _), features, choices = grad.shape, placements.features, candidates.shape[1]
-    x_grad, share = grad.new_empty(features, batch), torch.softmax(logits / tau, 1)
-    place = share, choices, feature_major(grad), batch, features, x_grad
-    launch("candidates_input_gradient", *wires_of(candidates, features).readers(), *place)
+    x_grad, batch = grad.new_empty(placements.features, len(grad)), len(grad)
+    if placements.is_dense:
+        given = torch.softmax(logits / tau, 1), candidates.shape[1], feature_major(grad)
+        readers = wires_of(candidates, placements).readers()
+        launch("candidates_input_gradient", *readers, *given, batch, placements.features, x_grad)
+    else:
+        given = image_of(placements), *listeners_of(logits, candidates, tau, placements), feature_major(grad)
+        launch("image_gradient_of_pins", *given, x_grad, batch, placements.channels)
     return x_grad.t()
 
 
@@ -71,11 +83,26 @@ def learned_gradients(
     needs_x: bool,
     needs_logits: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """See `Backend.learned_gradients`."""
+    """See `Backend.learned_gradients`; at many placements that of the logits has 16 bits of precision."""
     x_grad = logits_grad = None
-    pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
+    (nodes, m, entries), (batch, _), inputs = slope.shape, grad.shape, selected.inputs
+    n = entries.bit_length() - 1
+    if placements.is_dense or grad.numel() == 0 or inputs.form != "bits":
+        pin_grad = lookup_pin_gradient(kept, selected.pins.view(nodes, n), slope, grad, placements)
+        if needs_x:
+            x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
+        if needs_logits:
+            logits_grad = select_logits_gradient(inputs, candidates, pin_grad, placements)
+        return x_grad, logits_grad
+    slope, grad = aligned(slope), feature_major(grad)
     if needs_x:
-        x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
+        x_grad = grad.new_empty(placements.features, batch)
+        given = image_of(placements), *listeners_of(logits, candidates, tau, placements), kept.data, slope, grad
+        launch("image_gradient", *given, 1, 1.0, x_grad, batch, placements.channels, n, m)
+        x_grad = x_grad.t()
     if needs_logits:
-        logits_grad = select_logits_gradient(selected.inputs, candidates, pin_grad, placements)
+        given = kept.data, slope, grad, batch, nodes, n, m
+        logits_grad = logits_gradient(
+            "learned_gradient", inputs.data, candidates, n, nodes * n, given, batch, placements
+        )
     return x_grad, logits_grad

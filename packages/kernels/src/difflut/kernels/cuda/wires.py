@@ -6,50 +6,77 @@ import torch
 from torch import Tensor
 
 from difflut.kernels.facts import known, note
+from difflut.kernels.placements import Placements
 
 
 class Wires:
-    """A wiring, who reads each feature, and an order in which neighbours read the same features.
+    """A wiring, who reads each channel, and an order in which neighbours read the same features.
+
+    Where there is one placement, every feature is a channel.
 
     Args:
-        wiring: (L, n) int32, its entries below `features`
-        features: That there are to read.
+        wiring: (L, n) int32, its entries inside the window
+        placements: Where it is read.
     """
 
-    def __init__(self, wiring: Tensor, features: int) -> None:
-        self.wiring, self.features = wiring, features
+    def __init__(self, wiring: Tensor, placements: Placements) -> None:
+        self.wiring, self.placements = wiring, placements
         self._readers: tuple[Tensor, Tensor] | None = None
+        self._spots: Tensor | None = None
         self._orders: tuple[Tensor, Tensor] | None = None
 
+    @property
+    def area(self) -> int:
+        """Pixels of a window."""
+        return self.placements.kernel[0] * self.placements.kernel[1]
+
     def readers(self) -> tuple[Tensor, Tensor]:
-        """For each feature the pins that read it, in order: (features + 1,) where they begin, and (L * n,) pins."""
+        """For each channel the pins that read it, in order: (channels + 1,) where they begin, and (L * n,) pins."""
         if self._readers is None:
-            by_feature, pins = self.wiring.flatten().sort(stable=True)
-            bounds = torch.arange(self.features + 1, dtype=torch.int32, device=pins.device)
-            self._readers = torch.searchsorted(by_feature, bounds, out_int32=True), pins.to(torch.int32)
+            by_channel, pins = (self.wiring.flatten() // self.area).sort(stable=True)
+            bounds = torch.arange(self.placements.channels + 1, dtype=torch.int32, device=pins.device)
+            self._readers = torch.searchsorted(by_channel, bounds, out_int32=True), pins.to(torch.int32)
         return self._readers
 
-    def orders(self) -> tuple[Tensor, Tensor]:
-        """The nodes (L,) and the features (features,) as they follow each other on a walk over the wiring."""
+    def spots(self) -> Tensor:
+        """Where in the window each of the readers' pins reads its channel, (L * n,) int32."""
+        if self._spots is None:
+            self._spots = self.wiring.flatten()[self.readers()[1]] % self.area
+        return self._spots
+
+    def orders(self) -> tuple[Tensor | None, Tensor | None]:
+        """The nodes (L,) and the features (features,) as they follow each other on a walk over the wiring.
+
+        At many placements any order will do.
+        """
+        if not self.placements.is_dense:
+            return None, None
         if self._orders is None:
-            kind = {"dtype": torch.int32, "device": self.wiring.device}
+            kind, features = {"dtype": torch.int32, "device": self.wiring.device}, self.placements.features
             if torch.cuda.is_current_stream_capturing():  # the entries cannot be looked at; any order will do
-                return torch.arange(len(self.wiring), **kind), torch.arange(self.features, **kind)
-            nodes, features = walk(self.wiring.tolist(), self.features)
-            self._orders = torch.tensor(nodes, **kind), torch.tensor(features, **kind)
+                return torch.arange(len(self.wiring), **kind), torch.arange(features, **kind)
+            nodes, order = walk(self.wiring.tolist(), features)
+            self._orders = torch.tensor(nodes, **kind), torch.tensor(order, **kind)
         return self._orders
 
 
-def wires_of(wiring: Tensor, features: int) -> Wires:
-    """The wiring prepared for the kernels, once for as long as its entries stay."""
+def wires_of(wiring: Tensor, placements: Placements) -> Wires:
+    """The wiring prepared for the kernels, once for as long as its entries stay.
+
+    One in int32 was found for this call: it is neither checked nor remembered.
+    """
+    if wiring.dtype == torch.int32:
+        return Wires(wiring, placements)
     wires = known(wiring, "wires")
-    if wires is None or wires.features != features:
-        fits = ((wiring >= 0) & (wiring < features)).all()
-        torch._assert_async(fits, f"wiring must read inputs 0 to {features - 1}")
-        wires = Wires(wiring.to(torch.int32).contiguous(), features)
+    if wires is None or wires.placements != placements:
+        fits = ((wiring >= 0) & (wiring < placements.window)).all()
+        torch._assert_async(fits, f"wiring must read inputs 0 to {placements.window - 1}")
+        wires = Wires(wiring.to(torch.int32).contiguous(), placements)
         # What is made while a graph is captured has its values only when the graph runs.
         if not torch.cuda.is_current_stream_capturing():
             wires.readers()
+            if not placements.is_dense:
+                wires.spots()
             note(wiring, "wires", wires)
     return wires
 

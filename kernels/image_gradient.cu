@@ -1,0 +1,182 @@
+// The gradient of an image, gathered from the pins that read its channels, at all placements of their nodes. No sum
+// depends on the order in which threads run.
+#include "lookup_upstream.cuh"
+
+namespace difflut::image {
+
+using namespace lookup;
+
+constexpr int kStrip = 4;  // neighbouring pixels of a warp
+
+// For every channel the pins that read it, from start[channel] to end[channel]: pins[i] is node * n + j, spots[i] is
+// where in the kernel it reads, and shares[i] is what part of its gradient it passes back (all, where that is null).
+struct Listeners {
+  const int32_t *start, *end, *pins, *spots;
+  const float* shares;
+};
+
+// What pins pass back, as it was written down: grad[pin][placement][batch].
+struct Written {
+  const float* grad;
+  int64_t batch;
+  int placements;
+
+  __device__ void add(int pin, float share, const int (&at)[kStrip], int64_t quad, float (&sums)[kStrip][kQuad]) const {
+    const int left = samples_left(batch, quad);
+#pragma unroll
+    for (int i = 0; i < kStrip; ++i) {
+      const float* from = grad + (int64_t(pin) * placements + at[i]) * batch + sample_of(quad, 0);
+#pragma unroll
+      for (int u = 0; u < kQuad; ++u)
+        if (at[i] >= 0 && u * kWarp + lane_index() < left) sums[i][u] = fmaf(share, __ldg(from + u * kWarp), sums[i][u]);
+    }
+  }
+};
+
+// What pins pass back, from the addresses that their nodes took: codes[node][placement][quad][lane].
+template <int N>
+struct Found {
+  const uint32_t* codes;
+  const float* slope;
+  Given grad;
+  int m, placements;
+
+  __device__ void add(int pin, float share, const int (&at)[kStrip], int64_t quad, float (&sums)[kStrip][kQuad]) const {
+    const int node = unsigned(pin) / N, j = pin - node * N, left = samples_left(grad.batch, quad);
+    const int64_t quads = ceil_div(grad.batch, kSamples);
+    uint32_t rest[kStrip];
+#pragma unroll
+    for (int i = 0; i < kStrip; ++i) {
+      const int64_t item = (int64_t(node) * placements + at[i]) * quads + quad;
+      rest[i] = at[i] >= 0 ? without_input(__ldg(codes + item * kWarp + lane_index()), bits_below(j)) : 0;
+    }
+    for (int row = node * m; row < (node + 1) * m; ++row) {
+      float g[kStrip][kQuad];
+#pragma unroll
+      for (int i = 0; i < kStrip; ++i) {
+        const float* from = grad.row(row * placements + at[i]) + sample_of(quad, 0);
+#pragma unroll
+        for (int u = 0; u < kQuad; ++u)
+          g[i][u] = at[i] >= 0 && u * kWarp + lane_index() < left ? __ldg(from + u * kWarp) : 0.0f;
+      }
+      const Differences<N> difference(slope + (int64_t(row) << N), j, share * grad.scale);
+#pragma unroll
+      for (int i = 0; i < kStrip; ++i)
+#pragma unroll
+        for (int u = 0; u < kQuad; ++u) sums[i][u] = fmaf(g[i][u], difference(rest[i] >> (8 * u)), sums[i][u]);
+    }
+  }
+};
+
+// x_grad[features][batch]: a warp has a strip of a channel's pixels and every gridDim.y-th quad of samples.
+template <class Source>
+__global__ void __launch_bounds__(kBlock)
+    input_gradient(Image image, Source source, Listeners listeners, int channels, int64_t batch,
+                   float* __restrict__ x_grad) {
+  follow();
+  const int pixels = image.height * image.width, strips = int(ceil_div(pixels, kStrip));
+  const int channel = row_of_warp() / strips, first = (row_of_warp() - channel * strips) * kStrip;
+  if (channel >= channels) return;
+  const int begin = __ldg(listeners.start + channel), end = __ldg(listeners.end + channel);
+  Image::Pixel pixel[kStrip];
+#pragma unroll
+  for (int i = 0; i < kStrip; ++i) pixel[i] = image.pixel(first + i);
+  for (int64_t quad = blockIdx.y; quad * kSamples < batch; quad += gridDim.y) {
+    float sums[kStrip][kQuad] = {};
+    for (int r = begin; r < end; ++r) {
+      const int spot = __ldg(listeners.spots + r);
+      int at[kStrip], nearest = -1;
+#pragma unroll
+      for (int i = 0; i < kStrip; ++i) {
+        at[i] = first + i < pixels ? image.placement(pixel[i], spot) : -1;
+        nearest = at[i] > nearest ? at[i] : nearest;
+      }
+      if (nearest < 0) continue;
+      source.add(__ldg(listeners.pins + r), listeners.shares ? __ldg(listeners.shares + r) : 1.0f, at, quad, sums);
+    }
+    for (int i = 0; i < kStrip && first + i < pixels; ++i)
+      store(x_grad + (int64_t(channel) * pixels + first + i) * batch, batch, quad, sums[i]);
+  }
+}
+
+template <class Source>
+int launch_input_gradient(const Image& image, const Source& source, const Listeners& listeners, int64_t channels,
+                          int64_t batch, float* x_grad, cudaStream_t stream) {
+  const int64_t strips = channels * ceil_div(image.height * image.width, kStrip);
+  return enqueue(input_gradient<Source>, rows_by_batch(strips, ceil_div(batch, kSamples)), kBlock, 0, stream, image,
+                 source, listeners, int(channels), batch, x_grad);
+}
+
+// What smaller shares, of up to 2**20 candidates, add up to is lost in the rounding of a pin's gradient.
+constexpr float kLeastShare = 0x1p-46f;
+
+// The readers of each channel whose shares count, in order: `end`, `pins`, `spots` and `kept` of Listeners. Reader
+// pin * choices + k is candidate k of a pin. Without `readers`, the candidates of all pins are the window's inputs.
+__global__ void keep_shares(const int32_t* __restrict__ start, const int32_t* __restrict__ readers,
+                            const int32_t* __restrict__ candidates, const float* __restrict__ shares, int choices,
+                            int area, int channels, int32_t* __restrict__ end, int32_t* __restrict__ pins,
+                            int32_t* __restrict__ spots, float* __restrict__ kept) {
+  follow();
+  const int channel = row_of_warp(), lane = lane_index();
+  if (channel >= channels) return;
+  const int begin = __ldg(start + channel), stop = __ldg(start + channel + 1);
+  int next = begin;
+#pragma unroll 4
+  for (int first = begin; first < stop; first += kWarp) {
+    const int i = first + lane, pin = (i - begin) / area;
+    const int reader = i >= stop  ? -1
+                       : readers ? __ldg(readers + i)
+                                 : pin * choices + channel * area + (i - begin - pin * area);
+    const float share = reader < 0 ? 0 : __ldg(shares + reader);
+    const bool counts = share > kLeastShare;
+    const uint32_t lanes = __ballot_sync(kAllLanes, counts);
+    if (counts) {
+      const int place = next + __popc(lanes & ((1u << lane) - 1));
+      pins[place] = reader / choices;
+      spots[place] = (candidates ? __ldg(candidates + reader) : reader % choices) % area;
+      kept[place] = share;
+    }
+    next += __popc(lanes);
+  }
+  if (lane == 0) end[channel] = next;
+}
+
+extern "C" {
+
+// x_grad[channels * height * width][batch] from grad[nodes * m * placements / group][batch], by the slopes across each
+// address bit, where codes[nodes][placements][quads][32].
+int difflut_cuda_image_gradient(const Image* image, const int32_t* start, const int32_t* end, const int32_t* pins,
+                                const int32_t* spots, const float* shares, const uint32_t* codes, const float* slope,
+                                const float* grad, int64_t group, double scale, float* x_grad, int64_t batch,
+                                int64_t channels, int64_t n, int64_t m, cudaStream_t stream) {
+  const Listeners listeners{start, end, pins, spots, shares};
+  if (channels * batch == 0) return 0;
+  with_inputs(n, [&](auto inputs) {
+    const Found<inputs> found{codes, slope, {grad, batch, int(group), float(scale)}, int(m), image->count()};
+    launch_input_gradient(*image, found, listeners, channels, batch, x_grad, stream);
+  });
+  return cudaGetLastError();
+}
+
+// The same from grad[pins * placements][batch], the gradient of what each pin reads.
+int difflut_cuda_image_gradient_of_pins(const Image* image, const int32_t* start, const int32_t* end,
+                                        const int32_t* pins, const int32_t* spots, const float* shares,
+                                        const float* grad, float* x_grad, int64_t batch, int64_t channels,
+                                        cudaStream_t stream) {
+  if (channels * batch == 0) return 0;
+  const Written written{grad, batch, image->count()};
+  return launch_input_gradient(*image, written, {start, end, pins, spots, shares}, channels, batch, x_grad, stream);
+}
+
+// shares[pins][choices]; candidates and readers are null where the candidates of all pins are the window's inputs.
+int difflut_cuda_keep_shares(const int32_t* start, const int32_t* readers, const int32_t* candidates,
+                             const float* shares, int64_t choices, int64_t area, int64_t channels, int32_t* end,
+                             int32_t* pins, int32_t* spots, float* kept, cudaStream_t stream) {
+  if (channels == 0) return 0;
+  return enqueue(keep_shares, unsigned(ceil_div(channels, kWarps)), kBlock, 0, stream, start, readers, candidates,
+                 shares, int(choices), int(area), int(channels), end, pins, spots, kept);
+}
+
+}  // extern "C"
+
+}  // namespace difflut::image

@@ -1,0 +1,109 @@
+"""Among what the pins of a learnable wiring choose, as the CUDA kernels read it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from difflut.kernels.cuda.launching import launch
+from difflut.kernels.cuda.layout import image_of, items_of
+from difflut.kernels.cuda.wires import wires_of
+from difflut.kernels.facts import known, note
+from difflut.kernels.placements import Placements
+
+CANDIDATES = 64  # of a block that sums what logits learn
+LONE_PINS = 8  # of a group, where it is not known which pins are a node's
+
+
+class Union(NamedTuple):
+    """The different candidates of all pins in a group, most of which the pins of a node share.
+
+    Attributes:
+        among: Their positions in the window, in order. (groups, most) int32
+        counts: How many of them there are. (groups,) int32
+        slots: Where among them each candidate is. (pins, K) int32
+    """
+
+    among: Tensor
+    counts: Tensor
+    slots: Tensor
+
+
+def union_of(candidates: Tensor, group: int) -> Union:
+    """The union of the candidates (pins, K) of so many pins that follow each other, found once while they stay."""
+    union = known(candidates, f"union of {group}")
+    if union is None:
+        union = _united(candidates, group)
+        if not torch.cuda.is_current_stream_capturing():
+            most = int(union.counts.max()) if len(union.counts) else 0
+            union = union._replace(among=union.among[:, :most].contiguous())
+            note(candidates, f"union of {group}", union)
+    return union
+
+
+def _united(candidates: Tensor, group: int) -> Union:
+    pins, choices = candidates.shape
+    missing = candidates[-1:].expand(-pins % group, -1)
+    values, order = torch.cat([candidates, missing]).reshape(-1, group * choices).sort(1)
+    places = (values.diff(dim=1, prepend=values[:, :1]) != 0).cumsum(1)
+    among = torch.zeros_like(values).scatter_(1, places, values)  # equal ones are written to one place
+    slots = torch.empty_like(values).scatter_(1, order, places).view(-1, choices)[:pins]
+    return Union(*(tensor.to(torch.int32).contiguous() for tensor in (among, places[:, -1] + 1, slots)))
+
+
+def logits_gradient(
+    function: str,
+    bits: Tensor,
+    candidates: Tensor | None,
+    group: int,
+    pins: int,
+    given: Sequence[Tensor | int],
+    batch: int,
+    placements: Placements,
+) -> Tensor:
+    """What pins learn from packed inputs: (pins, K), or without candidates (window, pins).
+
+    Args:
+        function: The kernel.
+        bits: (features, words)
+        candidates: (pins, K), or None for all inputs of a window.
+        group: Pins that the kernel takes together.
+        pins: All of them.
+        given: Where the kernel finds the gradient of the pins.
+        batch: Samples.
+        placements: Where the pins stand.
+    """
+    if candidates is None:
+        among, most, choices = (None, None, None), placements.window, 0
+        out = torch.empty(most, pins, device=bits.device)
+    else:
+        among = union_of(candidates, group)
+        most, choices = among.among.shape[1], candidates.shape[1]
+        out = torch.empty(pins, choices, device=bits.device)
+    groups, blocks = -(-pins // group), -(-most // CANDIDATES)
+    parts = max(1, min(2048 // max(1, groups * blocks), items_of(placements, batch) // 16))
+    sums = out.new_empty(parts, groups * group, blocks * CANDIDATES)
+    launch(function, bits, image_of(placements), *among, most, choices, *given, sums, parts, out)
+    return out
+
+
+def listeners_of(logits: Tensor, candidates: Tensor | None, tau: float, placements: Placements) -> tuple[Tensor, ...]:
+    """For each channel the pins that pass it a share of their gradient, `softmax(logits / tau)`, that counts.
+
+    Returns:
+        Where those of a channel begin and end, (channels,) and more, the pins, where in the window they read, and their
+        shares.
+    """
+    area, channels = placements.kernel[0] * placements.kernel[1], placements.channels
+    if candidates is None:
+        share = torch.softmax(logits / tau, 0).t().contiguous()
+        start = torch.arange(channels + 1, dtype=torch.int32, device=logits.device) * (len(share) * area)
+        given = start, None, None
+    else:
+        share, wires = torch.softmax(logits / tau, 1), wires_of(candidates, placements)
+        given = *wires.readers(), wires.wiring
+    pins, spots = (torch.empty(share.numel(), dtype=torch.int32, device=logits.device) for _ in range(2))
+    end, shares = pins.new_empty(channels), share.new_empty(share.numel())
+    launch("keep_shares", *given, share, share.shape[1], area, channels, end, pins, spots, shares)
+    return given[0], end, pins, spots, shares
