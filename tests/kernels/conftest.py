@@ -33,6 +33,18 @@ def make_bank():
 
 
 @pytest.fixture
+def make_placed_bank(make_bank):
+    def make(placements, n, m=2, batch=5, binary=False):
+        bank = make_bank(n, m, batch, nodes=7, features=placements.features, binary=binary)
+        generator = torch.Generator().manual_seed(placements.features)
+        bank.wiring = torch.randint(placements.window, (7, n), generator=generator)
+        bank.grad = torch.randn(batch, 7 * m * placements.count, generator=generator)
+        return bank
+
+    return make
+
+
+@pytest.fixture
 def gradients():
     def evaluate(operation, x, table, grad):
         """The value of operation(x, table), and its gradients for x and table."""

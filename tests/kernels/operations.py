@@ -3,6 +3,7 @@
 import torch
 
 from difflut import kernels
+from difflut.kernels import PlacedWiring
 
 LAYOUTS = {
     "rows": torch.Tensor.contiguous,
@@ -28,8 +29,13 @@ SMOOTH = {"multilinear", "fourier"}
 def evaluated(bank, gradients, operation, device="cpu", layout="rows", dtype=torch.float32):
     """The value of an operation and its gradients for x and the table."""
     x, table, grad = (tensor.to(device, dtype) for tensor in (bank.x, bank.table, bank.grad))
-    build = OPERATIONS[operation](bank.wiring.to(device), bank.slope.to(device))
+    build = OPERATIONS[operation](_on(bank.wiring, device), bank.slope.to(device))
     return gradients(build, LAYOUTS[layout](x), table, LAYOUTS[layout](grad))
+
+
+def _on(wiring, device):
+    placed = isinstance(wiring, PlacedWiring)
+    return PlacedWiring(wiring.wiring.to(device), wiring.placements) if placed else wiring.to(device)
 
 
 def assert_as_in_double(bank, gradients, operation, backend, layout="rows"):

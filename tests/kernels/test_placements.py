@@ -28,18 +28,6 @@ def folded(y, placements, batch):
     return y.view(batch, placements.count, -1).transpose(1, 2).flatten(1)
 
 
-@pytest.fixture
-def make_placed_bank(make_bank):
-    def make(placements, n, m=2, batch=5, binary=False):
-        bank = make_bank(n, m, batch, nodes=7, features=placements.features, binary=binary)
-        generator = torch.Generator().manual_seed(placements.features)
-        bank.wiring = torch.randint(placements.window, (7, n), generator=generator)
-        bank.grad = torch.randn(batch, 7 * m * placements.count, generator=generator)
-        return bank
-
-    return make
-
-
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("n", [1, 3, 6])
 @pytest.mark.parametrize("placements", CASES, ids=IDS)
