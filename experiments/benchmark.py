@@ -2,7 +2,7 @@
 
 import csv
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from difflut.config import ConfigurationError
 from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
+from difflut.models import LUTNetwork, describe
 from difflut.registry import LAYERS, NODES, register_job
 from experiments import step_plots, timing
 from experiments.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
@@ -46,6 +47,8 @@ def benchmark(
     first_layers: Sequence[str] = ("random",),
     threads: Sequence[int] = (1, 2),
     backends: Sequence[str] = ("reference", "auto"),
+    network: Callable[..., LUTNetwork] | None = None,
+    input_shape: Sequence[int] | None = None,
     seconds: float = 2.0,
     device: str = "auto",
     runs: str = "runs",
@@ -68,6 +71,8 @@ def benchmark(
         threads: CPU threads; a GPU is measured with the first number only.
         backends: "reference" is plain torch, "auto" the fastest there is; "torch_dwn" and "torchlogix" are other
             libraries, measured where they are installed and know the node type.
+        network: Makes a network for `input_shape`, without its encoder, in the place of those by node type and width.
+        input_shape: Of one sample of it, such as (32, 32, 3).
         seconds: Time for each figure.
         device: "auto" takes a GPU where there is one.
         runs: The folder of run folders.
@@ -97,16 +102,20 @@ def benchmark(
     header = _header(device, input_size, widths, n, top_k)
     rows: list[dict[str, Any]] = []
     print(_line(dict(zip(COLUMNS, COLUMNS, strict=True))))
+    description = None if network is None else _described(network, input_shape)
+    if description:
+        node_types, first_layers = ["its own"], ["its own"]
     for case in _cases(node_types, first_layers, batch_sizes, threads if device == "cpu" else threads[:1], backends):
         found = timing.measure(
             timing.Case(
                 **case,
                 input_size=input_size,
                 widths=tuple(widths),
-                n=NODES[case["node"]].nearest_inputs(n),
+                n=n if description else NODES[case["node"]].nearest_inputs(n),
                 top_k=top_k,
                 seconds=seconds,
                 device=device,
+                description=description,
             )
         )
         row = dict.fromkeys(COLUMNS) | case | found
@@ -119,6 +128,13 @@ def benchmark(
             draw(timed, folder.plots / "steps.png")
     print(f"tables and plot: {folder.path}")
     return rows
+
+
+def _described(network: Callable[..., LUTNetwork], input_shape: Sequence[int] | None) -> dict[str, Any]:
+    """The network without its encoder, as data that another process builds it from."""
+    if input_shape is None:
+        raise ConfigurationError("benchmark.network needs benchmark.input_shape, such as (32, 32, 3)")
+    return describe(network(input_shape, timing.CLASSES)) | {"encoder": None}
 
 
 def _cases(

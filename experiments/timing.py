@@ -3,21 +3,22 @@
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from multiprocessing import get_context
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from difflut import kernels
-from difflut.layers import GroupSum
-from difflut.models import LUTNetwork
+from difflut.layers import GroupSum, Layer
+from difflut.models import LUTNetwork, build_model
 from difflut.registry import LAYERS, NODES
 from difflut.training import Trainer
 from difflut.training.schedules import adam
@@ -42,6 +43,7 @@ class Case:
     top_k: int | None
     seconds: float
     device: str
+    description: Mapping[str, Any] | None = None  # of a network to be built instead of one from the sizes above
 
 
 def measure(case: Case) -> dict[str, float | str | None]:
@@ -79,12 +81,11 @@ def floor_bytes(network: LUTNetwork, batch: int) -> float:
     otherwise; its gradient is written and read, as a float. Wirings, tables made of the parameters, and what follows
     the last layer are not counted.
     """
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    between = sum(
-        layer.output_size * (3 / 8 if reader.node.reads_bits else 12) for layer, reader in pairwise(network.layers)
-    )
-    gradients = sum(8 * layer.output_size for layer in network.layers[:-1])
-    return 24 * parameters + batch * (network.layers[0].input_size / 8 + between + gradients)
+    layers = [layer for layer in network.layers if isinstance(layer, Layer)]
+    inputs = layers[0].in_features / 8
+    between = sum(layer.out_features * (3 / 8 if reader.node.reads_bits else 12) for layer, reader in pairwise(layers))
+    gradients = sum(8 * layer.out_features for layer in layers[:-1])
+    return 24 * network.num_parameters + batch * (inputs + between + gradients)
 
 
 @cache
@@ -98,7 +99,12 @@ def copy_bandwidth(device: str) -> float:
 def _missing_memory(case: Case) -> str | None:
     # The reference halves all tables for every sample, and keeps each step for the way back.
     needed = 16 * case.batch * max(case.widths) * 2**case.n
-    if case.backend != "reference" or NODES[case.node].reads_bits or needed < _free_memory(case.device):
+    if (
+        case.description
+        or case.backend != "reference"
+        or NODES[case.node].reads_bits
+        or needed < _free_memory(case.device)
+    ):
         return None
     return f"skipped: it may need {needed / 2**30:.3g} GB"
 
@@ -114,9 +120,10 @@ def _measure(case: Case) -> dict[str, float | str | None]:
     torch.manual_seed(0)
     graph = case.device != "cpu" and case.backend == "auto"
     steps = max(8, min(100, 2**18 // case.batch)) if graph else 1
-    x = torch.rand(steps * case.batch, case.input_size, device=case.device).round_()
-    y = torch.randint(CLASSES, (len(x),), device=case.device)
     network = _network(case).to(case.device).train()
+    inputs = network.layers[0].in_features if isinstance(network, LUTNetwork) else case.input_size
+    x = torch.rand(steps * case.batch, inputs, device=case.device).round_()
+    y = torch.randint(CLASSES, (len(x),), device=case.device)
     before = _peak_memory(case.device, start=True)
     with kernels.use_backend("reference" if case.backend == "reference" else "auto"):
         seconds = _median_seconds(_step(case, network, x, y, graph), case.seconds, case.device) / steps
@@ -142,6 +149,8 @@ def _step(case: Case, network: nn.Module, x: torch.Tensor, y: torch.Tensor, grap
 
 
 def _network(case: Case) -> nn.Module:
+    if case.description is not None:
+        return build_model(case.description)
     if case.backend in PEERS:
         return PEERS[case.backend][0](case.node, case.first_layer, case.input_size, case.widths, case.n, CLASSES)
     layers = []

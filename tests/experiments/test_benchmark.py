@@ -114,3 +114,28 @@ def test_what_cannot_be_timed_is_refused_at_once(parameter, message, tmp_path):
     with pytest.raises(config.ConfigurationError, match=message):
         config.run()
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_network_of_ones_own_is_timed(tmp_path):
+    file = tmp_path / "bench.gin"
+    file.write_text(
+        f"""
+run.job = @benchmark
+benchmark.network = @network
+benchmark.input_shape = (6, 6)
+benchmark.batch_sizes = [9]
+benchmark.threads = [1]
+benchmark.seconds = 0.01
+benchmark.device = "cpu"
+benchmark.runs = "{tmp_path}/runs"
+network.encoder = @encoders.thermometer()
+network.layers = [@conv/layers.random, @layers.pool, @layers.random]
+conv/layers.random.kernel_size = 3
+layers.random.output_size = 20
+layers.random.node_type = @nodes.dwn
+"""
+    )
+    config.parse([str(file)])
+    reference, compiled = config.run()
+    assert compiled["speedup"] == pytest.approx(reference["step_ms"] / compiled["step_ms"])
+    assert compiled["floor_ms"] > 0
