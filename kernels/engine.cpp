@@ -9,8 +9,19 @@ namespace difflut::engine {
 
 constexpr size_t kNearestCache = 24 << 10;  // of instructions, with some room
 constexpr size_t kNearCache = 768 << 10;    // of one core, with some room
+constexpr size_t kMostCode = 4 << 20;       // beyond, code comes from far memory, and an interpreter is faster
+constexpr int64_t kParts = 16;              // of the encoder's signals, where not all signals are near at a time
 constexpr int kMostBlocks = 8;
 constexpr int kAbsorbed = 3;  // inputs that one instruction combines
+
+// Words of the widest block that a register holds.
+#ifdef DIFFLUT_ENGINE_AVX512
+constexpr int kWidest = 8;
+#elif defined(__AVX2__)
+constexpr int kWidest = 4;
+#else
+constexpr int kWidest = 1;
+#endif
 
 // Room that each thread keeps: fresh memory would cost more page faults than a small batch takes.
 inline uint64_t* scratch(size_t words) {
@@ -19,20 +30,33 @@ inline uint64_t* scratch(size_t words) {
   return room.data();
 }
 
+// About how many bytes of machine code a netlist takes.
+inline size_t code_size(const Netlist& net) {
+  size_t instructions = 0;
+  for (const Node& node : net.nodes) instructions += node.arity + (2 << std::max(node.arity - 3, 0));
+  return 8 * instructions;
+}
+
 class Engine {
  public:
   explicit Engine(const Plan& plan) : words_(int(plan.words)), encoder_(plan) {
     Netlist net = netlist(plan);
     const std::vector<Alias> counted = reduce(net, kAbsorbed);
-    if (plan.assemble && words_ == 8) assemble(net, plan, counted);
+    const bool small = code_size(net) <= kMostCode;
+    if (!words_) words_ = small ? kWidest : std::min(kWidest, 4);  // of large blocks too few signals stay near
+    if (plan.assemble && words_ == 8 && small) assemble(net, plan, counted);
     if (assembled()) return;
-    reorder(net, order_by_kind(net));
+    Netlist by_depth = net;
+    reorder(by_depth, order_by_kind(net, 1));
+    const bool near = size_t(Places(by_depth).count) * 8 * words_ <= kNearCache;
+    reorder(net, order_by_kind(net, near ? 1 : kParts));
     const Places places(net);
     interpreter_ = std::make_unique<Interpreter>(net, places);
     finish(net, places, plan, counted);
   }
 
   bool assembled() const { return !code_.empty(); }
+  int words() const { return words_; }
 
   template <class T>
   void run(const T* x, int64_t rows, int64_t* classes, int64_t* counts, int64_t threads) const {
@@ -114,22 +138,14 @@ class Engine {
 
 extern "C" {
 
-// Bits of the widest block that a register holds.
-int64_t difflut_engine_width() {
-#ifdef DIFFLUT_ENGINE_AVX512
-  return 512;
-#elif defined(__AVX2__)
-  return 256;
-#else
-  return 64;
-#endif
-}
-
 void* difflut_engine_create(const Plan* plan) { return new Engine(*plan); }
 
 void difflut_engine_destroy(void* engine) { delete static_cast<Engine*>(engine); }
 
 int difflut_engine_assembled(const void* engine) { return static_cast<const Engine*>(engine)->assembled(); }
+
+// 64-bit words of a block.
+int64_t difflut_engine_words(const void* engine) { return static_cast<const Engine*>(engine)->words(); }
 
 // x[rows][features]: floats or, where `pixels`, bytes. Either result may be null: classes[rows], counts[rows][classes].
 void difflut_engine_run(const void* engine, const void* x, int64_t pixels, int64_t rows, int64_t* classes,

@@ -29,7 +29,7 @@ struct Plan {
   int64_t origin;      // the first node's signal
   int64_t nodes;
   int64_t classes;
-  int64_t words;       // 64-bit words in a block: 1, 4 or 8
+  int64_t words;       // 64-bit words in a block: 1, 4 or 8; 0 is what is fastest
   int64_t assemble;    // whether machine code is wanted
   const float* thresholds;         // [parts][levels][features], ascending; infinite where there are fewer
   const int64_t* group_start;      // [groups] the first byte that a group reads

@@ -33,11 +33,23 @@ inline std::vector<int32_t> depths(const Netlist& net) {
 inline int kind(const Node& node) { return node.arity > 3 ? 256 + node.arity : int(node.table & 255); }
 
 // By depth, and by kind within it: for an interpreter.
-inline std::vector<int32_t> order_by_kind(const Netlist& net) {
+//
+// With `parts` more than one, the first nodes are those that need only the first part of the encoder's signals, then
+// those that the second lets follow, and so on. Signals of a convolution are those of an image row by row, so its layers
+// go down the image together, and few signals are needed at a time.
+inline std::vector<int32_t> order_by_kind(const Netlist& net, int64_t parts) {
   const std::vector<int32_t> depth = depths(net);
   std::vector<int32_t> order(net.nodes.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = int32_t(i);
-  auto key = [&](int32_t i) { return int64_t(depth[i]) * 512 + kind(net.nodes[i]); };
+  std::vector<int16_t> part(net.signals());
+  for (int32_t s = 0; s < net.origin; ++s) part[s] = int16_t(s * parts / net.origin);
+  for (size_t i = 0; i < order.size(); ++i) {
+    order[i] = int32_t(i);
+    for (int p = 0; p < net.nodes[i].arity; ++p)
+      part[net.origin + i] = std::max(part[net.origin + i], part[net.nodes[i].pins[p]]);
+  }
+  auto key = [&](int32_t i) {
+    return (int64_t(part[net.origin + i]) << 32 | depth[i]) * 512 + kind(net.nodes[i]);
+  };
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return key(a) < key(b); });
   return order;
 }

@@ -40,12 +40,13 @@ def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
     """The compiled kernels, or None where they cannot be compiled."""
     loaded = jit.load("engine", ("engine.cpp",), FLAGS + extra_flags)
     if loaded is not None:
-        loaded.difflut_engine_width.restype = ctypes.c_int64
         pointer, integer, plan = ctypes.c_void_p, ctypes.c_int64, ctypes.POINTER(Plan)
         loaded.difflut_engine_create.argtypes = [plan]
         loaded.difflut_engine_create.restype = pointer
         loaded.difflut_engine_destroy.argtypes = [pointer]
         loaded.difflut_engine_assembled.argtypes = [pointer]
+        loaded.difflut_engine_words.argtypes = [pointer]
+        loaded.difflut_engine_words.restype = integer
         loaded.difflut_engine_chunks.argtypes = [plan, *[integer] * 3, pointer]
         loaded.difflut_engine_chunks.restype = pointer
         loaded.difflut_engine_take_chunks.argtypes = [pointer] * 6
@@ -73,7 +74,7 @@ class CpuEngine(Engine):
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
         threads: None is one for each core that the process may use.
-        bits: Of a block: 64, 256 or 512; None is what a register of this machine holds.
+        bits: Of a block: 64, 256 or 512; None is what a register of this machine holds, less for large circuits.
         assemble: Whether machine code is made, where it can be (AVX-512, blocks of 512), rather than interpreted.
         extra_flags: Of the compiler.
     """
@@ -89,13 +90,12 @@ class CpuEngine(Engine):
         super().__init__(circuit)
         self._library = library(extra_flags)
         self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
-        bits = bits or self._library.difflut_engine_width()
-        if bits not in (64, 256, 512):
+        if bits not in (None, 64, 256, 512):
             raise ValueError(f"bits={bits}: a block has 64, 256 or 512 samples")
-        self._handle = self._create(bits, assemble)
+        self._handle = self._create(bits or 0, assemble)
         weakref.finalize(self, self._library.difflut_engine_destroy, self._handle)
         how = "machine code" if self._library.difflut_engine_assembled(self._handle) else "interpreted"
-        self.name = f"CPU engine ({bits} bits, {how})"
+        self.name = f"CPU engine ({64 * self._library.difflut_engine_words(self._handle)} bits, {how})"
 
     def counts(self, x: np.ndarray) -> np.ndarray:
         counts = np.empty((len(x), self.circuit.num_classes), np.int64)

@@ -8,6 +8,8 @@ import numpy as np
 from difflut.circuits.circuit import Circuit
 
 MAX_STATES = 2**14
+# Of all windows of a circuit together, so that a pass takes seconds: in large circuits windows are smaller.
+ALL_STATES = 2**25
 
 
 def possible_levels(circuit: Circuit) -> np.ndarray:
@@ -27,15 +29,16 @@ class Windows:
     possible than is, never less, and what holds in all states enumerated is proven.
     """
 
-    def __init__(self, circuit: Circuit, max_states: int = MAX_STATES) -> None:
-        self.circuit, self.max_states = circuit, max_states
+    def __init__(self, circuit: Circuit, max_states: int | None = None) -> None:
+        self.circuit = circuit
+        self.max_states = min(MAX_STATES, ALL_STATES // max(circuit.num_luts, 1)) if max_states is None else max_states
         self.pins = [[pin for pin in row if pin >= 0] for row in circuit.wiring.tolist()]
         self._levels = possible_levels(circuit)
         self._codes: dict[tuple[int, ...], np.ndarray] = {}
         self._leaves = [frozenset([bit]) for bit in range(circuit.num_inputs)]
         for pins in self.pins:
             leaves = self.leaves(pins)
-            self._leaves.append(leaves if self.num_states(leaves) <= max_states else frozenset(pins))
+            self._leaves.append(leaves if self.num_states(leaves) <= self.max_states else frozenset(pins))
 
     def leaves(self, signals: Iterable[int]) -> frozenset[int]:
         """The signals that all these follow from."""

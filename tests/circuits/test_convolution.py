@@ -1,0 +1,118 @@
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from difflut.circuits import (
+    Circuit,
+    CompiledCircuit,
+    estimate_cost,
+    pixel_words,
+    prove,
+    simplify,
+    simulate,
+    write_c,
+    write_testbench,
+    write_verilog,
+)
+from difflut.circuits.arithmetic.runs import find_runs
+from difflut.circuits.engine import cpu
+from difflut.circuits.engine.cpu import CpuEngine
+from difflut.models import network
+from difflut.registry import ENCODERS, LAYERS, NODES
+from tests.circuits.convolutions import KINDS, convolution
+from tests.circuits.networks import random_circuit
+from tests.circuits.test_engine_cuda import counts_of_chunks
+
+
+def circuit_and_images(*args, **kwargs):
+    model, images = convolution(*args, **kwargs)
+    return Circuit.from_model(model), images.numpy()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 2, 4, 6, 7])
+def test_a_network_of_convolutions_is_its_circuit_before_and_after_simplification(kind, n):
+    model, images = convolution(kind, n=n, seed=n)
+    with torch.no_grad():
+        logits = model(images).numpy()
+    assert logits.std(0).max() > 0.1
+    circuit = Circuit.from_model(model)
+    smaller, _ = simplify(circuit)
+    assert smaller.num_luts <= circuit.num_luts
+    np.testing.assert_array_equal(circuit(images.numpy()), logits)
+    np.testing.assert_array_equal(smaller(images.numpy()), logits)
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [2, 6, 7])
+def test_engines_agree(kind, n):
+    circuit, images = circuit_and_images(kind, n=n)
+    counts = circuit.counts(images)
+    for bits, assemble in ((512, True), (512, False), (64, False)):
+        np.testing.assert_array_equal(CpuEngine(circuit, 1, bits, assemble).counts(images), counts)
+    np.testing.assert_array_equal(counts_of_chunks(circuit, images.reshape(200, -1), 64, 6, 16), counts)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler (cc)")
+@pytest.mark.parametrize("kind", KINDS)
+def test_c_agrees(kind, tmp_path):
+    circuit, images = circuit_and_images(kind)
+    for each in (circuit, simplify(circuit)[0]):
+        flags = ["-std=c99", "-O0", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+        compiled = CompiledCircuit(write_c(each, tmp_path / "c.c"), each.num_features, each.num_classes, flags)
+        np.testing.assert_array_equal(compiled.counts_and_classes(images)[0], circuit.counts(images))
+
+
+@pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Verilog; apt install iverilog")
+@pytest.mark.parametrize("kind", ["skips", "pooled"])
+def test_verilog_agrees_and_is_proven(kind, tmp_path):
+    circuit, images = circuit_and_images(kind, n=2)
+    words = pixel_words(circuit)
+    design = write_verilog(circuit, tmp_path, words, ["layer1"])
+    write_testbench(design, images[:30], circuit.counts(images[:30]), circuit.classes(images[:30]))
+    assert simulate(design, "iverilog").mismatches == 0
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    assert prove(circuit, words)
+
+
+def test_placements_share_tables_and_borders_have_their_own():
+    circuit, _ = circuit_and_images("plain", n=4)
+    assert circuit.num_luts == 6 * 30 + 5 * 15 + 30
+    assert len(circuit.tables) == len(np.unique(circuit.tables, axis=0)) < 6 * 9 + 5 + 30
+    assert sum(estimate_cost(circuit).layers) == circuit.num_luts
+    outside = (circuit.wiring[: 6 * 30] < 0).any(1).reshape(6, 6, 5)
+    assert outside[:, [0, -1]].any() and outside[:, :, [0, -1]].any() and not outside[:, 1:-1, 1:-1].any()
+
+
+@pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
+def test_a_large_circuit_goes_down_the_image_in_parts():
+    torch.manual_seed(0)
+    bank = partial(LAYERS["random"], node_type=NODES["dwn"], n=6)
+    first = partial(bank, output_size=60, kernel_size=3, padding=1)
+    encoder = ENCODERS["thermometer"](num_bits=1).fit(torch.randint(256, (50, 24, 24, 1), dtype=torch.uint8))
+    layers = [first, partial(first, kernel_size=2, padding=0), partial(bank, output_size=6000)]
+    model = network((24, 24, 1), 2, encoder, layers)
+    circuit = Circuit.from_model(model.eval())
+    images = np.random.default_rng(0).integers(256, size=(70, 24, 24, 1), dtype=np.uint8)
+    engine = circuit.engine(threads=1)
+    assert circuit.num_luts > 60_000 and "interpreted" in engine.name
+    np.testing.assert_array_equal(engine.counts(images), circuit.counts(images))
+
+
+def test_runs_are_the_luts_and_a_convolution_has_few(tmp_path):
+    circuit, _ = circuit_and_images("plain", n=4)
+    for each in (circuit, random_circuit(1), replace(circuit, table_of=np.zeros_like(circuit.table_of))):
+        runs, seen = find_runs(each), []
+        for run in range(len(runs.first)):
+            along = np.arange(runs.count[run])[:, None]
+            luts = runs.first[run] + along[:, 0] * runs.step[run]
+            np.testing.assert_array_equal(each.wiring[luts], runs.pins[run] + along * runs.pin_steps[run])
+            assert len(set(each.table_of[luts])) == len(set(each.layers[luts])) == 1
+            seen += luts.tolist()
+        assert sorted(seen) == list(range(each.num_luts))
+    assert len(find_runs(circuit).first) < circuit.num_luts / 3
