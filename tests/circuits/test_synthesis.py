@@ -1,3 +1,4 @@
+import json
 import sysconfig
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from difflut.circuits import (
     synthesize,
     write_verilog,
 )
+from difflut.circuits.arithmetic import pipeline
 from difflut.circuits.arithmetic.comparisons import comparison_tables
 from difflut.circuits.tools import prove as proof
 from difflut.circuits.tools import synthesis
@@ -57,6 +59,17 @@ def test_bits_of_the_encoder_that_are_wires_or_one_table_cost_no_more(encoder, b
     layer = LAYERS["random"](10 * bits, 30, node_type=NODES["dwn"], n=4)
     circuit = Circuit.from_model(LUTNetwork(fitted, [layer], GroupSum(3, 1.0)))
     assert estimate_cost(circuit, pixel_words(circuit)).encoder <= luts
+
+
+def test_the_flip_flops_of_the_estimate_are_those_of_the_design(tmp_path, monkeypatch):
+    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
+    monkeypatch.setattr(pipeline, "SHIFTED", 10**6)  # the generic library has no shift registers
+    circuit = simplify(Circuit.from_model(network(n=4)))[0]
+    words = fixed_point_words(circuit)
+    design, cost = write_verilog(circuit, tmp_path, words, True), estimate_cost(circuit, words)
+    synthesis.run_yosys(synthesis.mapping(design, "circuit") + f"tee -q -o {tmp_path}/report.json stat -json\n")
+    cells = json.loads((tmp_path / "report.json").read_text())["design"]["num_cells_by_type"]
+    assert cost.flip_flops == cells["$_DFF_P_"] and cost.shift_registers == 0
 
 
 def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
