@@ -10,7 +10,7 @@ from difflut.config import ConfigurationError
 from difflut.encoders.encoder import WORD_BITS
 from difflut.models import load_checkpoint
 from difflut.registry import register_job
-from experiments.arguments import check_names, configured
+from experiments.arguments import check_names, check_whole, configured
 from experiments.costs import input_words
 from experiments.data import load_dataset
 from experiments.export.checks import check_back_ends, expect
@@ -36,6 +36,7 @@ def export(
     pipeline: bool | Sequence[str] = True,
     max_width: int | str = 32,
     counts: bool = False,
+    levels: int = 3,
     simulated_samples: int | None = 1000,
     simulator: str = "auto",
     yosys: bool = False,
@@ -56,6 +57,7 @@ def export(
             many bits tell apart, and that network, in network.pt, is what is exported, measured and compared.
             "smallest" is the fewest bits with which as many validation rows are right as before.
         counts: Whether the counts are outputs of the Verilog too; the estimate has none of their registers.
+        levels: Tables on a path between the registers of "compressors" and of "tournament": fewer for a faster clock.
         simulated_samples: Test samples for the simulator; None is all.
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
         yosys: Whether Yosys counts the LUTs of core and encoder.
@@ -70,7 +72,7 @@ def export(
         ConfigurationError: An argument is none of these, or the run has no network.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
-    _check_arguments(lut_size, pipeline, max_width, simulated_samples, simulator, place)
+    _check_arguments(lut_size, pipeline, max_width, levels, simulated_samples, simulator, place)
     with configured():
         source, steps = RunFolder.open_finished(run), Steps()
         target = Path(folder) if folder else source.path / "export"
@@ -90,7 +92,9 @@ def export(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    design = write_files(network, circuit, target, words, pipeline, counts, expected.first(simulated_samples), steps)
+    design = write_files(
+        network, circuit, target, words, pipeline, counts, levels, expected.first(simulated_samples), steps
+    )
     steps.attempt("plots", lambda: draw(circuit, simplified, target))
     report = {
         "run": str(source.path),
@@ -117,6 +121,7 @@ def _check_arguments(
     lut_size: int,
     pipeline: object,
     max_width: int | str,
+    levels: int,
     simulated_samples: int | None,
     simulator: str,
     place: str | None,
@@ -130,6 +135,7 @@ def _check_arguments(
         raise ConfigurationError(
             f"export.max_width = {max_width!r} must be from {FEWEST} to {WORD_BITS[-1]}, or {SMALLEST!r}"
         )
+    check_whole("export.levels", levels)
     if simulated_samples is not None and simulated_samples < 1:
         raise ConfigurationError(
             f"export.simulated_samples = {simulated_samples} must be at least 1, or None for all; "

@@ -24,7 +24,7 @@ def find_costs(
     """
     versions = {"before simplification": original, "after simplification": circuit}
     finders = {
-        "estimate": lambda: {when: _estimate(when, of, design.words, steps) for when, of in versions.items()},
+        "estimate": lambda: {when: _estimate(when, of, design, steps) for when, of in versions.items()},
         "Yosys": yosys and (lambda: {when: _count(when, of, design.words, steps) for when, of in versions.items()}),
         "proof": prove and (lambda: _prove(circuit, design.words, steps)),
         "placement": place and (lambda: _place(design, place, steps)),
@@ -32,8 +32,8 @@ def find_costs(
     return {name: steps.attempt(name, find) for name, find in finders.items() if find}
 
 
-def _estimate(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, Any]:
-    cost = steps.run(f"estimate, {when}", lambda: circuits.estimate_cost(circuit, words))
+def _estimate(when: str, circuit: Circuit, design: Design, steps: Steps) -> dict[str, Any]:
+    cost = steps.run(f"estimate, {when}", lambda: circuits.estimate_cost(circuit, design.words, design.levels))
     print(cost)
     return named(cost) | {"core": cost.core, "depth": cost.depth}
 

@@ -20,6 +20,7 @@ def write_files(
     words: InputWords,
     pipeline: bool | Sequence[str],
     counts: bool,
+    levels: int,
     expected: Expected,
     steps: Steps,
 ) -> Design:
@@ -34,7 +35,9 @@ def write_files(
     save_checkpoint(network, folder / "network.pt")
     circuit.save(folder / "circuit.npz")
     steps.run("write C", lambda: write_c(circuit, folder / "circuit.c"))
-    design = steps.run("write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, pipeline, counts))
+    design = steps.run(
+        "write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, pipeline, counts, levels)
+    )
     print(f"latency of the Verilog: {design.latency} cycles")
     steps.run("write testbench", lambda: write_testbench(design, expected.x, expected.counts(), expected.classes))
     return design

@@ -61,12 +61,14 @@ def test_bits_of_the_encoder_that_are_wires_or_one_table_cost_no_more(encoder, b
     assert estimate_cost(circuit, pixel_words(circuit)).encoder <= luts
 
 
-def test_the_flip_flops_of_the_estimate_are_those_of_the_design(tmp_path, monkeypatch):
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_the_flip_flops_of_the_estimate_are_those_of_the_design(levels, tmp_path, monkeypatch):
     pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     monkeypatch.setattr(pipeline, "SHIFTED", 10**6)  # the generic library has no shift registers
     circuit = simplify(Circuit.from_model(network(n=4)))[0]
     words = fixed_point_words(circuit)
-    design, cost = write_verilog(circuit, tmp_path, words, True), estimate_cost(circuit, words)
+    design = write_verilog(circuit, tmp_path, words, True, levels=levels)
+    cost = estimate_cost(circuit, words, levels)
     synthesis.run_yosys(synthesis.mapping(design, "circuit") + f"tee -q -o {tmp_path}/report.json stat -json\n")
     cells = json.loads((tmp_path / "report.json").read_text())["design"]["num_cells_by_type"]
     assert cost.flip_flops == cells["$_DFF_P_"] and cost.shift_registers == 0

@@ -148,6 +148,16 @@ def test_every_pixel_compares_as_its_float():
 
 
 @icarus
+@pytest.mark.parametrize(("levels", "latency"), [(1, 5), (2, 2), (9, 0)])
+def test_fewer_levels_between_registers_are_more_cycles(levels, latency, tmp_path):
+    circuit, stages = random_circuit(5, classes=5), ["compressors", "tournament"]
+    x = inputs(circuit, 40)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), stages, counts=True, levels=levels)
+    write_testbench(design, x, circuit.counts(x), circuit.classes(x))
+    assert simulate(design, "iverilog").mismatches == 0 and design.latency == latency
+
+
+@icarus
 @pytest.mark.parametrize("pipeline", [False, True])
 def test_a_design_may_give_the_class_alone(pipeline, tmp_path):
     circuit = random_circuit(5, classes=7)

@@ -131,6 +131,7 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"lut_size": 0}, "export.lut_size = 0 must be from 1 to 12"),
         ({"max_width": 64}, "export.max_width = 64 must be from 2 to 32, or 'smallest'"),
         ({"max_width": "small"}, "export.max_width = 'small' must be from 2 to 32, or 'smallest'"),
+        ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
         ({"simulated_samples": 0}, "export.simulated_samples = 0 must be at least 1"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import add_encoder
 from difflut.circuits.arithmetic.head import add_counts, add_tournament
-from difflut.circuits.arithmetic.pipeline import count_registers, stage
+from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, stage
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
 from difflut.circuits.arithmetic.words import InputWords, fixed_point_words
 from difflut.circuits.circuit import Circuit
@@ -55,24 +55,25 @@ class Cost:
         )
 
 
-def estimate_cost(circuit: Circuit, words: InputWords | None = None) -> Cost:
+def estimate_cost(circuit: Circuit, words: InputWords | None = None, levels: int = LEVELS) -> Cost:
     """Counts the tables that are written; Yosys finds some of them equal.
 
     Args:
         words: Of the inputs; None is `fixed_point_words(circuit)`.
+        levels: Of tables between registers behind the layers, as in `write_verilog`.
     """
     words = fixed_point_words(circuit) if words is None else words
     hard, counters, matches = split(circuit), Tables("p"), Tables("m")
     counts = add_counts(counters, hard, {signal: f"s{signal}" for signal in hard.outputs.tolist()})
     winner = add_tournament(matches, counts)
     depth = _depth(hard, counters.made + matches.made, winner)
-    registers = count_registers(*_pipelined(hard, counters, matches, winner))
+    registers = count_registers(*_pipelined(hard, counters, matches, winner, levels))
     layers = np.bincount(hard.layers).tolist()
     return Cost(layers, len(counters.made), len(matches.made), _encoder(circuit, words), depth, *registers)
 
 
 def _pipelined(
-    circuit: Circuit, counters: Tables, matches: Tables, winner: list[str]
+    circuit: Circuit, counters: Tables, matches: Tables, winner: list[str], levels: int
 ) -> tuple[dict[str, int], list[tuple[list[str], int]]]:
     """The stage that makes each signal, and the stages that read which: the encoder is stage 0."""
     made = {f"s{signal}": 0 for signal in range(circuit.num_inputs)}
@@ -83,7 +84,7 @@ def _pipelined(
     for tables in (counters, matches):
         first, number = number + 1, number + 1
         for table in tables.made:
-            made[table.output] = first + stage(tables, table)
+            made[table.output] = first + stage(tables, table, levels)
             read.append((table.inputs, made[table.output]))
             number = max(number, made[table.output])
     return made, [*read, (winner, number + 1)]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
 
-LEVELS = 3  # tables on a path from register to register behind the layers
+LEVELS = 3  # tables on a path from register to register behind the layers, unless said otherwise
 SHIFTED = 3  # registers in a row that synthesis takes for one shift register
 
 
@@ -24,15 +24,15 @@ class Pipeline:
     passed: list[list[str]]
 
 
-def stage(tables: Tables, table: Table) -> int:
-    return (tables.depth[table.output] - 1) // LEVELS
+def stage(tables: Tables, table: Table, levels: int) -> int:
+    return (tables.depth[table.output] - 1) // levels
 
 
-def pipeline(tables: Tables, outputs: Iterable[str]) -> Pipeline:
-    """Stages of as many levels of tables as `LEVELS`; the outputs are there after the last one."""
+def pipeline(tables: Tables, outputs: Iterable[str], levels: int = LEVELS) -> Pipeline:
+    """Stages of so many levels of tables; the outputs are there after the last one."""
     made, last = defaultdict(int), {}
     for table in tables.made:
-        made[table.output] = stage(tables, table)
+        made[table.output] = stage(tables, table, levels)
         last |= {name: max(last.get(name, 0), made[table.output]) for name in table.inputs}
     end = max(made.values(), default=0)
     last |= {plain(name): end for name in outputs if name not in ("0", "1")}

@@ -9,23 +9,23 @@ from difflut.circuits.circuit import Circuit
 from difflut.circuits.writers.modules import CLOCK, literal, module, table_lines, vector
 
 
-def group_sum(circuit: Circuit, reads: list[int], registered: bool) -> tuple[str, int]:
+def group_sum(circuit: Circuit, reads: list[int], levels: int | None) -> tuple[str, int]:
     """Bits to the counts of all classes, of one width.
 
     Returns:
-        The text and its latency: with `registered`, registers stand between stages of tables.
+        The text and its latency: registers stand between stages of so many `levels` of tables; None is none.
     """
     tables, width = Tables("t"), count_width(circuit)
     counts = add_counts(tables, circuit, {signal: f"s[{index}]" for index, signal in enumerate(reads)})
     digits = [digit for count in counts for digit in count + ["0"] * (width - len(count))]
-    return _module("group_sum", vector("input", len(reads), "s"), "counts", tables, digits, registered)
+    return _module("group_sum", vector("input", len(reads), "s"), "counts", tables, digits, levels)
 
 
-def argmax(circuit: Circuit, registered: bool) -> tuple[str, int]:
+def argmax(circuit: Circuit, levels: int | None) -> tuple[str, int]:
     """Counts to the class of the highest.
 
     Returns:
-        The text and its latency: with `registered`, registers stand between stages of tables.
+        The text and its latency: registers stand between stages of so many `levels` of tables; None is none.
     """
     tables, width = Tables("t"), count_width(circuit)
     counts = [
@@ -33,11 +33,13 @@ def argmax(circuit: Circuit, registered: bool) -> tuple[str, int]:
         for number, most in enumerate(circuit.max_counts)
     ]
     winner = add_tournament(tables, counts)
-    return _module("argmax", vector("input", len(counts) * width, "counts"), "winner", tables, winner, registered)
+    return _module("argmax", vector("input", len(counts) * width, "counts"), "winner", tables, winner, levels)
 
 
-def _module(name: str, reads: str, gives: str, tables: Tables, outputs: list[str], registered: bool) -> tuple[str, int]:
-    staged = pipeline(tables, outputs) if registered else Pipeline([tables.made], [])
+def _module(
+    name: str, reads: str, gives: str, tables: Tables, outputs: list[str], levels: int | None
+) -> tuple[str, int]:
+    staged = pipeline(tables, outputs, levels) if levels else Pipeline([tables.made], [])
     lines, names = [], {}
     for number, stage in enumerate(staged.stages):
         for table in stage:

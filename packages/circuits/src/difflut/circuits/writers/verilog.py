@@ -10,6 +10,7 @@ import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.head import count_width, index_width
+from difflut.circuits.arithmetic.pipeline import LEVELS
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import split
@@ -42,6 +43,7 @@ class Design:
         index_width: Bits of the class.
         latency: Clock cycles from an input to its class; one input a cycle. 0 is combinational.
         core_latency: Those of them from the bits of the encoder on.
+        levels: Tables on a path between registers of compressors and of the tournament.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Design:
     index_width: int
     latency: int
     core_latency: int
+    levels: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def write_verilog(
     words: InputWords,
     pipeline: bool | Collection[str] = False,
     counts: bool = False,
+    levels: int = LEVELS,
 ) -> Design:
     """Writes a module a file: encoder, each layer, group sum, argmax, `core` of the latter, and `circuit`.
 
@@ -110,6 +114,8 @@ def write_verilog(
         words: Of the inputs: `pixel_words(circuit)` or `fixed_point_words(circuit)`.
         pipeline: The `stages` that registers follow; True is all, False none, which needs no clock.
         counts: Whether the counts are outputs too, delayed to come with their class.
+        levels: Tables on a path between the registers of "compressors" and of "tournament": with fewer the clock is
+            faster, and there are more cycles and registers.
 
     Raises:
         ValueError: There is no such stage.
@@ -128,9 +134,9 @@ def write_verilog(
     for number, luts in enumerate(slices, start=1):
         name, (reads, gives) = f"layer{number}", live[number - 1 : number + 1]
         add(name, layer(circuit, name, luts, reads, gives), "s", "y", len(gives))
-    summed, latency = group_sum(circuit, live[-1], "compressors" in registers)
+    summed, latency = group_sum(circuit, live[-1], levels if "compressors" in registers else None)
     add("group_sum", summed, "s", "counts", sums, latency)
-    chosen, latency = argmax(circuit, "tournament" in registers)
+    chosen, latency = argmax(circuit, levels if "tournament" in registers else None)
     add("argmax", chosen, "counts", "winner", label, latency)
     modules["core"], core_latency = _core(parts, len(live[0]), counts)
     encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
@@ -144,7 +150,7 @@ def write_verilog(
         (folder / f"{name}.v").write_text(text)
     (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text())
     files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
-    return Design(folder, files, words, width * counts, label, latency, core_latency)
+    return Design(folder, files, words, width * counts, label, latency, core_latency, levels)
 
 
 def _forget_layers_after(number: int, folder: Path) -> None:
