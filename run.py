@@ -8,7 +8,10 @@ python run.py --list nodes.dwn
 
 import argparse
 import os
+import signal
 import sys
+
+RECEIVED: list[int] = []  # signals that asked the job to end
 
 
 def main() -> int:
@@ -37,6 +40,9 @@ def main() -> int:
     import experiments
     from difflut import config
 
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as under nohup
+            signal.signal(number, interrupt)
     try:
         if arguments.gin_file:
             config.parse(arguments.gin_file, arguments.gin_param)
@@ -44,13 +50,19 @@ def main() -> int:
             print(experiments.description(arguments.list) if arguments.list else experiments.listing())
             return 0
         config.run()
-    except config.ConfigurationError as error:
+    except (config.ConfigurationError, experiments.JobError) as error:
         # Gin adds through which functions it came.
         print(f"run.py: {str(error).partition(chr(10) + '  In call to configurable')[0]}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, config.ConfigurationError) else 1
     except KeyboardInterrupt:
-        return 130
+        return 128 + (RECEIVED or [signal.SIGINT])[0]
     return 0
+
+
+def interrupt(number: int, frame: object) -> None:
+    """Has the job end as by Ctrl-C, whatever asks it to: it says how to go on."""
+    RECEIVED.append(number)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

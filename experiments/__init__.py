@@ -10,6 +10,7 @@ from experiments import report as report
 from experiments import reproduce as reproduce
 from experiments import train as train
 from experiments import verify as verify
+from experiments.failures import JobError as JobError
 from experiments.listing import description as description
 from experiments.listing import listing as listing
 from experiments.sweep import ablate as ablate

@@ -84,7 +84,7 @@ def _workspace(sweep: Sweep, project: str, entity: str) -> Any:
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="Step", max_runs=100),
         runset_settings=ws.RunsetSettings(
-            filters=ws.And(ws.Metric("Group") == sweep.name),
+            filters=ws.And(ws.Metric("Group") == sweep.group),
             order=[ws.Ordering(ws.Summary(ACCURACY), ascending=False)],
             pinned_columns=[f"summary:{ACCURACY}", f"summary:{LUTS}", *(f"config:{key}.value" for key in keys)],
         ),

@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class JobError(RuntimeError):
+    """What a job that did its work came to, where a line says all of it."""
+
+
 def in_a_line(error: BaseException) -> str:
     """The kind of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()

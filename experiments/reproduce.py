@@ -20,6 +20,7 @@ from experiments.arguments import check_seed
 from experiments.costs import PARTS, in_words
 from experiments.data import Dataset
 from experiments.export import MismatchError
+from experiments.failures import JobError
 from experiments.runs import RunFolder
 from experiments.sweep.checking import Checker
 from experiments.sweep.plan import SEED, Point
@@ -63,7 +64,7 @@ def reproduce(
     Raises:
         ConfigurationError: There are no seeds, a seed is there twice or cannot be, nothing may run at a time, or
             nothing can be trained.
-        RuntimeError: A training failed.
+        JobError: A training failed.
         MismatchError: A circuit computes something else than its network.
     """
     if not seeds or len(set(seeds)) < len(seeds):
@@ -78,8 +79,15 @@ def reproduce(
     folder = RunFolder.create(runs, name)
     folder.write_config(text)
     print(f"{name}: seeds {', '.join(map(str, seeds))}, {folder.path}", flush=True)
+    trainings: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(at_once) as pool:
-        results = list(pool.map(lambda seed: _check(_train(folder, seed), data), seeds))
+        try:
+            results = list(pool.map(lambda seed: _check(_train(folder, seed, trainings), data), seeds))
+        except BaseException:  # an interruption reaches this process, and perhaps not those that it started
+            pool.shutdown(wait=False, cancel_futures=True)
+            for training in trainings:
+                training.terminate()
+            raise
     given = {"name": name, "paper": paper, "network": network, "remarks": remarks}
     summary = given | {"published": published, "goal": goal, "at_once": at_once} | _summary(results)
     (folder.path / RESULT).write_text(json.dumps(summary, indent=2) + "\n")
@@ -92,8 +100,8 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def _train(folder: RunFolder, seed: int) -> Path:
-    """Trains one seed in a process of its own; its output goes to a file."""
+def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]]) -> Path:
+    """Trains one seed in a process of its own, which is added to those given; its output goes to a file."""
     name = f"seed_{seed}"
     settings = (
         "run.job = @train",
@@ -105,11 +113,13 @@ def _train(folder: RunFolder, seed: int) -> Path:
     command += [part for setting in settings for part in ("--gin_param", setting)]
     log = folder.path / f"{name}.log"
     with log.open("w") as file:
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+        training = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        trainings.append(training)
+        code = training.wait()
     lines = log.read_text().splitlines()
     if code:
         reason = next((line for line in reversed(lines) if line[:1].strip()), "")  # Gin adds indented lines below it
-        raise RuntimeError(f"seed {seed} failed with exit status {code}: {reason}; all of its output: {log}")
+        raise JobError(f"seed {seed} failed with exit status {code}: {reason}; all of its output: {log}")
     print(f"seed {seed}: {next(line for line in reversed(lines) if line.startswith('test, '))}", flush=True)
     (run,) = folder.path.glob(f"{name}-*/")
     return run

@@ -1,6 +1,9 @@
 """Going on with a run that stopped, or that is to become longer."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from difflut.config import differences, operative_config, without
@@ -74,6 +77,11 @@ def tell(changes: Mapping[str, tuple[Any, Any]]) -> None:
     """Prints a line for each change."""
     for name, (before, after) in changes.items():
         print(f"continued with {name} = {after!r} instead of {before!r}", flush=True)
+
+
+def resuming_command(path: Path | str, job: str) -> str:
+    """What to write behind `python run.py` to go on with the run or sweep in a folder."""
+    return f"--gin_file {quote(f'{path}/config.gin')} --gin_param {quote(f'{job}.resume = {json.dumps(str(path))}')}"
 
 
 def _first_difference(now: Any, then: Any, path: str = "network") -> str | None:

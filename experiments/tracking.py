@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from difflut.config import ConfigurationError
 from experiments.arguments import check_names
 from experiments.failures import in_a_line
 
 MODES = ("disabled", "offline", "online")
+ALIASES = {"dryrun": "offline", "run": "online"}  # by which W&B called them before
 
 
 class Tracker:
@@ -89,7 +91,7 @@ class Tracker:
 
 def tracker(
     mode: str = "offline",
-    project: str = "difflut",
+    project: str | None = None,
     entity: str | None = None,
     group: str | None = None,
     job_type: str | None = None,
@@ -98,30 +100,48 @@ def tracker(
 ) -> Callable[[str | Path, Mapping[str, Any]], Tracker]:
     """How a run is tracked, checked before the run has a folder.
 
+    W&B's environment variables hold as its users expect: `WANDB_MODE` is stronger than the mode given here, tags of
+    `WANDB_TAGS` are added, and `WANDB_PROJECT`, `WANDB_ENTITY`, `WANDB_RUN_GROUP`, `WANDB_JOB_TYPE`, `WANDB_NAME` and
+    `WANDB_NOTES` say what nothing here says. Folder and id are the run's, whatever `WANDB_DIR` and `WANDB_RUN_ID` are.
+
     Args:
         mode: "offline" writes W&B's files into the folder, and the last line printed says how to upload them; "online"
             uploads at once, or is offline if there is no login; "disabled" tracks nothing and imports no wandb.
+        project: Where the runs are uploaded; None is "difflut".
+        entity: User or team; None is the default one of the login.
         group: Shows runs together, such as the trials of one sweep.
+        tags: Of which W&B takes 64 characters each; the middle of longer ones is left out.
 
     Returns:
         Starts to track the run in a folder, or goes on with it: its W&B id is kept in `folder/wandb/run_id`. Its second
         argument is what is shown as the run's configuration.
 
     Raises:
-        ConfigurationError: There is no such mode.
+        ConfigurationError: There is no such mode, or no project can have that name.
     """
     check_names("tracking.mode", [mode], MODES)
+    if wanted := os.environ.get("WANDB_MODE"):
+        mode = ALIASES.get(wanted, wanted)
+        check_names("the environment's WANDB_MODE", [mode], MODES)
     if mode == "disabled":
         return lambda folder, config: Tracker()
+    project = project or os.environ.get("WANDB_PROJECT") or "difflut"
+    if len(project) > 128 or set(project) & set("/\\#?%:"):
+        raise ConfigurationError(f"tracking.project = {project!r} must have at most 128 characters, none of /\\#?%:")
+    wanted_tags = [*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
     options = {
         "project": project,
         "entity": entity,
         "group": group,
         "job_type": job_type,
-        "tags": tuple(tags),
+        "tags": tuple(dict.fromkeys(_fitting(tag) for tag in wanted_tags if tag)) or None,
         "name": name,
     }
     return lambda folder, config: _tracked(Path(folder), mode == "online", {**options, "config": dict(config)})
+
+
+def _fitting(tag: str) -> str:
+    return tag if len(tag) <= 64 else f"{tag[:31]}…{tag[-32:]}"
 
 
 def _tracked(folder: Path, online: bool, options: dict[str, Any]) -> Tracker:

@@ -2,7 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from experiments.costs import in_words
 from experiments.data import Dataset, load_dataset
 from experiments.fitting import fit
 from experiments.measuring import draw, measure
-from experiments.resuming import proceed
+from experiments.resuming import proceed, resuming_command
 from experiments.runs import RunFolder, TrialRun
 from experiments.tracking import tracker
 
@@ -76,7 +77,8 @@ def train(
         trial: Set by a sweep, whose trial the run is.
 
     Returns:
-        The content of the run's result.json; for a dry run `tables`, `parameters` and `epochs`.
+        The content of the run's result.json; for a dry run `tables`, `parameters`, `epochs` and
+        `validation_rows`.
     """
     trial = trial or TrialRun(None)
     with configured():
@@ -101,7 +103,12 @@ def train(
         )
         if dry_run:
             make_trainer(model, data.x_train, data.y_train)
-            return {"tables": model.num_luts, "parameters": model.num_parameters, "epochs": epochs}
+            return {
+                "tables": model.num_luts,
+                "parameters": model.num_parameters,
+                "epochs": epochs,
+                "validation_rows": len(data.x_val),
+            }
         torch_device = device_named("train.device", device)
         data = data.to(torch_device) if _num_bytes(data) < _free_memory(torch_device) / 2 else data
         model.to(torch_device)
@@ -119,17 +126,18 @@ def train(
             folder.write_config(operative_config())
         size = f"{len(data.x_train)} training rows, {model.num_luts} tables"
         print(f"{data.name}: {size}, {torch_device}, {folder.path}", flush=True)
-        try:
+        with _said_how_to_go_on(folder):
             fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
-        except KeyboardInterrupt:
-            if folder.last.exists():
-                print(f"\ninterrupted; continue with --gin_param 'train.resume = \"{folder.path}\"'", file=sys.stderr)
-            raise
-        result = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
-        result["device"] = torch.cuda.get_device_name(torch_device) if torch_device.type == "cuda" else "CPU"
-        best = load_checkpoint(folder.best, torch_device)
-        result["best_epoch"] = read_checkpoint(folder.best)["training"]["epoch"]
-        result |= measure(best, data, folder.metrics())
+            best = load_checkpoint(folder.best, torch_device)
+            result = {
+                "dataset": data.name,
+                "seed": seed,
+                "epochs": epochs,
+                "tables": model.num_luts,
+                "device": torch.cuda.get_device_name(torch_device) if torch_device.type == "cuda" else "CPU",
+                "best_epoch": read_checkpoint(folder.best)["training"]["epoch"],
+                **measure(best, data, folder.metrics()),
+            }
         folder.write_result(result)
         draw(best.to(torch_device), data, result, folder, run)
         if upload_checkpoint:
@@ -141,6 +149,17 @@ def train(
         f"{result['train_seconds']:.1f} s of training, {in_words(result)}"
     )
     return result
+
+
+@contextmanager
+def _said_how_to_go_on(folder: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.last.exists():
+            command = resuming_command(folder.path, "train")
+            print(f"\ninterrupted; continue with {command}", file=sys.stderr)
+        raise
 
 
 def _check_pairing(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] | None) -> None:

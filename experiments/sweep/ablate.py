@@ -21,21 +21,20 @@ Combinations that a condition makes equal are run once.
 """
 
 import fcntl
-import shlex
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from difflut.config import ConfigurationError, parsed_config, without
+from difflut.config import ConfigurationError, bound, parsed_config, without
 from difflut.registry import register_job
 from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
-from experiments.failures import optional
+from experiments.failures import JobError, optional
 from experiments.report import write_report
-from experiments.resuming import changed, tell
+from experiments.resuming import changed, resuming_command, tell
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected, slots
 from experiments.sweep.courier import open_office
@@ -108,21 +107,25 @@ def ablate(
 
     Raises:
         ConfigurationError: The dimensions, or a trial's configuration, are wrong; nothing has been started then.
+        JobError: Trials failed, and none finished; raised when the report is written.
     """
     start = time.time()
     _check_search(search, max_trials)
     settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
-    check_objectives(objectives, scheduler)
+    gone_by = check_objectives(objectives, scheduler, search)
     plan = Plan(read_dimensions(dimensions), conditions)
     sweep = _opened(resume, plan, search) if resume else None
-    checker = Checker(sweep.config if sweep else parsed_config())
+    group = bound(["tracking.group"]).get("tracking.group") or os.environ.get("WANDB_RUN_GROUP") or name
+    checker = Checker(sweep.config if sweep else parsed_config(), gone_by)
     with kept_rows({}) as rows:
         points, sizes = _checked(plan, checker, sweep.trials if sweep else [], search, max_trials, seed)
         epochs = max(size["epochs"] for size in sizes)
         settings.check_grace(epochs)
         with connected(address):
             fit = slots(cpus_per_trial, gpus_per_trial)
-            sweep = sweep or Sweep.create(runs, name, checker.text, objectives, plan.description, plan.seed_dimension)
+            sweep = sweep or Sweep.create(
+                runs, name, checker.text, objectives, plan.description, plan.seed_dimension, group
+            )
             if not sweep.trials:
                 sweep.add(point.trial(size) for point, size in zip(points, sizes, strict=False))
             with _alone_with(sweep):
@@ -137,6 +140,7 @@ def ablate(
     _say_how_busy(sweep, start, fit)
     with optional(f"{sweep.path}/report"):
         write_report(sweep.path)
+    _check_some_finished(sweep)
     return sweep
 
 
@@ -150,7 +154,7 @@ def _check_search(search: str, max_trials: int | None) -> None:
 
 
 def _opened(path: str, plan: Plan, search: str) -> Sweep:
-    text, command = without(parsed_config(), "ablate.resume"), f"continue it with {_command(path)}"
+    text, command = without(parsed_config(), "ablate.resume"), f"continue it with {resuming_command(path, 'ablate')}"
     with configured():
         sweep = Sweep.open(path)
         if _sorted(sweep.dimensions) != _sorted(plan.description):
@@ -166,11 +170,6 @@ def _opened(path: str, plan: Plan, search: str) -> Sweep:
 def _sorted(dimensions: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Dimensions whose values have one order, as that of an earlier sweep's config.gin was not kept."""
     return {label: sorted(values) for label, values in dimensions.items()}
-
-
-def _command(path: Path | str) -> str:
-    """What to write behind `python run.py` to go on with a sweep."""
-    return f"--gin_file {shlex.quote(f'{path}/config.gin')} --gin_param {shlex.quote(f'ablate.resume = {str(path)!r}')}"
 
 
 def _checked(
@@ -197,7 +196,7 @@ def _alone_with(sweep: Sweep) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            print(f"\ninterrupted; continue with {_command(sweep.path)}", file=sys.stderr)
+            print(f"\ninterrupted; continue with {resuming_command(sweep.path, 'ablate')}", file=sys.stderr)
             raise
 
 
@@ -206,7 +205,7 @@ def _work(sweep: Sweep, rows: Mapping[str, Rows], cpus: float) -> Work:
 
     data, folder = {name: ray.put(found) for name, found in rows.items()}, sweep.path.resolve()
     office = open_office(folder / "trials") if len(ray.nodes()) > 1 else None
-    return Work(folder, sweep.name, sweep.config, max(int(cpus), 1), data, office)
+    return Work(folder, sweep.group, sweep.config, max(int(cpus), 1), data, office)
 
 
 def _missing(sweep: Sweep) -> list[Trial]:
@@ -216,6 +215,14 @@ def _missing(sweep: Sweep) -> list[Trial]:
         if trial.status == "running" and result.exists():  # the sweep was killed before it could note so
             trial.record("finished", ended=result.stat().st_mtime)
     return [trial for trial in sweep.trials if trial.status not in ("finished", "stopped")]
+
+
+def _check_some_finished(sweep: Sweep) -> None:
+    states = [trial.state for trial in sweep.trials]
+    failed = [state for state in states if state["status"] == "failed"]
+    if failed and not any(state["status"] == "finished" for state in states):
+        reason = failed[0]["reason"]
+        raise JobError(f"{sweep.path}: {len(failed)} of {len(states)} trials failed and none finished: {reason}")
 
 
 def _say_how_busy(sweep: Sweep, start: float, fit: int) -> None:

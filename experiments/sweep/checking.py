@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from difflut import config
+from experiments.sweep.objectives import OF_VALIDATION
 from experiments.sweep.plan import SEED, Point
 
 
@@ -24,10 +25,12 @@ class Checker:
 
     Args:
         text: The Gin text of the sweep.
+        objectives: What its scheduler or its search goes by.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, objectives: Sequence[str] = ()) -> None:
         self.text = text
+        self.of_validation = [name for name in objectives if name in OF_VALIDATION]
         self._sizes: dict[frozenset[tuple[str, str]], dict[str, int]] = {}
 
     def size(self, point: Point) -> dict[str, int]:
@@ -41,12 +44,21 @@ class Checker:
             _check_anew()
             key = frozenset(item for item in point.bindings.items() if item[0] != SEED)
             if key not in self._sizes:
-                self._sizes[key] = config.run(dry_run=True)
+                size = config.run(dry_run=True)
+                self._check_objectives(size.pop("validation_rows"))
+                self._sizes[key] = size
             return self._sizes[key]
         except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
             # Gin adds through which functions an error came.
             reason = str(error).partition("\n  In call to configurable")[0]
             raise config.ConfigurationError(f"{point}: {reason}") from error
+
+    def _check_objectives(self, validation_rows: int) -> None:
+        if self.of_validation and not validation_rows:
+            raise config.ConfigurationError(
+                f"the objective {self.of_validation[0]!r} is of validation rows, of which there are none; raise "
+                "dataset.validation_fraction, or set ablate.objectives"
+            )
 
     def sizes(self, points: Sequence[Point]) -> list[dict[str, int]]:
         """The sizes of all trials, printed for each that differs in more than the seed.

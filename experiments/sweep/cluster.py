@@ -2,15 +2,20 @@
 
 import logging
 import os
+import secrets
+import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from difflut.config import ConfigurationError
+from experiments.failures import in_a_line
 
 ROOT = Path(__file__).parents[2]
+REMEDY = "start a cluster there with 'ray start --head', or unset ablate.address and RAY_ADDRESS"
 # What a worker needs of the repository.
 SHIPPED = ("experiments", "packages", "kernels", "gin_configs", "run.py", "pyproject.toml")
 
@@ -28,31 +33,61 @@ QUIET = {
 }
 
 
+# Of Ray on this machine alone: it listens on the loopback address, and to those who know a token of this process.
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+# Below it Ray makes sockets, whose paths may have 103 characters.
+LONGEST_FOLDER = 30
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """Joins the cluster at `address`, or at `RAY_ADDRESS`, or starts Ray here; leaves it, or stops it, at the end.
 
-    To a cluster the code goes along: every worker runs the packages as they are in this repository.
+    To a cluster the code goes along: every worker runs the packages as they are in this repository. Ray that is started
+    here can be reached from this machine only, with a token.
 
     Raises:
-        ConfigurationError: No cluster answers at the address.
+        ConfigurationError: No cluster answers at the address, or Ray cannot be started.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address:
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        token = {} if "RAY_AUTH_MODE" in os.environ else {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        settings = QUIET | ALONE | token
+    else:
         _check_answers(address)
-    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+        settings = QUIET
+    os.environ.update({name: os.environ.get(name, value) for name, value in settings.items()})
     import ray
 
-    options: dict[str, Any] = {"address": "local", "include_dashboard": False}
-    if address:
-        options = {"address": address, "runtime_env": _shipped_code()}
-    ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-    # Errors of trials are told in a line, not by their tracebacks.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    on_termination = signal.getsignal(signal.SIGTERM)
+    with _short_folder() as folder:
+        if address == "local":
+            options: dict[str, Any] = {"include_dashboard": False, "_temp_dir": folder}
+        else:
+            options = {"runtime_env": _shipped_code()}
+        try:
+            ray.init(address, **options, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # Ray has one of its own for each thing that can be wrong
+            reason = in_a_line(error).rstrip(".")
+            raise ConfigurationError(f"Ray at {address!r} cannot be used: {reason}; {REMEDY}") from error
+        # Ray's own handler ends the process with a dump of its stack.
+        signal.signal(signal.SIGTERM, on_termination)
+        # Errors of trials are told in a line, not by their tracebacks.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _short_folder() -> Iterator[str | None]:
+    """Where Ray may put its sockets; None is its own choice."""
+    if len(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) <= LONGEST_FOLDER:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def _check_answers(address: str) -> None:
@@ -63,10 +98,7 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
-        raise ConfigurationError(
-            f"no Ray cluster answers at {address} ({error}); start one there with 'ray start --head', or unset "
-            "ablate.address and RAY_ADDRESS"
-        ) from error
+        raise ConfigurationError(f"no Ray cluster answers at {address} ({error}); {REMEDY}") from error
 
 
 def slots(cpus: float, gpus: float) -> int:

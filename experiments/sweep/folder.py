@@ -79,7 +79,8 @@ class Sweep:
 
     Attributes:
         path: The folder.
-        name: Of the sweep, and of its group in Weights & Biases.
+        name: Of the sweep.
+        group: Of its trials in Weights & Biases.
         created: Date and time, ISO 8601.
         metric: The objective that counts first, a key of the epochs' metrics.
         objectives: "max" or "min" for each objective; see `experiments.sweep.objectives`.
@@ -91,6 +92,7 @@ class Sweep:
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         self.path = path
         self.name: str = content["name"]
+        self.group: str = content["group"]
         self.created: str = content["created"]
         self.metric: str = content["metric"]
         self.objectives: dict[str, str] = dict(content["objectives"])
@@ -107,6 +109,7 @@ class Sweep:
         objectives: Mapping[str, str],
         dimensions: Mapping[str, list[str]],
         seed_dimension: str | None,
+        group: str | None = None,
     ) -> "Sweep":
         """Makes a new folder `parent/name-date-time` without trials; `config` repeats the sweep."""
         folder = RunFolder.create(parent, name)
@@ -115,6 +118,7 @@ class Sweep:
             folder.path,
             {
                 "name": name,
+                "group": group or name,
                 "created": datetime.now().isoformat(timespec="seconds"),
                 "metric": next(iter(objectives)),
                 "objectives": objectives,
@@ -182,6 +186,7 @@ class Sweep:
         content = {
             "format": FORMAT,
             "name": self.name,
+            "group": self.group,
             "created": self.created,
             "metric": self.metric,
             "objectives": self.objectives,

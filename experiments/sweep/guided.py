@@ -9,6 +9,7 @@ from experiments.sweep.objectives import measures
 from experiments.sweep.plan import SEED, Plan, Point
 from experiments.sweep.space import Choice, Dimension, Range
 from experiments.sweep.tuning import parameters_of
+from experiments.sweep.worker import OUTCOME
 
 
 def check_every_value(plan: Plan, checker: Checker) -> list[dict[str, int]]:
@@ -67,8 +68,10 @@ def guided(plan: Plan, checker: Checker, sweep: Sweep, seed: int) -> Any:
             return parameters_of(_added(sweep, checker, point))
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            known = result is not None and all(name in result for name in sweep.objectives)
-            super().on_trial_complete(trial_id, result if known else None, error or not known)
+            missing = [name for name in sweep.objectives if name not in (result or {})]
+            if missing and result and result.get(OUTCOME) == "finished":
+                print(f"a trial has no {missing[0]!r}, an objective: the search learns nothing from it", flush=True)
+            super().on_trial_complete(trial_id, None if missing else result, error or bool(missing))
 
     sampler = optuna.samplers.TPESampler(seed=seed + len(sweep.trials))
     return Guided(space, metric=list(sweep.objectives), mode=modes, sampler=sampler, storage=storage, study_name=name)

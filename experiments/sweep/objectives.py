@@ -8,11 +8,15 @@ from experiments.costs import PARTS, REGISTERS
 from experiments.runs import RunFolder
 
 OF_EPOCHS = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
+OF_VALIDATION = ("val_accuracy_hard", "val_accuracy_relaxed", "gap")
 OF_RESULTS = ("luts", *PARTS, *REGISTERS, "tables", "train_seconds")
 
 
-def check_objectives(objectives: Mapping[str, str], scheduler: str) -> None:
+def check_objectives(objectives: Mapping[str, str], scheduler: str, search: str = "grid") -> list[str]:
     """Whether objectives are known, and the first of them is what the scheduler can go by.
+
+    Returns:
+        Those that the scheduler or the search does go by.
 
     Raises:
         ConfigurationError: They are not.
@@ -29,6 +33,7 @@ def check_objectives(objectives: Mapping[str, str], scheduler: str) -> None:
             f"ablate.scheduler = 'asha' needs a first objective that each epoch has, one of {', '.join(OF_EPOCHS)}; "
             f"got {first!r}"
         )
+    return list(objectives) if search == "optuna" else [first] if scheduler == "asha" else []
 
 
 def measures(run: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from experiments.sweep.folder import Sweep, Trial
@@ -65,13 +67,24 @@ class Recorder:
         """The error as the worker wrote it down, or how the worker died."""
         from ray.exceptions import OutOfMemoryError, RayActorError
 
-        error = trial.get_pickled_error()
+        written = self._own(trial).path / "error.txt"
+        if written.exists():
+            return written.read_text().splitlines()[0]
+        error = _error(trial)
         if isinstance(error, OutOfMemoryError) or "running low on memory" in str(error):
             return "out of memory: the node ran low, and Ray killed the worker"
         if isinstance(error, RayActorError) or error is None:
             return "its worker was killed, or crashed"
-        written = self._own(trial).path / "error.txt"
-        return written.read_text().splitlines()[0] if written.exists() else str(error).strip().splitlines()[-1]
+        return str(error).strip().splitlines()[-1]
+
+
+def _error(trial: Any) -> Exception | None:
+    """What Ray knows of an attempt that failed; `get_pickled_error` finds it only after the last attempt."""
+    from ray import cloudpickle
+
+    with suppress(OSError, AttributeError):
+        return cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    return trial.get_pickled_error()
 
 
 def _summary(trial: Trial) -> str:

@@ -37,7 +37,7 @@ class Work:
 
     Attributes:
         folder: The sweep's, as an absolute path.
-        group: The sweep's name.
+        group: The trials' in Weights & Biases.
         text: Its Gin text.
         threads: CPU threads of a trial.
         data: References to the rows of data sets in Ray's object store, by name.
@@ -80,13 +80,11 @@ def run_trial(parameters: Mapping[str, Any], work: Work) -> None:
 
 def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any) -> dict[str, Any]:
     values = {tracking_key(label): _plain(value) for label, value in trial["values"].items()}
-    tags = [f"{label}={value}"[:64] for label, value in values.items()]
-    tracking = {"group": work.group, "job_type": "trial", "tags": tags, "name": f"{work.group}/{trial['id']}"}
     begun = folder.last.exists()
     try:
         config.parse([], text=trial_config(work.text, trial["bindings"]))
         return config.run(
-            trial=TrialRun(None if begun else folder, tracking, values, report),
+            trial=TrialRun(None if begun else folder, _tracking(work.group, trial["id"], values), values, report),
             **({"resume": str(folder.path)} if begun else {}),
         )
     except Exception as error:
@@ -96,6 +94,17 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
             # The same numbers would come out again.
             return {OUTCOME: reason}
         raise TrialError(reason) from None
+
+
+def _tracking(group: str, id: str, values: Mapping[str, str | float]) -> dict[str, Any]:
+    """How a trial is tracked: as the configuration says, and where it says nothing, as a trial of its sweep."""
+    given = config.bound([f"tracking.{name}" for name in ("job_type", "tags", "name")])
+    return {
+        "group": group,
+        "job_type": given.get("tracking.job_type") or os.environ.get("WANDB_JOB_TYPE") or "trial",
+        "tags": [*given.get("tracking.tags", ()), *(f"{label}={value}" for label, value in values.items())],
+        "name": f"{given.get('tracking.name') or group}/{id}",
+    }
 
 
 def _plain(text: str) -> str | float:

@@ -1,4 +1,5 @@
 import itertools
+import os
 import random
 
 import pytest
@@ -40,8 +41,8 @@ def finished_run(tmp_path_factory):
 
 @pytest.fixture
 def no_login(tmp_path, monkeypatch):
-    for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE", "WANDB_DIR"):
-        monkeypatch.delenv(variable, raising=False)
+    for variable in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("NETRC", str(tmp_path / "no_netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
 

@@ -139,6 +139,60 @@ ablate.dimensions = {'train.seed': [0, 1, 2]}
         assert scores(map(json.loads, rows)) == scores(trial.metrics())
 
 
+def test_a_sweep_that_is_terminated_says_how_to_go_on(tmp_path, environment):
+    text = """
+train.epochs = 100000
+tracking.mode = "disabled"
+ablate.dimensions = {'train.seed': [0]}
+"""
+    process = start(tmp_path, environment, text)
+    wait_for(lambda: process.poll() is not None or list(tmp_path.glob("runs/*/trials/0000/metrics.jsonl")))
+    process.terminate()
+    assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+    output, folder = (tmp_path / "output").read_text(), only(tmp_path / "runs")
+    command = f"--gin_file {folder}/config.gin --gin_param 'ablate.resume = \"{folder}\"'"
+    assert f"interrupted; continue with {command}" in output and "***" not in output
+
+
+def test_a_sweep_of_which_all_fails_says_why_each_time_and_fails(tmp_path, environment):
+    text = """
+ablate.dimensions = {'train.seed': [0]}
+tracking.mode = "disabled"
+train.loss = @losses.distillation
+train.teacher = @teachers.trained
+teachers.trained.network = @teachers.dense
+teachers.dense.width = -1
+"""
+    # Ray makes sockets in the folder for temporary files, whose paths must be short.
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    process = start(tmp_path, environment | {"TMPDIR": str(long)}, text)
+    assert process.wait(TIMEOUT) == 1
+    output = (tmp_path / "output").read_text()
+    reason = "RuntimeError: Trying to create tensor with negative dimension"
+    assert f"again  0000  {reason}" in output and "Traceback" not in output
+    assert f"1 of 1 trials failed and none finished: {reason}" in output.splitlines()[-1]
+
+
+def test_ray_on_this_machine_listens_to_this_machine_alone(environment):
+    code = """
+import os, socket
+from experiments.sweep.cluster import connected
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    probe.connect(("192.0.2.1", 9))
+    outward = probe.getsockname()[0]
+with connected(None):
+    import ray
+    host, port = ray.get_runtime_context().gcs_address.split(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+    open_to_others = not outward.startswith("127.") and not socket.socket().connect_ex((outward, int(port)))
+    print(host, open_to_others, os.environ["RAY_AUTH_MODE"], len(os.environ["RAY_AUTH_TOKEN"]))
+"""
+    clean = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, capture_output=True, text=True)
+    assert result.stdout == "127.0.0.1 False token 64\n", result.stderr
+
+
 def test_two_nodes_share_the_trials_and_a_diverging_one_is_recorded(tmp_path, environment, cluster):
     pytest.importorskip("wandb")
     text = """

@@ -7,6 +7,7 @@ from difflut.config import ConfigurationError
 from difflut.registry import ENCODERS, NODES
 from experiments.data import kept_rows
 from experiments.sweep.checking import Checker, trial_config
+from experiments.sweep.objectives import check_objectives
 from experiments.sweep.plan import Plan
 from experiments.sweep.space import read_dimensions
 
@@ -37,6 +38,23 @@ def values(points):
 
 def bindings(dimensions, *conditions):
     return [dict(point.bindings) for point in plan(dimensions, *conditions).grid(None, 0)]
+
+
+def test_a_search_by_validation_rows_needs_some():
+    none = BASE + "dataset.validation_fraction = 0.0\n"
+    point = plan({"train.seed": [0]}).grid(None, 0)[0]
+    with pytest.raises(ConfigurationError, match="'gap' is of validation rows, of which there are none; raise dataset"):
+        Checker(none, ["train_loss", "gap"]).size(point)
+    for text, objectives in ((none, []), (none, ["train_loss", "luts"]), (BASE, ["gap"])):
+        assert Checker(text, objectives).size(point).keys() == {"tables", "parameters", "epochs"}
+
+
+@pytest.mark.parametrize(
+    "scheduler,search,known",
+    [("none", "grid", 0), ("none", "random", 0), ("asha", "random", 1), ("asha", "optuna", 2), ("none", "optuna", 2)],
+)
+def test_a_sweep_goes_by_its_objectives_where_it_searches_or_stops(scheduler, search, known):
+    assert check_objectives({"gap": "min", "luts": "min"}, scheduler, search) == ["gap", "luts"][:known]
 
 
 def test_a_grid_has_every_combination_and_runs_through_all_before_the_next_seed():
@@ -187,7 +205,7 @@ def test_a_trial_is_the_sweeps_text_with_its_bindings_last():
     config.parse([], text=BASE)
     text = trial_config(config.parsed_config(), {"N": "6", "hidden/layers.random.output_size": "40"})
     config.parse([], text=text)
-    assert config.run(dry_run=True) == {"tables": 60, "parameters": 60 * 64, "epochs": 20}
+    assert config.run(dry_run=True) == {"tables": 60, "parameters": 60 * 64, "epochs": 20, "validation_rows": 144}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -197,6 +197,35 @@ def test_an_address_without_a_cluster_is_named():
         pass
 
 
+def test_a_ray_that_cannot_be_joined_is_told_in_a_line(monkeypatch):
+    ray = pytest.importorskip("ray")
+
+    def failing(*arguments, **options):
+        raise ConnectionError("Could not find any running Ray instance.\nand more")
+
+    monkeypatch.setattr(ray, "init", failing)
+    said = "Ray at 'auto' cannot be used: ConnectionError: Could not find any running Ray instance; start a cluster"
+    with pytest.raises(ConfigurationError, match=said), connected("auto"):
+        pass
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_the_reason_of_a_first_failure_is_its_own(sweep, tmp_path, pickled):
+    ray = pytest.importorskip("ray")
+    own, file = ended(sweep, [], "running"), tmp_path / "error.pkl"
+    error = ray.exceptions.OutOfMemoryError("the node is running low on memory")
+    if pickled:
+        file.write_bytes(ray.cloudpickle.dumps(error))
+    trial = SimpleNamespace(
+        config={"trial": json.dumps({"id": own.id})}, pickled_error_file=str(file), get_pickled_error=lambda: None
+    )
+    Recorder(sweep, 1).on_trial_recover(trial)
+    assert own.state["reason"].startswith("out of memory" if pickled else "its worker was killed")
+    (own.path / "error.txt").write_text("ValueError: wrong\n\nTraceback")
+    Recorder(sweep, 1).on_trial_recover(trial)
+    assert own.state["reason"] == "ValueError: wrong"
+
+
 def test_another_sweep_cannot_be_continued(sweep):
     config.parse([], ["ablate.dimensions = {'N': [1]}", f"ablate.resume = {str(sweep.path)!r}"], text=BASE)
     with pytest.raises(ConfigurationError, match=r"is a sweep over .*, not over \{'N': \['1'\]\}; continue it with"):

@@ -64,6 +64,21 @@ def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(fol
     assert "train.trial" not in written and "run.job = @train" in written
 
 
+def test_what_a_user_says_of_tracking_holds_in_a_sweep_too(folder, monkeypatch):
+    seen = {}
+
+    def tracking(**arguments):
+        seen.update(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("experiments.train.tracking", tracking)
+    own = "J = 'mine'\ntracking.tags = ['a', 'b']\ntracking.job_type = %J\ntracking.name = 'first'\n"
+    with pytest.raises(KeyboardInterrupt):
+        _train(TRIAL, folder, Work(folder.path.parent, "widths", TEXT + own, 1, {}), lambda row: None)
+    assert (seen["job_type"], seen["name"], seen["group"]) == ("mine", "first/0003", "widths")
+    assert seen["tags"][:2] == ["a", "b"] and "nodes_dwn_input_dim=3" in seen["tags"]
+
+
 def test_a_diverged_trial_says_so_and_any_other_failure_asks_for_another_attempt(folder, monkeypatch):
     for error, reason in (
         (DivergedError("the loss became nan"), "DivergedError: the loss became nan"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from difflut.config import ConfigurationError
 from experiments.tracking import tracker
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,51 @@ def test_an_offline_run_records_what_it_was_given(tmp_path, capfd):
     assert artifact.manifest.contents[0].local_path == str(tmp_path / "model.pt")
     output = capfd.readouterr()
     assert output.out == f"tracking: to upload: wandb sync {folder}\n" and output.err == ""
+
+
+def test_long_and_empty_tags_turn_nothing_off(tmp_path, capsys):
+    pytest.importorskip("wandb")
+    tags = ("a" * 64, "b" * 80, "", "c" * 40 + "=" + "d" * 40, "b" * 80)
+    with tracker(tags=tags)(tmp_path, {}) as run:
+        run.log({"loss": 1.0}, step=0)
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    kept = next(list(record.run.tags) for record in all_records(file) if record.HasField("run"))
+    assert kept == ["a" * 64, "b" * 31 + "…" + "b" * 32, "c" * 31 + "…" + "d" * 32]
+    assert "tracking: off" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("project", ["a/b", "what?", "p" * 129])
+def test_a_project_that_cannot_be_is_refused_before_there_is_a_folder(project):
+    with pytest.raises(ConfigurationError, match=r"tracking\.project = .* must have at most 128 characters"):
+        tracker(project=project)
+
+
+def test_variables_of_the_environment_hold_where_nothing_else_is_said(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    said = {"PROJECT": "p", "ENTITY": "e", "RUN_GROUP": "g", "JOB_TYPE": "j", "NAME": "n", "NOTES": "o", "TAGS": "x,y"}
+    for name, value in said.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("WANDB_RUN_ID", "shared")
+    shown = []
+    for folder, options in (("env", {}), ("own", {"project": "q", "group": "h", "tags": ("z",), "name": "m"})):
+        with tracker(**options)(tmp_path / folder, {}) as run:
+            run.log({"loss": 1.0}, step=0)
+        (file,) = (tmp_path / folder).glob("wandb/offline-run-*/run-*.wandb")
+        run = next(record.run for record in all_records(file) if record.HasField("run"))
+        names = run.project, run.entity, run.run_group, run.job_type, run.display_name, run.notes
+        shown.append(["".join(names), *run.tags])
+    assert shown == [["pegjno", "x", "y"], ["qehjmo", "z", "x", "y"]]
+
+
+@pytest.mark.parametrize("mode,started", [("disabled", False), ("dryrun", True), ("offline", True)])
+def test_the_mode_of_the_environment_is_stronger(tmp_path, monkeypatch, mode, started):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", mode)
+    tracker(mode="offline" if mode == "disabled" else "disabled")(tmp_path, {}).finish()
+    assert bool(list(tmp_path.glob("wandb/offline-run-*"))) == started
+    monkeypatch.setenv("WANDB_MODE", "of")
+    with pytest.raises(ConfigurationError, match="the environment's WANDB_MODE: there is no 'of'; known: disabled"):
+        tracker()
 
 
 def test_a_resumed_run_keeps_its_id(tmp_path, capsys):

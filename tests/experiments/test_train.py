@@ -177,6 +177,21 @@ def test_a_killed_process_loses_at_most_an_epoch(gin_file, tmp_path):
     assert read_checkpoint(folder / "last.pt")["training"]["epoch"] >= finished - 1
 
 
+def test_a_terminated_process_says_how_to_continue(gin_file, tmp_path):
+    command = [sys.executable, "run.py", "--gin_file", str(gin_file), "--gin_param", "train.epochs = 100000"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.glob("runs/*/best.pt")):
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    folder = only_run(tmp_path)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said == (
+        f"\ninterrupted; continue with --gin_file {folder}/config.gin --gin_param 'train.resume = \"{folder}\"'\n"
+    )
+
+
 def test_interrupting_says_how_to_continue(gin_file, tmp_path, capsys, monkeypatch):
     from difflut.training import Trainer
 

@@ -59,7 +59,7 @@ class Samples:
         for part in (self._original, self.y):
             array = part.cpu().contiguous().numpy()
             found.update(f"{array.dtype} {array.shape} ".encode())
-            found.update(array)
+            found.update(array.data)
         return found.hexdigest()
 
     def order(self, epoch: int) -> Tensor:
