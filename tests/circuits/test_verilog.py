@@ -20,8 +20,7 @@ from difflut.circuits import (
 from difflut.registry import ENCODERS
 from tests.circuits.networks import inputs, network, random_circuit
 
-icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Verilog; apt install iverilog")
-verilator = pytest.mark.skipif(not shutil.which("verilator"), reason="no Verilator; apt install verilator")
+icarus, verilator = pytest.mark.needs("iverilog"), pytest.mark.needs("verilator")
 
 
 def assert_equal(circuit, x, words, folder, pipeline=False, simulator="iverilog", counts=True):

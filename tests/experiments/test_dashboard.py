@@ -19,8 +19,8 @@ def panels(specification):
     ]
 
 
+@pytest.mark.needs("wandb_workspaces")
 def test_the_workspace_shows_the_group_and_every_dimension(made_up_sweep, capsys):
-    pytest.importorskip("wandb_workspaces")
     sweep = made_up_sweep(DIMENSIONS)
     specification = dashboard(str(sweep.path), project="luts", entity="me")
     assert (specification["project"], specification["entity"]) == ("luts", "me")
@@ -41,21 +41,23 @@ def test_the_workspace_shows_the_group_and_every_dimension(made_up_sweep, capsys
     assert json.loads((sweep.report / "dashboard.json").read_text()) == specification
 
 
+@pytest.mark.needs("wandb_workspaces")
 def test_a_name_that_no_run_logs_is_an_error(made_up_sweep, monkeypatch):
-    pytest.importorskip("wandb_workspaces")
     monkeypatch.setitem(module.CURVES, "speed", "Speed")
     with pytest.raises(ValueError, match="its runs log no speed"):
         dashboard(str(made_up_sweep(DIMENSIONS).path))
 
 
+@pytest.mark.needs("wandb_workspaces")
 def test_before_the_first_result_names_are_not_checked_and_that_is_said(made_up_sweep, capsys):
-    pytest.importorskip("wandb_workspaces")
     dashboard(str(made_up_sweep(DIMENSIONS, lambda trial: None).path))
     assert "could not be checked, since no trial has finished" in capsys.readouterr().out
 
 
+@pytest.mark.needs("wandb_workspaces")
 def test_it_is_saved_where_one_is_logged_in(made_up_sweep, monkeypatch, capsys):
-    interface = pytest.importorskip("wandb_workspaces.workspaces.interface")
+    import wandb_workspaces.workspaces.interface as interface
+
     sent = []
 
     def upsert(view):

@@ -22,16 +22,14 @@ def read(folder):
     return json.loads((folder / "report.json").read_text())
 
 
+@pytest.mark.needs("cc", "iverilog")
 def test_every_back_end_agrees_with_the_network(finished_run, capsys):
-    simulator = "iverilog" if shutil.which("iverilog") else "none"
-    report = export(str(finished_run), simulated_samples=20, simulator=simulator)
+    report = export(str(finished_run), simulated_samples=20, simulator="iverilog")
     output = capsys.readouterr().out
     x = load_dataset("digits").x_test
     assert f"numpy: {len(x)} samples compared, 0 mismatches" in output
-    if shutil.which("cc"):
-        assert f"C: {len(x)} samples compared, 0 mismatches" in output
-    if simulator == "iverilog":
-        assert "Verilog (iverilog): 20 samples compared, 0 mismatches" in output
+    assert f"C: {len(x)} samples compared, 0 mismatches" in output
+    assert "Verilog (iverilog): 20 samples compared, 0 mismatches" in output
     assert read(finished_run / "export") == report
     with torch.no_grad():
         logits = load_checkpoint(finished_run / "best.pt")(x).numpy()
@@ -57,7 +55,7 @@ def test_a_network_of_narrow_words_is_what_is_compared_and_loads_back(finished_r
             assert new >= old
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler (cc)")
+@pytest.mark.needs("cc")
 def test_a_mismatch_is_a_failure_that_names_the_first_sample_after_the_report(finished_run, monkeypatch, tmp_path):
     right = CompiledCircuit.counts_and_classes
 
@@ -73,8 +71,8 @@ def test_a_mismatch_is_a_failure_that_names_the_first_sample_after_the_report(fi
     assert "| C | 360 | 1 |" in (tmp_path / "export.md").read_text()
 
 
+@pytest.mark.needs("pyosys")
 def test_luts_are_counted_and_the_netlist_is_proven(finished_run, tmp_path, capsys):
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, pipeline=["layer1"])
     before, after = report["costs"]["Yosys"].values()
     assert 0 < after["core"] <= before["core"] and after["luts_encoder"] > 0 and report["latency"] == 1

@@ -14,7 +14,6 @@ import experiments  # noqa: F401
 from difflut import config
 from experiments.sweep import Sweep
 
-pytest.importorskip("ray")
 ROOT = Path(__file__).parents[2]
 BASE = """
 run.job = @ablate
@@ -194,7 +193,6 @@ with connected(None):
 
 
 def test_two_nodes_share_the_trials_and_a_diverging_one_is_recorded(tmp_path, environment, cluster):
-    pytest.importorskip("wandb")
     text = """
 train.epochs = 2
 ablate.dimensions = {'TAU': [3.0, 1e-45], 'train.seed': [0, 1]}
@@ -214,8 +212,8 @@ ablate.dimensions = {'TAU': [3.0, 1e-45], 'train.seed': [0, 1]}
     assert not [line for line in output.splitlines() if "ray" in line.lower() or "wandb" in line]
 
 
+@pytest.mark.needs("optuna")
 def test_optuna_suggests_trials_and_asha_stops_some(tmp_path, environment, cluster):
-    pytest.importorskip("optuna")
     text = """
 train.epochs = 9
 tracking.mode = "disabled"

@@ -67,8 +67,8 @@ def ended(sweep, accuracies, status="finished", result=(("luts", 18),), **values
     return trial
 
 
+@pytest.mark.needs("optuna")
 def test_each_value_is_checked_before_a_guided_search(plan, checker, capsys):
-    pytest.importorskip("optuna")
     check_every_value(plan, checker)
     assert len(capsys.readouterr().out.splitlines()) == 4  # both ends of two ranges, and two sizes, less what is equal
     wrong = Plan(read_dimensions({"a/layers.random.output_size": [20], "nodes.dwn.input_dim": "integers(2, 9)"}), ())
@@ -76,8 +76,8 @@ def test_each_value_is_checked_before_a_guided_search(plan, checker, capsys):
         check_every_value(wrong, checker)
 
 
+@pytest.mark.needs("optuna")
 def test_suggestions_become_trials_of_the_sweep_with_the_seeds_in_turn(plan, checker, sweep):
-    pytest.importorskip("optuna")
     searcher = guided(plan, checker, sweep, seed=0)
     suggested = [json.loads(searcher.suggest(str(number))["trial"]) for number in range(4)]
     assert [trial["id"] for trial in suggested] == ["0000", "0001", "0002", "0003"]
@@ -87,8 +87,8 @@ def test_suggestions_become_trials_of_the_sweep_with_the_seeds_in_turn(plan, che
     assert Sweep.open(sweep.path).trials == sweep.trials
 
 
+@pytest.mark.needs("optuna")
 def test_a_continued_search_knows_what_was_found_before(plan, checker, sweep):
-    pytest.importorskip("optuna")
     for number in range(40):
         rate = 10 ** (-5 + number / 10)
         ended(sweep, [0.9 - abs(number - 20) / 25], **{"optimizers.adam.lr": f"{rate:.4g}"})
@@ -99,8 +99,10 @@ def test_a_continued_search_knows_what_was_found_before(plan, checker, sweep):
     assert rates[2] > 3e-4 and rates[-3] < 3e-3
 
 
+@pytest.mark.needs("optuna")
 def test_a_trial_that_lacks_an_objective_teaches_a_search_nothing(plan, checker, sweep):
-    optuna = pytest.importorskip("optuna")
+    import optuna
+
     ended(sweep, [0.9])
     ended(sweep, [0.9], result=())
     searcher = guided(plan, checker, sweep, seed=0)
@@ -112,8 +114,8 @@ def test_a_trial_that_lacks_an_objective_teaches_a_search_nothing(plan, checker,
     assert [trial.values for trial in study.trials] == [[0.9, 18], [0.8, 20], None]
 
 
+@pytest.mark.needs("optuna")
 def test_a_guided_search_refuses_what_it_cannot_follow(checker):
-    pytest.importorskip("optuna")
     plan = Plan(read_dimensions({"N": [1, 2], "M": [1, 2]}), [{"if": {"N": 1}, "only": {"M": 1}}])
     with pytest.raises(ConfigurationError, match="no condition with 'only'; use 'set'"):
         check_every_value(plan, checker)
@@ -121,7 +123,6 @@ def test_a_guided_search_refuses_what_it_cannot_follow(checker):
 
 @pytest.mark.parametrize(("accuracy", "decision"), [(0.5, "STOP"), (0.95, "CONTINUE")])
 def test_a_continued_sweep_stops_trials_by_those_that_ended_before(sweep, accuracy, decision):
-    pytest.importorskip("ray")
     for final in (0.7, 0.8, 0.9):
         ended(sweep, [0.1, final], status="stopped")
     asha = make_scheduler(sweep, Settings(1, 0, 1, "asha", grace_epochs=2, reduction=3), epochs=9)
@@ -133,7 +134,6 @@ def test_a_continued_sweep_stops_trials_by_those_that_ended_before(sweep, accura
 
 @pytest.mark.parametrize(("epochs", "decision"), [(9, "CONTINUE"), (3, "CONTINUE"), (27, "STOP")])
 def test_a_trial_is_not_stopped_after_its_last_epoch(sweep, epochs, decision):
-    pytest.importorskip("ray")
     asha = make_scheduler(sweep, Settings(1, 0, 1, "asha", grace_epochs=3, reduction=3), epochs=27)
     last = min(epochs, 9)
     for accuracy in (0.9, 0.8, 0.7):
@@ -151,7 +151,6 @@ def test_trials_know_their_epochs(plan, checker, sweep):
 
 
 def test_the_reason_of_an_earlier_attempt_is_forgotten(sweep, capsys):
-    pytest.importorskip("ray")
     (own,) = sweep.add([{"values": {}, "bindings": {}, "tables": 20, "parameters": 160, "epochs": 9}])
     own.record("failed", attempts=1)
     (own.path / "error.txt").write_text("the first reason\n")

@@ -106,7 +106,8 @@ def test_a_trial_stopped_by_the_scheduler_keeps_what_it_has(folder):
 
 
 def test_reports_tell_the_last_epoch_and_nothing_of_the_test_set(tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
+    import ray
+
     reports = []
     monkeypatch.setattr(ray, "get", list)
     monkeypatch.setattr("ray.tune.report", reports.append)

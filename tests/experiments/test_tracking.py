@@ -76,7 +76,6 @@ def image(folder):
 
 
 def test_an_offline_run_records_what_it_was_given(tmp_path, capfd):
-    pytest.importorskip("wandb")
     (tmp_path / "model.pt").write_bytes(b"weights")
     shown = {"lr": 0.1, "layers": [20, 10], "node": {"n": 6}}
     with tracker(tags=("a", "b"), name="first")(tmp_path, shown) as run:
@@ -155,7 +154,6 @@ def test_the_mode_of_the_environment_is_stronger(tmp_path, monkeypatch, mode, st
 
 
 def test_a_resumed_run_keeps_its_id(tmp_path, capsys):
-    pytest.importorskip("wandb")
     for step in (0, 1):
         with tracker()(tmp_path, {}) as run:
             run.log({"loss": float(step)}, step=step)
@@ -166,14 +164,12 @@ def test_a_resumed_run_keeps_its_id(tmp_path, capsys):
 
 
 def test_a_run_that_raises_is_marked_as_failed(tmp_path):
-    pytest.importorskip("wandb")
     with pytest.raises(ZeroDivisionError), tracker()(tmp_path, {}) as run:
         run.log({"loss": 1 / 0}, step=0)
     assert recorded(tmp_path)[3] == [1]
 
 
 def test_two_runs_at_once_do_not_mix(tmp_path):
-    pytest.importorskip("wandb")
     with tracker()(tmp_path / "a", {}) as first, tracker()(tmp_path / "b", {}) as second:
         first.log({"loss": 1.0}, step=0)
         second.log({"loss": 2.0}, step=0)
@@ -181,7 +177,6 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
 
 
 def test_online_without_a_login_is_offline(tmp_path, capsys):
-    pytest.importorskip("wandb")
     with tracker(mode="online")(tmp_path, {}) as run:
         run.log({"loss": 1.0}, step=0)
     lines = capsys.readouterr().out.splitlines()
@@ -190,7 +185,6 @@ def test_online_without_a_login_is_offline(tmp_path, capsys):
 
 
 def test_failures_are_told_once_and_do_not_stop_training(tmp_path, capsys):
-    pytest.importorskip("wandb")
     with tracker()(tmp_path, {}) as run:
         for _ in range(3):
             run.log_image("curves", tmp_path / "missing.png")
@@ -201,7 +195,6 @@ def test_failures_are_told_once_and_do_not_stop_training(tmp_path, capsys):
 
 
 def test_a_run_that_cannot_start_is_told_and_not_tracked(tmp_path, capsys):
-    pytest.importorskip("wandb")
     (tmp_path / "wandb").write_text("a file where the folder should be")
     tracker()(tmp_path, {}).log({"loss": 1.0}, step=0)
     assert "tracking: off, the run could not be started" in capsys.readouterr().out
@@ -253,7 +246,6 @@ print("wandb" in sys.modules)
 
 
 def test_an_offline_run_leaves_the_network_alone(tmp_path):
-    pytest.importorskip("wandb")
     with socket.create_server(("127.0.0.1", 0)) as server:
         proxy = f"http://127.0.0.1:{server.getsockname()[1]}"
         proxies = {name: proxy for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}

@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 
 import pytest
@@ -19,7 +18,7 @@ from tests.kernels.operations import (
 )
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc")
+@pytest.mark.needs("nvcc")
 @pytest.mark.parametrize("file", FILES)
 def test_sources_compile_without_a_gpu(tmp_path, file):
     target = ["-gencode", "arch=compute_90,code=sm_90"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from difflut.kernels import cpp
 from difflut.kernels.cpp.calling import FILES
 from difflut.kernels.sources import source, source_dir
 
@@ -33,7 +32,7 @@ def test_sources_are_found():
     assert all('extern "C"' in source(file) or "namespace" in source(file) for file in FILES)
 
 
-@pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
+@pytest.mark.needs("c++")
 def test_one_process_compiles_and_the_next_reuses(tmp_path):
     stale = tmp_path / "difflut" / "build-killed"
     stale.mkdir(parents=True)
@@ -75,7 +74,7 @@ def load_tiny(folder, script=TINY, **environment):
     return done.stderr.splitlines()
 
 
-@pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
+@pytest.mark.needs("c++")
 def test_a_damaged_library_is_compiled_anew(tmp_path):
     load_tiny(tmp_path)
     (library,) = (tmp_path / "difflut").glob("*.so")
@@ -85,7 +84,7 @@ def test_a_damaged_library_is_compiled_anew(tmp_path):
     assert load_tiny(tmp_path) == []
 
 
-@pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
+@pytest.mark.needs("c++")
 @pytest.mark.parametrize(
     "environment,script",
     [
@@ -102,7 +101,7 @@ def test_kernels_are_compiled_on_unusual_machines(tmp_path, environment, script)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.skipif(not cpp.available(), reason="the C++ kernels cannot be compiled here")
+@pytest.mark.needs("c++")
 def test_the_kernels_use_the_openmp_runtime_of_torch():
     look = "for line in open('/proc/self/maps'): print(line.split()[-1]) if 'omp' in line and 'r-xp' in line else None"
     script = f"from difflut.kernels import cpp\ncpp.available()\n{look}"
