@@ -1,9 +1,11 @@
 import re
+import tomllib
 from pathlib import Path
 
 import gin
 import pytest
 import torch
+import yaml
 
 import experiments  # noqa: F401  registers the job
 from difflut import config
@@ -57,6 +59,18 @@ def test_the_explained_convolution_is_a_network(tmp_path):
 @pytest.mark.parametrize("path", re.findall(r"(gin_configs/\S+\.gin|docs/\S+?\.(?:png|md)|\w+\.md)\b", README))
 def test_the_files_that_it_names_exist(path):
     assert (ROOT / path).is_file()
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_ci():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    checks = re.findall(r'^"\$venv/bin/(.*?)"(?! -m| install)(.*)$', (ROOT / ".ci" / "run").read_text(), re.M)
+    assert [hook["entry"] for hook in hooks] == [program + arguments for program, arguments in checks]
+
+
+def test_the_changelog_knows_the_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    released = re.findall(r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert version == released[0] or (version.endswith(".dev0") and version > released[0])
 
 
 def test_ci_runs_its_second_command():

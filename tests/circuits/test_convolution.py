@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +18,6 @@ from difflut.circuits import (
     write_verilog,
 )
 from difflut.circuits.arithmetic.runs import find_runs
-from difflut.circuits.engine import cpu
 from difflut.circuits.engine.cpu import CpuEngine
 from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS, NODES
@@ -47,7 +45,7 @@ def test_a_network_of_convolutions_is_its_circuit_before_and_after_simplificatio
     np.testing.assert_array_equal(smaller(images.numpy()), logits)
 
 
-@pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
+@pytest.mark.needs("c++")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [2, 6, 7])
 def test_engines_agree(kind, n):
@@ -58,7 +56,7 @@ def test_engines_agree(kind, n):
     np.testing.assert_array_equal(counts_of_chunks(circuit, images.reshape(200, -1), 64, 6, 16), counts)
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler (cc)")
+@pytest.mark.needs("cc")
 @pytest.mark.parametrize("kind", KINDS)
 def test_c_agrees(kind, tmp_path):
     circuit, images = circuit_and_images(kind)
@@ -68,7 +66,8 @@ def test_c_agrees(kind, tmp_path):
         np.testing.assert_array_equal(compiled.counts_and_classes(images)[0], circuit.counts(images))
 
 
-@pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Verilog; apt install iverilog")
+@pytest.mark.needs("pyosys")
+@pytest.mark.needs("iverilog")
 @pytest.mark.parametrize("kind", ["skips", "pooled"])
 def test_verilog_agrees_and_is_proven(kind, tmp_path):
     circuit, images = circuit_and_images(kind, n=2)
@@ -76,7 +75,6 @@ def test_verilog_agrees_and_is_proven(kind, tmp_path):
     design = write_verilog(circuit, tmp_path, words, ["layer1"])
     write_testbench(design, images[:30], circuit.counts(images[:30]), circuit.classes(images[:30]))
     assert simulate(design, "iverilog").mismatches == 0
-    pytest.importorskip("pyosys", reason="no pyosys; pip install pyosys")
     assert prove(circuit, words)
 
 
@@ -89,7 +87,7 @@ def test_placements_share_tables_and_borders_have_their_own():
     assert outside[:, [0, -1]].any() and outside[:, :, [0, -1]].any() and not outside[:, 1:-1, 1:-1].any()
 
 
-@pytest.mark.skipif(not cpu.available(), reason="no C++ compiler")
+@pytest.mark.needs("c++")
 def test_a_large_circuit_goes_down_the_image_in_parts():
     torch.manual_seed(0)
     bank = partial(LAYERS["random"], node_type=NODES["dwn"], n=6)

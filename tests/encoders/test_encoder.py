@@ -188,7 +188,7 @@ def test_rows_may_be_numbers_and_batches_empty():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.cuda
 @every_encoder
 @pytest.mark.parametrize("num_bits", [3, 6])
 @pytest.mark.parametrize("feature_wise", [True, False])
