@@ -70,7 +70,7 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
     if placement := costs.get("placement"):
         yield (
             f"The {placement['part']} placed and routed on an ECP5-85: {placement['megahertz']:.0f} MHz, latency "
-            f"{placement['nanoseconds']:.0f} ns."
+            f"{placement['nanoseconds']:.0f} ns, {placement['luts']:,} LUT4, {placement['flip_flops']:,} flip-flops."
         )
     for name, reason in report["not_done"].items():
         yield f"{name}: not done: {' '.join(reason.split())}"

@@ -23,10 +23,19 @@ OPTIONS = ["--85k", "--package", "CABGA381", "--speed", "8", "--freq", "300", "-
 
 @dataclass(frozen=True)
 class Placement:
-    """The highest clock of a Lattice ECP5-85, speed grade 8, in MHz, and the latency at it in ns."""
+    """What a design came to on a Lattice ECP5-85, speed grade 8.
+
+    Attributes:
+        megahertz: The highest clock.
+        nanoseconds: The latency at it.
+        luts: LUTs of four inputs; four of them, with multiplexers that the device has, are one of six.
+        flip_flops: Those that are used.
+    """
 
     megahertz: float
     nanoseconds: float
+    luts: int
+    flip_flops: int
 
 
 def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placement:
@@ -54,7 +63,9 @@ def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placem
     clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", log)
     if not clocks:
         raise RuntimeError("nextpnr found no path from register to register; put registers after more stages")
-    return Placement(float(clocks[-1]), 1000 * cycles / float(clocks[-1]))
+    used = [re.findall(rf"{cells}:\s+(\d+)/", log) for cells in ("TRELLIS_COMB", "TRELLIS_FF")]
+    megahertz = float(clocks[-1])
+    return Placement(megahertz, 1000 * cycles / megahertz, *(int(counts[-1]) if counts else 0 for counts in used))
 
 
 def find_nextpnr() -> str | None:
