@@ -197,7 +197,7 @@ def test_an_address_without_a_cluster_is_named():
 
 
 def test_a_ray_that_cannot_be_joined_is_told_in_a_line(monkeypatch):
-    ray = pytest.importorskip("ray")
+    import ray
 
     def failing(*arguments, **options):
         raise ConnectionError("Could not find any running Ray instance.\nand more")
@@ -210,7 +210,8 @@ def test_a_ray_that_cannot_be_joined_is_told_in_a_line(monkeypatch):
 
 @pytest.mark.parametrize("pickled", [True, False])
 def test_the_reason_of_a_first_failure_is_its_own(sweep, tmp_path, pickled):
-    ray = pytest.importorskip("ray")
+    import ray
+
     own, file = ended(sweep, [], "running"), tmp_path / "error.pkl"
     error = ray.exceptions.OutOfMemoryError("the node is running low on memory")
     if pickled:

@@ -109,7 +109,6 @@ def test_an_offline_run_records_what_it_was_given(tmp_path, capfd):
 
 
 def test_long_and_empty_tags_turn_nothing_off(tmp_path, capsys):
-    pytest.importorskip("wandb")
     tags = ("a" * 64, "b" * 80, "", "c" * 40 + "=" + "d" * 40, "b" * 80)
     with tracker(tags=tags)(tmp_path, {}) as run:
         run.log({"loss": 1.0}, step=0)
@@ -126,7 +125,6 @@ def test_a_project_that_cannot_be_is_refused_before_there_is_a_folder(project):
 
 
 def test_variables_of_the_environment_hold_where_nothing_else_is_said(tmp_path, monkeypatch):
-    pytest.importorskip("wandb")
     said = {"PROJECT": "p", "ENTITY": "e", "RUN_GROUP": "g", "JOB_TYPE": "j", "NAME": "n", "NOTES": "o", "TAGS": "x,y"}
     for name, value in said.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
@@ -144,7 +142,6 @@ def test_variables_of_the_environment_hold_where_nothing_else_is_said(tmp_path, 
 
 @pytest.mark.parametrize("mode,started", [("disabled", False), ("dryrun", True), ("offline", True)])
 def test_the_mode_of_the_environment_is_stronger(tmp_path, monkeypatch, mode, started):
-    pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", mode)
     tracker(mode="offline" if mode == "disabled" else "disabled")(tmp_path, {}).finish()
     assert bool(list(tmp_path.glob("wandb/offline-run-*"))) == started
