@@ -29,10 +29,22 @@ def code(name, x, num_bits=3):
         ("sign_magnitude", 1, [0]),
         ("distributive_thermometer", 3, [1, 3, 4]),
         ("distributive_thermometer", 1, [3]),
+        ("midpoint_thermometer", 4, [0.5, 2, 3.5, 6]),
+        ("midpoint_thermometer", 6, [0.5, 2, 3.5, 6, 6, 6]),
+        ("midpoint_thermometer", 2, [2, 3.5]),
     ],
 )
 def test_thresholds_of_a_ramp(name, num_bits, expected):
     assert thresholds(name, num_bits=num_bits).tolist() == expected
+
+
+def test_midpoints_split_rows_evenly_and_separate_neighbouring_floats():
+    values = torch.tensor([1.0, 5.0, 6.0, 7.0]).repeat_interleave(torch.tensor([50, 2, 48, 100]))
+    assert thresholds("midpoint_thermometer", values.unsqueeze(1), num_bits=1).tolist() == [6.5]
+    one = torch.tensor(1.0)
+    neighbours = torch.stack([one, one.nextafter(2 * one), one.nextafter(2 * one).nextafter(2 * one)]).unsqueeze(1)
+    encoder = ENCODERS["midpoint_thermometer"](2).fit(neighbours)
+    assert encoder(neighbours).tolist() == [[0, 0], [1, 0], [1, 1]]
 
 
 def test_gaussian_thresholds_are_normal_quantiles():

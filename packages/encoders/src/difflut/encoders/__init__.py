@@ -18,6 +18,7 @@ from difflut.encoders.encoder import Encoder as Encoder
 from difflut.encoders.thermometer import DistributiveThermometer as DistributiveThermometer
 from difflut.encoders.thermometer import GaussianThermometer as GaussianThermometer
 from difflut.encoders.thermometer import Logarithmic as Logarithmic
+from difflut.encoders.thermometer import MidpointThermometer as MidpointThermometer
 from difflut.encoders.thermometer import Thermometer as Thermometer
 from difflut.registry import import_submodules
 

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difflut.encoders.quantiles import pooled_quantiles, quantiles, sample_rows
+from difflut.encoders.quantiles import distinct, midpoints, pooled_quantiles, quantiles, sample_rows
 
 BLOCK_VALUES = 2**22  # worked on at a time: 16 MiB in float32
 LEAST_STEPS = 2**12  # between the ends of a feature in float32: more than an encoder has thresholds
 SAMPLE_ROWS = 100_000  # kept of a stream for its quantiles
 SAMPLE_VALUES = 2**28  # and no more than this, 1 GiB, where rows are wide
+DISTINCT_VALUES = 2**22  # told apart where all features share their thresholds
 
 
 class Data(ABC):
@@ -60,6 +61,10 @@ class Data(ABC):
 
         With `below_largest`, where all of a feature's are its largest value, they are the largest one below it.
         """
+
+    @abstractmethod
+    def midpoints(self, count: int) -> Tensor:
+        """`count` midpoints between neighbouring values, see `quantiles.midpoints`: `(features or 1, count)`."""
 
     @abstractmethod
     def _batches(self) -> Iterable[Any]: ...
@@ -155,6 +160,17 @@ class ArrayData(Data):
             below = torch.maximum(below, values.masked_fill(values >= high, -math.inf).amax(dim=0))
         return below
 
+    def midpoints(self, count: int) -> Tensor:
+        for _ in self._rows():  # only to check the values
+            pass
+        if not self.pooled:
+            columns = map(self._columns, torch.arange(math.prod(self.feature_shape)).split(1))
+            return torch.stack([midpoints(*distinct([column], len(column)), count) for column in columns])
+        found = distinct(self._blocks(), DISTINCT_VALUES)
+        if found is None:  # so many that midpoints lie as near to the quantiles as can be
+            return self.quantiles(torch.arange(1, count + 1, dtype=torch.float64) / (count + 1))
+        return midpoints(*found, count).unsqueeze(0)
+
     def _columns(self, features: Tensor) -> Tensor:
         # Picking by index leaves the array as it is; reshaping a permuted one would copy all of it.
         axes = torch.unravel_index(features, self._array.shape[1:])
@@ -177,6 +193,10 @@ class StreamData(Data):
     def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
         sample = sample_rows(self._rows(), SAMPLE_ROWS, SAMPLE_VALUES)
         return ArrayData(sample, self.pooled).quantiles(fractions, below_largest)
+
+    def midpoints(self, count: int) -> Tensor:
+        sample = sample_rows(self._rows(), SAMPLE_ROWS, SAMPLE_VALUES)
+        return ArrayData(sample, self.pooled).midpoints(count)
 
     def _batches(self) -> Iterator[Any]:
         for number, batch in enumerate(self._source):

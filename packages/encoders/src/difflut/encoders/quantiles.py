@@ -25,6 +25,45 @@ def quantiles(columns: Tensor, fractions: Tensor) -> Tensor:
     return torch.lerp(low, high, weight)
 
 
+def midpoints(values: Tensor, rows: Tensor, count: int) -> Tensor:
+    """The `count` midpoints between neighbouring values that split the rows most evenly.
+
+    Args:
+        values: float32 `(values,)`, ascending and distinct.
+        rows: How many rows have each value: `(values,)`.
+
+    Returns:
+        float32 `(count,)`, ascending; all midpoints and the highest of them again, where there are no more than
+        `count`, and of a single value that value.
+    """
+    if len(values) == 1:
+        return values.expand(count)
+    low, high = values[:-1], values[1:]
+    # Rounded to float32 a midpoint may reach the value above it, which must stay above the threshold.
+    middle = ((low.double() + high.double()) / 2).float()
+    middle = torch.where(middle < high, middle, low)
+    if len(middle) <= count:
+        return torch.cat([middle, middle[-1:].expand(count - len(middle))])
+    wanted = torch.arange(1, count + 1, dtype=torch.float64) * rows.sum() / (count + 1)
+    below = rows.cumsum(0)[:-1].double()
+    return middle[torch.searchsorted((below[:-1] + below[1:]) / 2, wanted)]  # the nearest
+
+
+def distinct(blocks: Iterable[Tensor], limit: int) -> tuple[Tensor, Tensor] | None:
+    """The distinct values of all blocks, ascending, and how often each occurs; None where there are more than `limit`.
+
+    Both are `(values,)` on the CPU.
+    """
+    values, rows = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    for block in blocks:
+        some, often = block.flatten().sort().values.cpu().unique_consecutive(return_counts=True)
+        values, place = torch.cat([values, some]).unique(return_inverse=True)
+        rows = torch.zeros(len(values), dtype=torch.int64).index_add_(0, place, torch.cat([rows, often]))
+        if len(values) > limit:
+            return None
+    return values, rows
+
+
 def pooled_quantiles(blocks: Callable[[], Iterable[Tensor]], count: int, fractions: Tensor) -> Tensor:
     """Quantiles of the values of all blocks together, exact, by a radix selection that reads the blocks three times.
 

@@ -45,6 +45,18 @@ class DistributiveThermometer(Thermometer):
         return data.quantiles(self.fractions(), below_largest=True)
 
 
+@register_encoder("midpoint_thermometer")
+class MidpointThermometer(Thermometer):
+    """Thresholds halfway between neighbouring values of the data, as decision trees have them.
+
+    A feature with few values has a threshold between any two; those it does not need repeat the highest one. Where
+    there are more midpoints than `num_bits` they are those next to the quantiles `(i + 1) / (num_bits + 1)`.
+    """
+
+    def make_thresholds(self, data: Data) -> Tensor:
+        return data.midpoints(self.num_bits)
+
+
 @register_encoder("logarithmic")
 class Logarithmic(Thermometer):
     """Thresholds geometrically spaced between minimum and maximum, dense near the minimum.

@@ -1,0 +1,194 @@
+"""A classifier made of look-up tables, with scikit-learn's interface."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_random_state, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from difflut.circuits import Circuit, Cost, estimate_cost, fixed_point_words, simplify, write_c, write_verilog
+from difflut.estimators.columns import Columns, columns_of, is_frame
+from difflut.estimators.fitting import Fitter, Table
+from difflut.estimators.recipe import Recipe, default_recipe
+from difflut.models import save_checkpoint
+from difflut.nodes import Node
+from difflut.registry import REGISTRY
+
+ROWS_TO_VALIDATE = 10_000
+MOST_VALIDATION_ROWS = 10_000
+
+
+class LUTClassifier(ClassifierMixin, BaseEstimator):
+    """A network of look-up tables that classifies rows of a table, bit for bit as hardware does.
+
+    Columns of numbers are compared with thresholds. In a data frame of pandas columns of strings and categories are
+    one bit for each category; a missing value (NaN) exceeds no threshold, and a column that has some has one more bit,
+    which says so. Each class has a group of tables whose ones are its votes. What is None follows from the numbers of
+    rows, features and classes (`default_recipe`).
+
+    Args:
+        votes: Tables of each class.
+        n: Inputs of a table.
+        num_bits: Thresholds of each column of numbers.
+        candidates: Bits among which training chooses each input of a table.
+        node_type: A node type by name, or a node class.
+        epochs: Passes over the rows.
+        batch_size: Rows in a step.
+        learning_rate: The first one; it falls along half a cosine.
+        tau: Divides the votes to give logits; a higher one bears more noise. None compares three by cross-validation.
+        early_stopping: Whether a tenth of the rows is held out to choose the best epoch; "auto" does so from 10,000
+            rows on. Otherwise the last epoch is taken.
+        class_weight: "balanced", or the weight of each class in the loss.
+        random_state: Decides wiring, start, held-out rows and the order of the rows; an integer makes `fit` repeatable.
+
+    Attributes:
+        classes_: The labels, sorted: `(classes,)`.
+        circuit_: The hard network (`difflut.circuits.Circuit`), which reads `features(X)`.
+        network_: The trained network (`difflut.models.LUTNetwork`).
+        recipe_: What `fit` trained with.
+        history_: The metrics of each epoch.
+        n_iter_: Epochs trained.
+        n_features_in_: Columns.
+        feature_names_in_: Their names, where `fit` was given a data frame.
+    """
+
+    def __init__(
+        self,
+        votes: int | None = None,
+        n: int = 6,
+        num_bits: int | None = None,
+        candidates: int | None = None,
+        node_type: str | Callable[..., Node] = "dwn",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        tau: float | None = None,
+        early_stopping: bool | str = "auto",
+        class_weight: str | Mapping[Any, float] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.votes = votes
+        self.n = n
+        self.num_bits = num_bits
+        self.candidates = candidates
+        self.node_type = node_type
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.tau = tau
+        self.early_stopping = early_stopping
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Trains on a table.
+
+        Args:
+            X: An array of numbers `(rows, columns)` or a data frame.
+            y: The label of each row, of any type: `(rows,)`.
+
+        Raises:
+            ValueError: X and y do not fit together, there is only one class, or a value is infinite.
+            TypeError: A column holds neither numbers, strings nor categories.
+        """
+        columns = self._columns(X, reset=True)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        self.classes_, indices = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"LUTClassifier needs at least 2 classes; y has 1 class, {self.classes_.tolist()}")
+        self.columns_ = Columns().fit(columns)
+        x = self.columns_(columns)
+        if len(x) != len(indices):
+            raise ValueError(f"X has {len(x)} rows and y has {len(indices)}; give a label for each row")
+        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        node_type = REGISTRY.get_node(self.node_type) if isinstance(self.node_type, str) else self.node_type
+        fitter, table = Fitter(node_type, self.n, seed), Table(x, indices, weights)
+        recipe = self._recipe(len(x), x.shape[1])
+        self.recipe_ = fitter.choose_tau(table, recipe) if self.tau is None else recipe
+        self.network_, self.history_ = fitter.fit(table, self.recipe_)
+        self.n_iter_ = len(self.history_)
+        self.circuit_ = Circuit.from_model(self.network_)
+        self._engine = self.circuit_.engine()
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label of each row: `(rows,)`."""
+        features = self.features(X)
+        return self.classes_[self._engine.classes(features)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, the softmax of the logits: `(rows, classes)`."""
+        features = self.features(X)
+        votes = self._engine.counts(features) / self.circuit_.tau
+        odds = np.exp(votes - votes.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def features(self, X: Any) -> np.ndarray:
+        """What the circuit and its exports read: `(rows, features)`, float32."""
+        check_is_fitted(self)
+        return self.columns_(self._columns(X, reset=False))
+
+    def cost(self) -> Cost:
+        """What the simplified circuit costs in hardware, an estimate in look-up tables of six inputs."""
+        check_is_fitted(self)
+        return estimate_cost(simplify(self.circuit_)[0])
+
+    def export(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes the simplified network to a folder, which is made.
+
+        It gets `circuit.npz` (`Circuit.load`), `circuit.c`, `verilog/`, the checkpoint `network.pt` (`load_checkpoint`)
+        and `columns.json`: the features that all of them read, in their order, and the labels of the classes.
+        """
+        check_is_fitted(self)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        circuit, _ = simplify(self.circuit_)
+        circuit.save(folder / "circuit.npz")
+        write_c(circuit, folder / "circuit.c")
+        write_verilog(circuit, folder / "verilog", fixed_point_words(circuit))
+        save_checkpoint(self.network_, folder / "network.pt")
+        names = getattr(self, "feature_names_in_", [f"x{number}" for number in range(self.n_features_in_)])
+        features = self.columns_.names([str(name) for name in names])
+        described = {"features": features, "classes": self.classes_.tolist()}
+        (folder / "columns.json").write_text(json.dumps(described, indent=1, default=str) + "\n")
+        return folder
+
+    def _recipe(self, rows: int, features: int) -> Recipe:
+        """The default recipe with what the user chose."""
+        recipe = default_recipe(rows, features, len(self.classes_))
+        chosen = {name: getattr(self, name, None) for name in asdict(recipe)}
+        recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+        stops = rows >= ROWS_TO_VALIDATE if self.early_stopping == "auto" else self.early_stopping
+        return replace(recipe, validation_rows=min(max(1, rows // 10), MOST_VALIDATION_ROWS) if stops else 0)
+
+    def _columns(self, X: Any, reset: bool) -> list[np.ndarray]:
+        """The columns of a checked table; with `reset` its columns are those of all tables from now on."""
+        if is_frame(X):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            columns = columns_of(X)
+        else:
+            columns = columns_of(validate_data(self, X, reset=reset, ensure_all_finite="allow-nan"))
+        return columns
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An engine holds memory of compiled code, and is made again from the circuit.
+        return {name: value for name, value in super().__getstate__().items() if name != "_engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "circuit_"):
+            self._engine = self.circuit_.engine()
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

@@ -1,0 +1,136 @@
+"""A network made for a table and trained on it."""
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from difflut.encoders import Encoder, MidpointThermometer
+from difflut.estimators.recipe import TAUS, Recipe
+from difflut.layers import GroupSum
+from difflut.layers.wiring import random_wiring
+from difflut.models import LUTNetwork
+from difflut.nodes import Node
+from difflut.registry import REGISTRY
+from difflut.training import Trainer, predict
+from difflut.training.schedules import adam, cosine
+
+FOLDS = 3
+ROWS_TO_COMPARE = 4000
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to train on.
+
+    Attributes:
+        x: Features `(rows, features)`, float32; NaN is a missing value.
+        y: Class indices `(rows,)`.
+        class_weights: Of each class in the loss and in scores: `(classes,)`.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    class_weights: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> "Table":
+        return Table(self.x[chosen], self.y[chosen], self.class_weights)
+
+    def score(self, network: LUTNetwork) -> float:
+        """The weighted share of rows that the hard network classes right."""
+        right = predict(network, torch.from_numpy(self.x)).numpy() == self.y
+        return float(np.average(right, weights=self.class_weights[self.y]))
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Makes and trains networks for tables of one kind.
+
+    Attributes:
+        node_type: Makes the nodes.
+        n: Inputs of a table; fewer where there are fewer bits.
+        seed: Decides everything that is drawn.
+    """
+
+    node_type: Callable[..., Node]
+    n: int
+    seed: int
+
+    def fit(self, table: Table, recipe: Recipe) -> tuple[LUTNetwork, list[dict[str, Any]]]:
+        """The network of the last epoch or, where rows are held out, the best, of equals the later; and all metrics."""
+        order = np.random.default_rng(self.seed).permutation(len(table.y))
+        held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
+        network = self.build(training, recipe)
+        trainer = Trainer(
+            network,
+            torch.from_numpy(training.x),
+            torch.from_numpy(training.y),
+            batch_size=recipe.batch_size,
+            optimizer=partial(adam, lr=recipe.learning_rate),
+            schedule=partial(cosine, epochs=recipe.epochs),
+            loss=partial(F.cross_entropy, weight=torch.from_numpy(table.class_weights).float()),
+            seed=self.seed,
+        )
+        history, best = [], None
+        for _ in range(recipe.epochs):
+            history.append(trainer.run_epoch())
+            if recipe.validation_rows:
+                history[-1]["validation_accuracy"] = score = held_out.score(network)
+                if best is None or score >= best[0]:
+                    best = score, deepcopy(network.state_dict())
+        if best is not None:
+            network.load_state_dict(best[1])
+        return network.eval(), history
+
+    def build(self, table: Table, recipe: Recipe) -> LUTNetwork:
+        """A network of one layer whose tables choose among the bits that differ on the training rows."""
+        encoder = MidpointThermometer(recipe.num_bits).fit(_without_missing(table.x))
+        bits, classes = distinct_bits(encoder), len(table.class_weights)
+        n, candidates, width = min(self.n, len(bits)), min(recipe.candidates, len(bits)), recipe.votes * classes
+        learnable = REGISTRY.get_layer("learnable")
+        layer = learnable(encoder.output_size, width, self.node_type, n, top_k=candidates, seed=self.seed)
+        layer.candidates.copy_(bits[random_wiring(len(bits), width * n, candidates, layer.generator())])
+        return LUTNetwork(encoder, [layer], GroupSum(classes, recipe.tau))
+
+    def choose_tau(self, table: Table, recipe: Recipe) -> Recipe:
+        """The recipe at the temperature that classes most held-out rows right, of equals the highest.
+
+        Small tables are split into three parts, each of which is held out once; of large ones a sample is split, and
+        one part held out.
+        """
+        short, scores = recipe.shortened(), dict.fromkeys(TAUS, 0.0)
+        for training, held_out in self._splits(table):
+            for factor in TAUS:
+                network, _ = self.fit(training, short.with_tau(factor))
+                scores[factor] += held_out.score(network) * len(held_out.y)
+        return recipe.with_tau(max(TAUS, key=scores.__getitem__))
+
+    def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:
+        order = np.random.default_rng(self.seed).permutation(len(table.y))[:ROWS_TO_COMPARE]
+        # Dealt out by class, so that each part has its share of every class.
+        order = order[np.argsort(table.y[order], kind="stable")]
+        part = np.arange(len(order)) % FOLDS
+        for number in range(FOLDS if len(order) < ROWS_TO_COMPARE // 4 else 1):
+            yield table.rows(order[part != number]), table.rows(order[part == number])
+
+
+def distinct_bits(encoder: Encoder) -> Tensor:
+    """The bits of a thermometer that differ from the one before them, at least one: `(bits,)` indices."""
+    repeated = encoder.thresholds[:, 1:] == encoder.thresholds[:, :-1]
+    first = torch.cat([torch.ones(len(repeated), 1, dtype=torch.bool), ~repeated], dim=1)
+    return first.flatten().nonzero().flatten()
+
+
+def _without_missing(x: np.ndarray) -> np.ndarray:
+    """Each missing value replaced by the median of its feature, so that thresholds lie between those that are known."""
+    absent = np.isnan(x)
+    if not absent.any():
+        return x
+    known = np.where(absent.all(0), np.float32(0), x)
+    return np.where(np.isnan(known), np.nanmedian(known, axis=0), known).astype(np.float32)

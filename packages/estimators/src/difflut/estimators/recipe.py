@@ -1,0 +1,62 @@
+"""How large a network is and how it trains, where the user does not say: from rows, features and classes."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+# Temperatures to choose among, as multiples of the square root of the votes, the highest first: with a high one every
+# row pulls at every table, which bears noise; with a low one only rows that are still classed wrong do.
+TAUS = (2.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a classifier trains with.
+
+    Attributes:
+        votes: Tables of each class.
+        num_bits: Thresholds of each feature.
+        candidates: Bits among which each input of a table chooses.
+        epochs: Passes over the rows.
+        batch_size: Rows in a step.
+        learning_rate: The first one; it falls along half a cosine.
+        tau: Divides the votes to give logits.
+        validation_rows: Held out to choose the best epoch; 0 is to take the last.
+    """
+
+    votes: int
+    num_bits: int
+    candidates: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    tau: float
+    validation_rows: int = 0
+
+    def with_tau(self, factor: float) -> Self:
+        """The recipe at a multiple of the square root of the votes.
+
+        The spread of a sum of votes grows as their square root: so the network is as sure of itself at any width.
+        """
+        return replace(self, tau=factor * math.sqrt(self.votes))
+
+    def shortened(self) -> Self:
+        """A recipe for a comparison of temperatures: half the votes and some of the epochs."""
+        return replace(self, votes=-(-self.votes // 2), epochs=min(self.epochs, 10), validation_rows=0)
+
+
+def default_recipe(rows: int, features: int, classes: int) -> Recipe:
+    """The recipe for a table, found by cross-validation on many small ones.
+
+    A batch is about an eighth of the rows, within bounds: what a step costs hardly depends on a small batch. Where
+    there are few features their values matter more, and they have more thresholds.
+    """
+    return Recipe(
+        votes=max(100, min(300, 1800 // classes)),
+        num_bits=64 if features <= 16 else 32,
+        candidates=64,
+        epochs=24,
+        batch_size=2 ** round(math.log2(max(32, min(1024, rows / 8)))),
+        learning_rate=0.05,
+        tau=math.nan,
+    ).with_tau(TAUS[0])

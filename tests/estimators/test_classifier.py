@@ -1,0 +1,212 @@
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import make_classification
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from difflut.circuits import Circuit
+from difflut.estimators import default_recipe
+from difflut.estimators.fitting import Table, distinct_bits
+from difflut.models import load_checkpoint
+from difflut.sklearn import LUTClassifier
+
+SMALL = {"votes": 30, "candidates": 16, "num_bits": 12, "epochs": 10, "tau": 7.0, "random_state": 0}
+
+
+@pytest.fixture
+def table():
+    return make_classification(240, 6, n_informative=4, n_redundant=0, class_sep=2.0, random_state=1)
+
+
+@pytest.fixture
+def frame():
+    random = np.random.default_rng(2)
+    size = random.normal(size=300)
+    frame = pd.DataFrame(
+        {
+            "size": np.where(random.random(300) < 0.2, np.nan, size),
+            "colour": random.choice(["red", "green", "blue"], 300),
+            "shape": pd.Categorical(random.choice(["round", "square"], 300)),
+            "count": pd.array(random.integers(0, 5, 300), dtype="Int64"),
+            "new": random.random(300) < 0.5,
+        }
+    )
+    frame.loc[::11, "colour"] = None
+    frame.loc[::7, "count"] = pd.NA
+    return frame
+
+
+def test_what_is_learned_is_classed_by_the_circuit_bit_for_bit(table):
+    x, y = table
+    classifier = LUTClassifier(**SMALL).fit(x[:160], y[:160])
+    features = classifier.features(x)
+    with torch.no_grad():
+        logits = classifier.network_(torch.from_numpy(features)).numpy()
+    assert np.array_equal(classifier.circuit_(features), logits)
+    assert np.array_equal(classifier.predict(x), logits.argmax(1))
+    np.testing.assert_allclose(np.log(classifier.predict_proba(x)), torch.from_numpy(logits).log_softmax(1), atol=1e-5)
+    assert classifier.score(x[160:], y[160:]) > 0.85
+
+
+@pytest.mark.parametrize("labels", [[-3.0, 8.0], ["no", "yes"], [False, True], [10**12, 7]])
+def test_labels_may_be_of_any_type(table, labels):
+    x, y = table
+    named = np.array(labels)[y]
+    classifier = LUTClassifier(**SMALL).fit(x, named)
+    assert classifier.classes_.tolist() == sorted(labels)
+    assert classifier.predict(x).dtype == named.dtype and classifier.score(x, named) > 0.9
+
+
+def test_the_same_random_state_gives_the_same_circuit_whatever_torch_drew(table):
+    first = LUTClassifier(**SMALL).fit(*table)
+    torch.rand(17)
+    again, other = LUTClassifier(**SMALL).fit(*table), LUTClassifier(**{**SMALL, "random_state": 1}).fit(*table)
+    assert np.array_equal(first.predict_proba(table[0]), again.predict_proba(table[0]))
+    assert not np.array_equal(first.predict_proba(table[0]), other.predict_proba(table[0]))
+
+
+def test_fitting_leaves_the_global_generator_alone(table):
+    before = torch.get_rng_state()
+    LUTClassifier(**SMALL).fit(*table)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_it_works_in_a_pipeline_and_in_searches(table):
+    pipeline = make_pipeline(StandardScaler(), LUTClassifier(**SMALL))
+    assert cross_val_score(pipeline, *table, cv=2).mean() > 0.8
+    search = GridSearchCV(LUTClassifier(**SMALL), {"n": [2, 4]}, cv=2).fit(*table)
+    assert search.best_params_["n"] in (2, 4) and search.best_score_ > 0.8
+
+
+@pytest.mark.parametrize(
+    ("column", "signal"),
+    [("colour", ["red"]), ("shape", ["round"]), ("new", [True]), ("count", [3, 4])],
+)
+def test_every_kind_of_column_is_learned_from(frame, column, signal):
+    y = frame[column].isin(signal).to_numpy()
+    assert LUTClassifier(**SMALL).fit(frame, y).score(frame, y) > 0.95
+
+
+@pytest.mark.parametrize("column", ["size", "colour", "count"])
+def test_that_a_value_is_missing_is_learned_from(frame, column):
+    y = frame[column].isna().to_numpy()
+    classifier = LUTClassifier(**SMALL, class_weight="balanced").fit(frame, y)
+    assert classifier.score(frame, y) > 0.95
+    assert f"{column} is missing" in classifier.columns_.names(list(frame.columns))
+
+
+def test_missing_numbers_of_an_array_are_learned_from(table):
+    x = table[0].copy()
+    x[::3, 2] = np.nan
+    y = np.isnan(x[:, 2])
+    assert LUTClassifier(**SMALL).fit(x, y).score(x, y) > 0.95
+
+
+def test_what_was_not_seen_in_fit_is_predicted_all_the_same(frame):
+    y = (frame["colour"] == "red").to_numpy()
+    classifier = LUTClassifier(**SMALL).fit(frame, y)
+    unseen = frame.assign(colour="violet", new=np.nan)
+    assert classifier.predict(unseen).shape == (300,)
+
+
+def test_a_column_of_dates_is_refused(frame):
+    dated = frame.assign(when=pd.Timestamp("2020-01-01"))
+    with pytest.raises(TypeError, match=r"column 'when' is of type datetime64.*give numbers, strings or categories"):
+        LUTClassifier(**SMALL).fit(dated, np.arange(300) % 2)
+
+
+def test_one_class_is_refused(table):
+    with pytest.raises(ValueError, match=r"needs at least 2 classes; y has 1 class, \[4\]"):
+        LUTClassifier().fit(table[0], np.full(240, 4))
+
+
+def test_rows_and_labels_must_be_as_many(table):
+    with pytest.raises(ValueError, match="240 rows and y has 9"):
+        LUTClassifier().fit(table[0], np.arange(9))
+
+
+def test_class_weights_move_the_border():
+    random = np.random.default_rng(3)
+    y = (random.random(600) < 0.1).astype(int)
+    x = random.normal(size=(600, 3)) + y[:, None]
+    found = [
+        LUTClassifier(**SMALL, class_weight=weight).fit(x, y).predict(x).mean() for weight in (None, {0: 1, 1: 20})
+    ]
+    assert found[0] < 0.15 < 0.25 < found[1]
+
+
+def test_of_equal_epochs_the_later_is_kept(table, monkeypatch):
+    found = {}
+    for name, scores in {"equal": [1] * 10, "rising": range(10), "falling": range(10, 0, -1)}.items():
+        rest = iter(scores)
+        monkeypatch.setattr(Table, "score", lambda *_, rest=rest: next(rest))
+        found[name] = LUTClassifier(**SMALL, early_stopping=True).fit(*table)
+    assert found["equal"].recipe_.validation_rows == 24
+    assert [epoch["validation_accuracy"] for epoch in found["rising"].history_] == list(range(10))
+    equal, rising, falling = (each.predict_proba(table[0]) for each in found.values())
+    assert np.array_equal(equal, rising) and not np.array_equal(equal, falling)
+
+
+def test_a_high_temperature_is_chosen_for_noise_and_a_low_one_for_a_clean_function():
+    random = np.random.default_rng(4)
+    x = random.random((700, 4))
+    clean = (x[:, 0] > 0.5) ^ (x[:, 1] > 0.5) ^ (x[:, 2] > 0.5)
+    noisy = random.random(700) < 0.35 + 0.3 * (x[:, 0] > 0.5)
+    taus = [LUTClassifier(votes=60, random_state=0, epochs=12).fit(x, y).recipe_.tau for y in (clean, noisy)]
+    assert taus[0] < taus[1]
+
+
+def test_a_pickled_classifier_predicts_the_same(table):
+    classifier = LUTClassifier(**SMALL).fit(*table)
+    again = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(again.predict_proba(table[0]), classifier.predict_proba(table[0]))
+    assert pickle.loads(pickle.dumps(LUTClassifier(n=3))).n == 3
+
+
+def test_an_export_holds_the_same_function(frame, tmp_path):
+    y = np.where(frame["new"], "b", "a")
+    classifier = LUTClassifier(**SMALL).fit(frame, y)
+    folder = classifier.export(tmp_path / "deep" / "folder")
+    features = classifier.features(frame)
+    assert np.array_equal(Circuit.load(folder / "circuit.npz")(features), classifier.circuit_(features))
+    with torch.no_grad():
+        logits = load_checkpoint(folder / "network.pt")(torch.from_numpy(features))
+    assert np.array_equal(logits.numpy(), classifier.circuit_(features))
+    described = json.loads((folder / "columns.json").read_text())
+    assert described["classes"] == ["a", "b"] and len(described["features"]) == features.shape[1]
+    assert (
+        described["features"][:3] == ["size", "size is missing", "colour=red"] or "colour=" in described["features"][2]
+    )
+    assert (folder / "circuit.c").exists() and list((folder / "verilog").glob("*.v"))
+
+
+def test_cost_is_that_of_the_simplified_circuit(table):
+    cost = LUTClassifier(**SMALL).fit(*table).cost()
+    assert 0 < cost.tables <= 60 and cost.total > cost.tables
+
+
+def test_a_column_without_two_values_is_read_by_no_table():
+    random = np.random.default_rng(5)
+    x = np.c_[np.full(100, 3.0), random.integers(0, 2, 100), random.normal(size=100)]
+    classifier = LUTClassifier(**SMALL).fit(x, x[:, 1] > 0)
+    bits = distinct_bits(classifier.network_.encoder)
+    assert set(classifier.network_.layers[0].wiring().flatten().tolist()) <= set(bits.tolist())
+    assert sum(bits < 12) == 1 and sum((bits >= 12) & (bits < 24)) == 1 and sum(bits >= 24) == 12
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert classifier.score(x, x[:, 1] > 0) == 1
+
+
+@pytest.mark.parametrize("rows", [4, 100, 3000, 10**7])
+@pytest.mark.parametrize("classes", [2, 30])
+def test_default_recipes_are_within_bounds(rows, classes):
+    recipe = default_recipe(rows, 10, classes)
+    assert 32 <= recipe.batch_size <= 1024 and 100 <= recipe.votes <= 300
+    assert recipe.tau == pytest.approx(2.8 * recipe.votes**0.5)
