@@ -12,6 +12,8 @@ from experiments.progress import ProgressBar
 from experiments.runs import RunFolder
 from experiments.tracking import Tracker
 
+ROWS_TO_CHOOSE = 100  # of which one is a hundredth of the accuracy
+
 
 def fit(
     trainer: Trainer,
@@ -27,7 +29,9 @@ def fit(
     Args:
         pause: Seconds between checkpoints to continue from; None writes none. The best network is written in any case.
     """
-    best, saved = max(map(_merit, folder.metrics()), default=-1.0), time.monotonic()
+    chooses = len(data.x_val) >= ROWS_TO_CHOOSE
+    best = max((_merit(row, chooses) for row in folder.metrics()), default=-1.0)
+    saved = time.monotonic()
     pause = math.inf if pause is None else pause
     if trainer.epoch == 0 and pause < math.inf:
         _save(trainer, folder.last)
@@ -42,8 +46,8 @@ def fit(
         run.log(row, step=trainer.epoch)
         is_last, now = trainer.epoch == epochs, time.monotonic()
         is_due = now - saved >= pause or (is_last and pause < math.inf)
-        if _merit(row) > best and (len(data.x_val) or is_due or is_last):
-            best = _merit(row)
+        if _merit(row, chooses) >= best and (chooses or is_due or is_last):
+            best = _merit(row, chooses)
             save_checkpoint(trainer.model, folder.best, training={"epoch": trainer.epoch, "data": data.meaning})
         if is_due:
             _save(trainer, folder.last)
@@ -51,9 +55,9 @@ def fit(
         report(row)
 
 
-def _merit(row: Mapping[str, float]) -> float:
-    # Without validation rows there is nothing to choose by, and the last epoch is taken.
-    return row.get("val_accuracy_hard", row["epoch"])
+def _merit(row: Mapping[str, float], chooses: bool) -> float:
+    # Few validation rows say little of an epoch, and none nothing: the last one is taken.
+    return row["val_accuracy_hard"] if chooses else row["epoch"]
 
 
 def _save(trainer: Trainer, path: Path) -> None:

@@ -54,6 +54,8 @@ def train(
 ) -> dict[str, Any]:
     """Trains a network and reports the hard test accuracy of the epoch that was best on validation data.
 
+    Of equally good epochs that is the last one. With fewer than 100 validation rows the last epoch of all is taken.
+
     Args:
         network: Makes the network from `input_shape`, `num_classes` and `seed`.
         optimizer: Makes the optimizer of the parameters.

@@ -82,11 +82,20 @@ def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, 
     result = train(gin_file)
     folder = only_run(tmp_path)
     accuracies = [row[3] for row in metrics(folder)]
-    assert result["best_epoch"] == accuracies.index(max(accuracies)) + 1
+    assert result["best_epoch"] == max(epoch for epoch, found in enumerate(accuracies, 1) if found == max(accuracies))
     data = load_dataset("digits", seed=0)
     model = load_checkpoint(folder / "best.pt")
     assert evaluate(model, data.x_test, data.y_test)["accuracy_hard"] == result["test_accuracy_hard"]
     assert evaluate(model, data.x_val, data.y_val)["accuracy_hard"] == max(accuracies)
+
+
+@pytest.mark.parametrize(("rows", "scores", "best"), [(144, [0.5, 0.9, 0.9, 0.8], 3), (72, [0.5, 0.9, 0.9, 0.8], 4)])
+def test_of_equal_epochs_the_later_and_of_few_validation_rows_the_last(gin_file, monkeypatch, rows, scores, best):
+    rest = iter(scores)
+    found = {"accuracy_relaxed": 0.7, "gap": 0.0}
+    monkeypatch.setattr("experiments.fitting.evaluate", lambda *_: {**found, "accuracy_hard": next(rest)})
+    result = train(gin_file, f"dataset.validation_fraction = {rows / 1437}")
+    assert result["best_epoch"] == best
 
 
 def test_what_fails_beside_the_result_costs_no_result(gin_file, tmp_path, monkeypatch, capsys):
