@@ -1,8 +1,10 @@
 """The verify job: small networks of every node type, wiring and encoder, in every back end on rows of a data set."""
 
+import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,19 +25,46 @@ from difflut.circuits import (
 )
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.kernels.validation import MAX_INPUTS
-from difflut.layers import GroupSum
-from difflut.models import LUTNetwork
+from difflut.layers import Layer
+from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES, register_job
 from experiments.arguments import check_names, check_some, check_whole, configured
 from experiments.data import load_dataset
 from experiments.export import MismatchError
 
-WIRINGS: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "random": ("random", {}),
-    "learnable": ("learnable", {}),
-    "soft": ("learnable", {"selection": "soft"}),
-    "top-8": ("learnable", {"top_k": 8}),
+Bank = Callable[..., Layer]
+
+
+def _dense(layer: str, **options: Any) -> Callable[[Bank], list[Bank]]:
+    return lambda bank: [partial(bank, layer, output_size=60, **options), partial(bank, "random", output_size=40)]
+
+
+def _image(*after: Callable[[Bank], Bank]) -> Callable[[Bank], list[Bank]]:
+    """A convolution, others behind it, and a dense layer."""
+
+    def layers(bank: Bank) -> list[Bank]:
+        first = partial(bank, "random", output_size=8, kernel_size=3, padding=1, name="first")
+        return [first, *(make(bank) for make in after), partial(bank, "random", output_size=40)]
+
+    return layers
+
+
+# How the layers of a network are wired: from a function that makes one from a layer's name and options.
+WIRINGS: dict[str, Callable[[Bank], list[Bank]]] = {
+    "random": _dense("random"),
+    "learnable": _dense("learnable"),
+    "soft": _dense("learnable", selection="soft"),
+    "top-8": _dense("learnable", top_k=8),
+    "convolution": _image(lambda bank: partial(bank, "learnable", output_size=8, kernel_size=2, stride=2, top_k=8)),
+    "pooling": _image(lambda bank: LAYERS["pool"]),
+    "tree": _image(lambda bank: partial(bank, "tree", n=2)),
+    "skip": _image(
+        lambda bank: partial(bank, "random", output_size=8, kernel_size=3, padding=1, name="second"),
+        lambda bank: partial(LAYERS["merge"], reads=["first", "second"], name="both"),
+        lambda bank: partial(bank, "random", output_size=8, kernel_size=2, reads=["both", "encoder"]),
+    ),
 }
+IMAGES = ("convolution", "pooling", "tree", "skip")
 BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
 
@@ -56,12 +85,12 @@ def verify(
 
     Args:
         dataset: Whose rows are evaluated.
-        features: Evenly spaced ones of them are taken.
+        features: Evenly spaced ones of them are taken; convolutions read the largest square of them as an image.
         samples: Rows for circuit, engine and C, training rows first.
         simulated_samples: Rows for the simulator.
         n: Inputs of a node, or the nearest number that its type may have.
         nodes: Node types; None is all.
-        wirings: Of "random", "learnable", "soft", "top-8"; None is all.
+        wirings: Of "random", "learnable", "soft", "top-8", "convolution", "pooling", "tree", "skip"; None is all.
         encoders: None is all.
         back_ends: Of "numpy", "engine", "C", "Verilog".
         simulator: "verilator" or "iverilog".
@@ -90,8 +119,9 @@ def verify(
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
     start, mismatches, networks = time.perf_counter(), 0, 0
     for names in product(nodes, wirings, encoders):
-        model = _network(*names, x, n)
-        for back_end, wrong in _check(model, x, simulated_samples, back_ends, simulator):
+        given = _as_image(x) if names[1] in IMAGES else x
+        model = _network(*names, given, n)
+        for back_end, wrong in _check(model, given, simulated_samples, back_ends, simulator):
             mismatches += wrong
             if wrong:
                 print(f"{' '.join(names)}: {back_end}: {wrong} mismatches")
@@ -106,15 +136,18 @@ def verify(
 
 
 def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> LUTNetwork:
+    def bank(layer: str, n: int = n, **options: Any) -> Layer:
+        return LAYERS[layer](node_type=NODES[node], n=NODES[node].nearest_inputs(n), **options)
+
     torch.manual_seed(0)
     fitted = ENCODERS[encoder](num_bits=4).fit(x)
-    layer, options = WIRINGS[wiring]
-    nodes = {"node_type": NODES[node], "n": NODES[node].nearest_inputs(n), "seed": 0}
-    layers = [
-        LAYERS[layer](x.shape[1] * fitted.num_bits, 60, **nodes, **options),
-        LAYERS["random"](60, 40, **nodes),
-    ]
-    return LUTNetwork(fitted, layers, GroupSum(10, 1.0)).eval()
+    return network(x.shape[1:], 10, fitted, WIRINGS[wiring](bank)).eval()
+
+
+def _as_image(x: torch.Tensor) -> torch.Tensor:
+    """The largest square of features: `(rows, side, side)`."""
+    side = math.isqrt(x.shape[1])
+    return x[:, : side * side].view(-1, side, side)
 
 
 @torch.no_grad()

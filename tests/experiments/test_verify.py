@@ -4,15 +4,23 @@ from difflut.circuits.engine import Engine
 from difflut.config import ConfigurationError
 from difflut.registry import NODES
 from experiments.export import MismatchError
-from experiments.verify import verify
+from experiments.verify import IMAGES, WIRINGS, verify
 
-SMALL = {"features": 8, "samples": 64}
+SMALL = {"features": 10, "samples": 64}
 
 
 @pytest.mark.parametrize("node", NODES)
 def test_every_node_type_wiring_and_encoder_is_its_circuit(node, capsys):
-    assert verify("digits", nodes=[node], back_ends=["numpy", "engine"], **SMALL) == 32
+    dense = [wiring for wiring in WIRINGS if wiring not in IMAGES]
+    assert verify("digits", nodes=[node], wirings=dense, back_ends=["numpy", "engine"], **SMALL) == 32
     assert "32 networks, 64 samples, 0 mismatches" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_node_type_is_its_circuit_at_the_windows_of_an_image(node, capsys):
+    names = {"nodes": [node], "wirings": IMAGES, "encoders": ["thermometer"]}
+    assert verify("digits", back_ends=["numpy", "engine"], **names, **SMALL) == 4
+    assert "4 networks, 64 samples, 0 mismatches" in capsys.readouterr().out
 
 
 def test_a_mismatch_is_a_failure_after_all_networks_were_compared(monkeypatch, capsys):
@@ -28,7 +36,7 @@ def test_a_mismatch_is_a_failure_after_all_networks_were_compared(monkeypatch, c
     ("wrong", "said"),
     [
         ({"nodes": ["dwn", "dnw"]}, "verify.nodes: there is no 'dnw'; known: .*dwn"),
-        ({"wirings": ["top-9"]}, "verify.wirings: .*random, learnable, soft, top-8"),
+        ({"wirings": ["top-9"]}, "verify.wirings: .*random, learnable, soft, top-8, convolution"),
         ({"encoders": ["grey"]}, "verify.encoders: .*gray"),
         ({"back_ends": ["vhdl"]}, "verify.back_ends: .*numpy, engine, C, Verilog"),
         ({"back_ends": []}, "verify.back_ends must be a list of at least one item"),
