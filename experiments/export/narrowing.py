@@ -27,8 +27,8 @@ def narrowed(network: LUTNetwork, data: Dataset, max_width: int | str) -> LUTNet
     if network.encoder is None:
         return network
     needed = _needed_bits(network, data)
-    if max_width != SMALLEST:
-        return network if needed <= max_width else _snapped(network, data, int(max_width))
+    if isinstance(max_width, int):
+        return network if needed <= max_width else _snapped(network, data, max_width)
     if not len(data.x_val):
         raise ConfigurationError(
             'export.max_width = "smallest" needs validation rows, and there are none; set a number'
@@ -50,7 +50,8 @@ def _needed_bits(network: LUTNetwork, data: Dataset) -> int:
 
 def _snapped(network: LUTNetwork, data: Dataset, bits: int) -> LUTNetwork:
     network = copy.deepcopy(network)
-    network.encoder.snap(bits, _pixels(data))
+    if network.encoder is not None:
+        network.encoder.snap(bits, _pixels(data))
     return network
 
 

@@ -61,7 +61,7 @@ def _threads(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
 
 
 def _cuda(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    engine = of.circuit.engine("cuda")
+    engine: Any = of.circuit.engine("cuda")  # which takes tensors too
 
     def classify(given: torch.Tensor) -> torch.Tensor:
         classes = engine.classes(given)

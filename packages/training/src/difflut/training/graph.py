@@ -132,6 +132,6 @@ class GraphedSteps:
             outputs, gradients = [loss], [torch.ones_like(loss)]
         if (penalty := self.model.regularization()) is not None:
             outputs.append(penalty)
-            gradients.append(None)
+            gradients.append(torch.ones_like(penalty))
         torch.autograd.backward(outputs, gradients)
         self.optimizer.step()

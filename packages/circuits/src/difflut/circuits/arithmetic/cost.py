@@ -1,5 +1,6 @@
 """What a circuit costs in 6-input LUTs and registers, estimated in a fraction of a second without any tool."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,10 +75,11 @@ def estimate_cost(circuit: Circuit, words: InputWords | None = None, levels: int
 
 def _pipelined(
     circuit: Circuit, counters: Tables, matches: Tables, winner: list[str], levels: int
-) -> tuple[dict[str, int], list[tuple[list[str], int]]]:
+) -> tuple[dict[str, int], list[tuple[Sequence[str], int]]]:
     """The stage that makes each signal, and the stages that read which: the encoder is stage 0."""
     made = {f"s{signal}": 0 for signal in range(circuit.num_inputs)}
-    read, number = [], 0
+    read: list[tuple[Sequence[str], int]] = []
+    number = 0
     for number, rows in enumerate(circuit.layer_slices(), start=1):
         made |= {f"s{circuit.num_inputs + lut}": number for lut in range(rows.start, rows.stop)}
         read.append(([f"s{pin}" for pin in np.unique(circuit.wiring[rows]).tolist() if pin >= 0], number))

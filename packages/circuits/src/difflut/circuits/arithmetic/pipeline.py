@@ -30,7 +30,8 @@ def stage(tables: Tables, table: Table, levels: int) -> int:
 
 def pipeline(tables: Tables, outputs: Iterable[str], levels: int = LEVELS) -> Pipeline:
     """Stages of so many levels of tables; the outputs are there after the last one."""
-    made, last = defaultdict(int), {}
+    made: defaultdict[str, int] = defaultdict(int)
+    last: dict[str, int] = {}
     for table in tables.made:
         made[table.output] = stage(tables, table, levels)
         last |= {name: max(last.get(name, 0), made[table.output]) for name in table.inputs}

@@ -76,7 +76,7 @@ def _check_kind(name: str, array: np.ndarray, kind: str, shape: tuple[str | int,
     what = {"b": "booleans", "f": "floats", "i": "integers"}[kind]
     found = getattr(array, "shape", None)
     fits = found is not None and len(found) == len(shape)
-    fits = fits and all(isinstance(size, str) or size == got for size, got in zip(shape, found, strict=True))
+    fits = fits and all(isinstance(size, str) or size == got for size, got in zip(shape, found or (), strict=True))
     if not fits or array.dtype.kind != kind:
         wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
         got = f"{array.dtype} {found}" if found is not None else repr(array)

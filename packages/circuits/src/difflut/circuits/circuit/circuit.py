@@ -156,13 +156,13 @@ class Circuit:
 
         return make_engine(self, device, threads)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a compressed .npz file, tables packed eight entries a byte, with a digest of all of it."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         write_arrays(path, arrays | {"tables": np.packbits(self.tables, axis=1), "format": FORMAT})
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Circuit":
+    def load(cls, path: str | os.PathLike[str]) -> "Circuit":
         """Reads what `save` wrote.
 
         Raises:

@@ -12,7 +12,7 @@ import numpy as np
 DIGEST = hashlib.sha256().digest_size
 
 
-def write_arrays(path: str | os.PathLike, arrays: dict[str, Any]) -> None:
+def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Any]) -> None:
     """Writes a compressed .npz file; its comment, the last bytes, is the SHA-256 of all before it.
 
     Raises:
@@ -29,7 +29,7 @@ def write_arrays(path: str | os.PathLike, arrays: dict[str, Any]) -> None:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
-def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads what `write_arrays` wrote.
 
     Raises:

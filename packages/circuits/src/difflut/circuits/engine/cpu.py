@@ -55,6 +55,18 @@ def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
     return loaded
 
 
+def compiled(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """The compiled kernels.
+
+    Raises:
+        RuntimeError: They cannot be compiled.
+    """
+    loaded = library(extra_flags)
+    if loaded is None:
+        raise RuntimeError("the CPU engine could not be compiled, stderr says why; take the circuit itself")
+    return loaded
+
+
 def plan(net: Netlist, classes: int, arranged: Encoding | None = None, words: int = 0, assemble: bool = False) -> Plan:
     """A netlist as the C++ functions take it; its encoding is needed to run it there."""
     found: dict[str, Any] = vars(net.nodes) | vars(net) | (vars(arranged) if arranged else {})
@@ -88,7 +100,7 @@ class CpuEngine(Engine):
         extra_flags: tuple[str, ...] = (),
     ) -> None:
         super().__init__(circuit)
-        self._library = library(extra_flags)
+        self._library = compiled(extra_flags)
         self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
         if bits not in (None, 64, 256, 512):
             raise ValueError(f"bits={bits}: a block has 64, 256 or 512 samples")

@@ -61,11 +61,13 @@ class CudaEngine(Engine):
         super().__init__(circuit)
         if not torch.cuda.is_available():
             raise RuntimeError("the GPU engine needs an NVIDIA GPU that torch can use; take device='cpu'")
-        if not cpu.available() or library() is None:
+        loaded = library()
+        if not cpu.available() or loaded is None:
             raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
+        self._library = loaded
         net, encoding = arranged(circuit)
         self._offset = net.offset
-        arrays, self._words = _fitting(net, circuit.num_classes, (words,) if words else (4, 2, 1))
+        arrays, self._words = _fitting(loaded, net, circuit.num_classes, (words,) if words else (4, 2, 1))
         self.name = f"GPU engine ({WARP * self._words} samples a tile)"
         self._networks = {pixels: _network(arrays | comparisons(circuit, encoding, pixels)) for pixels in (False, True)}
 
@@ -92,7 +94,7 @@ class CudaEngine(Engine):
         outputs = [result.data_ptr() if name == wanted else None for name in ("classes", "counts")]
         sizes, stream = (pixels, len(x), self._words, THREADS), torch.cuda.current_stream().cuda_stream
         if len(x):
-            code = library().difflut_cuda_engine(ctypes.byref(network), x.data_ptr(), *sizes, *outputs, stream)
+            code = self._library.difflut_cuda_engine(ctypes.byref(network), x.data_ptr(), *sizes, *outputs, stream)
             if code:
                 raise RuntimeError(f"the GPU engine could not be launched: CUDA error {code}")
         return result
@@ -104,13 +106,14 @@ def _network(arrays: dict[str, Any]) -> tuple[_Network, list[torch.Tensor]]:
     return _Network(*(tensor.data_ptr() for tensor in tensors), *(arrays[name] for name in _INTEGERS)), tensors
 
 
-def _fitting(net: Netlist, classes: int, words: tuple[int, ...]) -> tuple[dict[str, Any], int]:
+def _fitting(loaded: ctypes.CDLL, net: Netlist, classes: int, words: tuple[int, ...]) -> tuple[dict[str, Any], int]:
     """The first of the numbers of words, and chunks as large as there is shared memory for."""
-    room = torch.cuda.get_device_properties(torch.cuda.current_device()).shared_memory_per_block_optin
+    properties: Any = torch.cuda.get_device_properties(torch.cuda.current_device())  # whose types lack the next one
+    room = properties.shared_memory_per_block_optin
     for each, turns in product(words, TURNS):
         arrays = chunks(net, classes, THREADS, turns, WARP // each)
         sizes = _Network(**{name: arrays[name] for name in _INTEGERS if name in arrays})
-        needed = library().difflut_cuda_engine_room(ctypes.byref(sizes), each)
+        needed = loaded.difflut_cuda_engine_room(ctypes.byref(sizes), each)
         if needed <= room:
             return arrays, each
     raise RuntimeError(
@@ -121,11 +124,11 @@ def _fitting(net: Netlist, classes: int, words: tuple[int, ...]) -> tuple[dict[s
 
 def chunks(net: Netlist, classes: int, threads: int, turns: int, banks: int) -> dict[str, Any]:
     """The nodes as `kernels/engine_chunks.h` arranges them, as signed integers of the same size."""
-    library = cpu.library()
+    library = cpu.compiled()
     sizes = np.zeros(4, np.int64)
     handle = library.difflut_engine_chunks(cpu.plan(net, classes), threads, turns * threads, banks, sizes.ctypes.data)
     places, num_chunks, code, votes = sizes.tolist()
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "chunks": np.empty(num_chunks, np.int64),
         "code": np.empty(code, np.int64),
         "votes": np.empty(votes, np.int32),

@@ -23,7 +23,8 @@ def drop_unreachable(circuit: Circuit) -> Circuit:
     """
     if circuit.num_luts > MOST_LUTS:
         return circuit
-    windows, wiring, table_of, made = Windows(circuit), circuit.wiring.copy(), circuit.table_of.copy(), []
+    windows, wiring, table_of = Windows(circuit), circuit.wiring.copy(), circuit.table_of.copy()
+    made: list[np.ndarray] = []
     for lut, pins in enumerate(windows.pins):
         possible = windows.possible_addresses(lut)
         if not possible.all():

@@ -4,6 +4,7 @@ LUTs that share a table and change in the same way share the new one, so a convo
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,7 @@ def first_equal(*columns: np.ndarray) -> np.ndarray:
     return first[which]
 
 
-def shared(
-    circuit: Circuit, wiring: np.ndarray, tables: np.ndarray, table_of: np.ndarray, **others: np.ndarray
-) -> Circuit:
+def shared(circuit: Circuit, wiring: np.ndarray, tables: np.ndarray, table_of: np.ndarray, **others: Any) -> Circuit:
     """The circuit with LUTs (and others of its arrays) as given, equal tables stored once and none that no LUT has."""
     used, table_of = np.unique(table_of, return_inverse=True)
     first, which = distinct(tables[used])

@@ -90,9 +90,9 @@ def simplify(circuit: Circuit, lut_size: int = 6) -> tuple[Circuit, Report]:
             gains[name] += count(circuit) - count(smaller)
             circuit = smaller
     depth = int(before.layers.max(initial=-1)) + 1
-    layers = [np.bincount(of.layers, minlength=depth).tolist() for of in (before, circuit)]
+    layers, left = (np.bincount(of.layers, minlength=depth).tolist() for of in (before, circuit))
     removed, dropped = ({name: gains[name] for name in gains if (name in DROPPED) == other} for other in (False, True))
-    return compact(circuit), Report(before.num_luts, circuit.num_luts, *layers, removed, dropped)
+    return compact(circuit), Report(before.num_luts, circuit.num_luts, layers, left, removed, dropped)
 
 
 def merge_inputs(circuit: Circuit) -> Circuit:
@@ -126,7 +126,7 @@ def fold_constants(circuit: Circuit) -> Circuit:
 def fold_wires(circuit: Circuit) -> Circuit:
     """Connects readers of an identity or inverter to what it reads."""
     target, flip = unchanged(circuit)
-    varies = circuit.tables.any(1) & ~circuit.tables.all(1)
+    varies = np.logical_and(circuit.tables.any(1), ~circuit.tables.all(1))
     wires = np.flatnonzero(((circuit.wiring >= 0).sum(1) == 1) & varies[circuit.table_of])
     target[circuit.num_inputs + wires] = circuit.wiring[wires].max(1, initial=-1)
     flip[circuit.num_inputs + wires] = circuit.tables[circuit.table_of[wires], 0]

@@ -53,7 +53,8 @@ class Windows:
     def values(self, signals: Sequence[int]) -> np.ndarray:
         """The signals in all states: `(signals, states)` integers 0 and 1."""
         leaves = self.leaves(signals)
-        known, stride, state = {}, 1, np.arange(self.num_states(leaves))
+        known: dict[int, np.ndarray] = {}
+        stride, state = 1, np.arange(self.num_states(leaves))
         for together in self._by_source(leaves).values():
             codes = self._code_words(together)
             known |= zip(together, codes[state // stride % len(codes)].T, strict=True)
@@ -120,4 +121,4 @@ class Windows:
 
 def _address(bits: Iterable[np.ndarray]) -> np.ndarray:
     """Bits, the least significant first, to whole numbers."""
-    return sum((bit << position for position, bit in enumerate(bits)), np.intp(0))
+    return sum((bit << position for position, bit in enumerate(bits)), np.zeros((), np.intp))

@@ -31,7 +31,7 @@ class CompiledCircuit:
     """
 
     def __init__(
-        self, path: str | os.PathLike, num_features: int, num_classes: int, flags: Sequence[str] = FLAGS
+        self, path: str | os.PathLike[str], num_features: int, num_classes: int, flags: Sequence[str] = FLAGS
     ) -> None:
         self.num_features, self.num_classes = num_features, num_classes
         # A library loaded once is not read again from the same path, so each has a path of its own.

@@ -60,7 +60,8 @@ def simulate(design: Design, simulator: str | None = None, timeout: float = 3600
     result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
     if result is None:
         raise RuntimeError(f"{simulator} ended without a result:\n{output}")
-    return Simulation(simulator, *map(int, result), built - start, end - built)
+    samples, mismatches, first = map(int, result)
+    return Simulation(simulator, samples, mismatches, first, built - start, end - built)
 
 
 def _run(command: list[str], folder: str, timeout: float) -> str:

@@ -47,7 +47,8 @@ def encoder_blif(circuit: Circuit, words: InputWords) -> str:
     bits = encoder_bits(circuit)
     exceeds = []
     for feature, threshold in bits.comparisons.tolist():
-        limit, carry = int(words.limits[feature, threshold]), []
+        limit = int(words.limits[feature, threshold])
+        carry: list[str] = []
         for read, init in comparison_tables(words.width, limit):
             carry = [blif.table(init, carry + [x[feature * words.width + bit] for bit in read])]
         exceeds.append(carry[0] if carry else blif.constant(limit < 0))

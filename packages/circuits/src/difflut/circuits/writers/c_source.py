@@ -17,7 +17,7 @@ SHORTEST_LOOP = 4  # LUTs; fewer are written one by one
 TEMPLATE = Path(__file__).with_name("circuit.c.in")
 
 
-def write_c(circuit: Circuit, path: str | os.PathLike) -> Path:
+def write_c(circuit: Circuit, path: str | os.PathLike[str]) -> Path:
     """Writes a self-contained C file; its header comment documents inputs, outputs and their order.
 
     The comment also says how to compile it; `CompiledCircuit` does that and loads it. LUTs that share a table and whose

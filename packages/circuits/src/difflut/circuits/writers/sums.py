@@ -40,7 +40,8 @@ def _module(
     name: str, reads: str, gives: str, tables: Tables, outputs: list[str], levels: int | None
 ) -> tuple[str, int]:
     staged = pipeline(tables, outputs, levels) if levels else Pipeline([tables.made], [])
-    lines, names = [], {}
+    lines: list[str] = []
+    names: dict[str, str] = {}
     for number, stage in enumerate(staged.stages):
         for table in stage:
             lines += table_lines(table, names)

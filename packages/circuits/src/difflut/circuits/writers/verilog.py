@@ -99,7 +99,7 @@ def stages(circuit: Circuit) -> list[str]:
 
 def write_verilog(
     circuit: Circuit,
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[str],
     words: InputWords,
     pipeline: bool | Collection[str] = False,
     counts: bool = False,
