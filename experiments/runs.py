@@ -17,8 +17,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from difflut.config import ConfigurationError
+from difflut.config import ConfigurationError, meanings
 from difflut.models import write_whole
+from experiments.data import Dataset, load_dataset
 
 
 class RunFolder:
@@ -132,6 +133,19 @@ class RunFolder:
         """The whole lines of metrics.jsonl; a kill may have left half of one more."""
         file = self.path / "metrics.jsonl"
         return file.read_text().split("\n")[:-1] if file.exists() else []
+
+
+def dataset_of(run: RunFolder) -> Dataset:
+    """The data of a finished run, from where it had them, with its own validation rows.
+
+    Raises:
+        ValueError: Its result.json does not say which data set and seed it had.
+        DatasetNotFoundError: They are no longer there.
+    """
+    result, bound = run.result(), meanings(run.config)
+    given = {key: bound.get(f"dataset.{key}") for key in ("validation_fraction", "cache_dir")}
+    said = {key: value for key, value in given.items() if value is not None}
+    return load_dataset(result["dataset"], seed=result["seed"], **said)
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ def read_file(name: str) -> Rows | None:
     folder = data_folder()
     if folder is None:
         return None
-    path = folder / file_name(name)
-    if path.is_file():
-        return read_npz(name, path)
+    # As it is called, then without the signs that file systems or shells do not take.
+    for file in (f"{name}.npz", file_name(name)):
+        if Path(file).name == file and (folder / file).is_file():
+            return read_npz(name, folder / file)
     for candidate in _idx_folders(name, folder):
         if any(_idx_file(candidate, file) for file in IDX_FILES):
             return read_idx_folder(name, candidate)

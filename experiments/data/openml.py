@@ -75,8 +75,15 @@ def _fetch(name: str, query: int | str, home: str) -> Any:
         with _time_limit(seconds=30):
             # This parser needs no pandas, and encodes categories as numbers.
             return fetch_openml(**selector, as_frame=False, parser="liac-arff", data_home=home, n_retries=1)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise not_found(name, f"OpenML {query} was not fetched ({error}); this needs network access") from error
+    except ValueError as error:
+        if "STRING" not in str(error):
+            raise not_found(name, f"OpenML has no {query} that can be used ({error})") from error
+        raise BadDatasetError(
+            f"data set {name!r} (OpenML {query}) has columns of text, which are no features ({error}); leave them out, "
+            f"and put the rest under DIFFLUT_DATA as {file_name(name)}"
+        ) from error
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from difflut.models import load_checkpoint
 from difflut.registry import register_job
 from experiments.arguments import check_names, check_whole, configured
 from experiments.costs import input_words
-from experiments.data import load_dataset
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import find_costs
 from experiments.export.files import draw, write_files
@@ -20,7 +19,7 @@ from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
 from experiments.export.table import headline, write_table
 from experiments.failures import JobError
-from experiments.runs import RunFolder, write_json
+from experiments.runs import RunFolder, dataset_of, write_json
 
 LUT_SIZES = range(1, 13)
 
@@ -80,7 +79,7 @@ def export(
         if target.is_file():
             raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
         result = source.result()
-        data, network = load_dataset(result["dataset"], seed=result["seed"]), load_checkpoint(source.best).eval()
+        data, network = dataset_of(source), load_checkpoint(source.best).eval()
         network = narrowed(network, data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))

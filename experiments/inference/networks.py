@@ -6,8 +6,7 @@ import numpy as np
 
 from difflut.circuits import Circuit
 from difflut.models import LUTNetwork, load_checkpoint
-from experiments.data import load_dataset
-from experiments.runs import RunFolder
+from experiments.runs import RunFolder, dataset_of
 
 FEATURES, CLASSES = 784, 10
 Loaded = tuple[Circuit, LUTNetwork | None, np.ndarray]
@@ -24,9 +23,8 @@ def load_network(name: str, samples: int) -> Loaded:
         circuit = Circuit.load(name)
         return circuit, None, rng.integers(256, size=(samples, circuit.num_features), dtype=np.uint8)
     run = RunFolder.open_finished(name)
-    result = run.result()
     model = load_checkpoint(run.best).eval()
-    x = load_dataset(result["dataset"], seed=result["seed"]).x_test.numpy()[:samples]
+    x = dataset_of(run).x_test.numpy()[:samples]
     return Circuit.from_model(model), model, x
 
 

@@ -54,6 +54,37 @@ def test_digits_keep_their_pixels_and_are_split_in_three():
     assert torch.bincount(data.y_test).min() >= 34
 
 
+@pytest.mark.parametrize("name", ["my data", "a (copy)", "données", "x,y;z", "-dash", "100%"])
+def test_a_file_is_found_by_its_name_whatever_signs_it_has(folder, name):
+    np.savez(folder / f"{name}.npz", **table())
+    assert name in dataset_names() and load_dataset(name).name == name
+
+
+def test_a_name_reaches_no_file_outside_the_folder(folder):
+    np.savez(folder.parent / "outside.npz", **table())
+    with pytest.raises(DatasetNotFoundError):
+        load_dataset("../outside")
+
+
+def test_columns_of_text_are_told_as_such(monkeypatch):
+    def fetch(**options):
+        raise ValueError("STRING attributes are not supported for array representation. Try as_frame=True")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    with pytest.raises(BadDatasetError, match=r"'openml:179' \(OpenML 179\) has columns of text, .*openml-179\.npz"):
+        load_dataset("openml:179")
+
+
+def test_a_set_that_openml_has_not_is_not_said_to_need_the_network(monkeypatch):
+    def fetch(**options):
+        raise ValueError("No active dataset nothing found.")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    with pytest.raises(DatasetNotFoundError, match="OpenML has no nothing that can be used") as error:
+        load_dataset("openml:nothing")
+    assert "network access" not in str(error.value)
+
+
 def test_training_and_validation_rows_are_disjoint_and_complete(folder):
     x = np.arange(50, dtype=np.float32)[:, None]
     np.savez(folder / "mine.npz", **table(x_train=x, y_train=np.arange(50) % 2, x_test=x[:4], y_test=[0, 1, 0, 1]))

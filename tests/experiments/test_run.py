@@ -63,6 +63,12 @@ def test_a_module_beside_the_caller_can_be_imported_and_listed(tmp_path):
         assert result.stdout.strip() == shown, result.stderr
 
 
+def test_a_shipped_file_runs_from_any_folder(tmp_path):
+    command = [sys.executable, str(ROOT / "run.py"), "--gin_file", str(ROOT / "gin_configs/ablations/wiring.gin")]
+    result = subprocess.run([*command, "--list", "ablate"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0 and "ablate(dimensions" in result.stdout, result.stderr
+
+
 def test_a_typo_ends_with_file_and_line_and_no_traceback(tmp_path):
     path = tmp_path / "typo.gin"
     path.write_text("run.job = @train\ntrain.epoch = 3\n")

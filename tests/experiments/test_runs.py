@@ -3,7 +3,7 @@ import os
 import pytest
 
 from difflut.config import ConfigurationError
-from experiments.runs import RunFolder
+from experiments.runs import RunFolder, dataset_of
 
 
 @pytest.fixture
@@ -64,6 +64,17 @@ def test_a_result_that_is_none_is_named(folder, content):
     (folder.path / "result.json").write_text(content)
     with pytest.raises(ValueError, match=r"result\.json: damaged or not of a run, .*; take another run$"):
         folder.result()
+
+
+def test_the_data_of_a_run_are_its_own(folder, monkeypatch):
+    folder.write_result({"dataset": "openml:7", "seed": 3})
+    folder.write_config(
+        "C = '/cache'\ndataset.cache_dir = %C\ndataset.validation_fraction = 0.25\ndataset.name = 'x'\n"
+    )
+    monkeypatch.setattr("experiments.runs.load_dataset", lambda *names, **options: (*names, options))
+    assert dataset_of(folder) == ("openml:7", {"seed": 3, "cache_dir": "/cache", "validation_fraction": 0.25})
+    folder.write_config("dataset.cache_dir = None\n")
+    assert dataset_of(folder) == ("openml:7", {"seed": 3})
 
 
 def test_a_result_is_what_was_written(folder):

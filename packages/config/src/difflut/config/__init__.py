@@ -4,6 +4,7 @@ This is the only package that imports Gin. Components stay untouched by it: call
 defaults; only what a Gin file names is bound.
 """
 
+import difflut.config.files  # noqa: F401
 from difflut.config.components import configurable as configurable
 from difflut.config.components import gin_names as gin_names
 from difflut.config.errors import ConfigurationError as ConfigurationError
@@ -15,4 +16,5 @@ from difflut.config.parsing import parsed_config as parsed_config
 from difflut.config.parsing import plain as plain
 from difflut.config.parsing import read_bindings as read_bindings
 from difflut.config.statements import differences as differences
+from difflut.config.statements import meanings as meanings
 from difflut.config.statements import without as without

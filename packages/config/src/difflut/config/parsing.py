@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from tokenize import TokenError
 from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,8 +19,12 @@ from difflut.config.errors import ConfigurationError
 from difflut.config.statements import references, statements
 from difflut.registry import JOBS, closest
 
+# What Gin raises for text that is wrong, such as a TokenError for a bracket that is left open.
+WRONG = (ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError, ImportError)
 # What Gin says of a name, with or without its scope, that nothing has.
 UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(?:\(\))?'\.")
+# A binding whose value is one word, or several, and no literal.
+BARE = re.compile(r"([\w./]+)\s*=\s*([^\W\d][^\"'#=@%{}\[\]]*?)\s*(?:#.*)?")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +51,7 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
         for parameter in parameters:
             _parse_parameter(parameter)
         gin.finalize()
-    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, OSError) as error:
+    except (*WRONG, OSError) as error:
         raise ConfigurationError(_with_hint(error)) from error
     known = ", ".join(sorted(JOBS))
     try:
@@ -62,16 +67,25 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
 def _parse_parameter(parameter: str) -> None:
     try:
         gin.parse_config(parameter)
-    except (ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+    except WRONG as error:
         raise ConfigurationError(f"--gin_param {parameter!r}: {_with_hint(error)}") from error
 
 
 def _with_hint(error: Exception) -> str:
-    """What Gin says and, of an unknown name, the known ones that are spelled like it."""
+    """What Gin says and, of an unknown name, the known ones that are spelled like it, or of a word what it lacks."""
     text = str(error)
+    if isinstance(error, SyntaxError) and (bare := BARE.fullmatch((error.text or "").strip())):
+        return f"{text}; did you mean {bare[1]} = {_meant(bare[2])}?"
     if not (unknown := UNKNOWN.search(text)):
         return text
     return f"{text[: unknown.end() - 1]}; {closest(unknown[1], gin_names())}{text[unknown.end() :]}"
+
+
+def _meant(word: str) -> str:
+    """A word as Gin takes it: Python's constant, a component's reference, or text."""
+    constants = {"true": "True", "false": "False", "none": "None", "null": "None"}
+    reference = any(f".{name}".endswith(f".{word.removesuffix('()').rpartition('/')[2]}") for name in gin_names())
+    return constants.get(word.lower()) or (f"@{word}" if reference else f'"{word}"')
 
 
 def plain(component: Callable[P, R]) -> Callable[P, R]:

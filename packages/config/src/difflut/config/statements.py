@@ -44,6 +44,12 @@ def statements(text: str) -> dict[str, Any]:
     return found
 
 
+def meanings(text: str) -> dict[str, Any]:
+    """The values of all bindings by full name, with macros replaced by what they stand for, and tuples as lists."""
+    bound = statements(text)
+    return {name: _meaning(value, bound) for name, value in bound.items() if "." in name}
+
+
 def _full(name: str) -> str:
     """`a/layers.random` of `a/random`: Gin takes, and writes, the end of a name where no other ends alike."""
     scope, slash, selector = name.rpartition("/")

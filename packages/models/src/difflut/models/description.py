@@ -16,6 +16,7 @@ from typing import Any
 
 from difflut.layers import GroupSum, Layer, LayerConfig
 from difflut.layers.shapes import Shape
+from difflut.models.documents import read_document
 from difflut.models.graph import name_of
 from difflut.models.network import LUTNetwork
 from difflut.models.validation import located, validate_config
@@ -59,13 +60,8 @@ def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwor
 
 
 def _read(path: Path) -> Any:
-    import yaml
-
-    with path.open() as file, located(str(path)):
-        try:
-            return yaml.safe_load(file)
-        except yaml.YAMLError as error:
-            raise ValueError(f"neither YAML nor JSON: {error}") from error
+    with located(str(path)):
+        return read_document(path)
 
 
 def describe(model: LUTNetwork) -> dict[str, Any]:

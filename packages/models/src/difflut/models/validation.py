@@ -4,14 +4,22 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from difflut.layers import GroupSum, LayerConfig
 from difflut.layers.shapes import as_shape
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Registry, UnknownComponentError
 
 METADATA = ("name", "version", "timestamp", "description")
+# By annotation, the types that it takes, and what they are called. True is a number to Python, and not meant.
+KINDS = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    NoneType: ((NoneType,), "null"),
+}
 LAYER_SECTIONS = ("name", "type", "node_params", "layer_training", "node_init", "node_regularizers")
 
 
@@ -36,6 +44,8 @@ def validate_config(config: Mapping[str, Any]) -> None:
     """
     _mapping(config, "config")
     _known_keys(config, ("encoder", "layers", "groupsum", "seed", *METADATA), "")
+    if type(config.get("seed", 0)) is not int:
+        raise ConfigError(f"seed: must be a whole number, got {config['seed']!r}")
     if config.get("encoder") is not None:
         _validate_encoder(config["encoder"])
     layers = config.get("layers")
@@ -90,11 +100,11 @@ def _validate_layer(layer: Any, path: str, before: Mapping[str, Any] | None) -> 
             as_shape(size, "input_size")
     if "output_size" in own and (not isinstance(layer.get("output_size"), int) or layer["output_size"] < 1):
         raise ConfigError(f"{path}.output_size: must be a positive integer, got {layer.get('output_size')!r}")
+    _values(layer, layer_class, path)
     width = _width(before) if before else None
     if isinstance(size, int) and width and not layer.get("reads") and size != width:
         raise ConfigError(f"{path}.input_size: {size}, but the layer before has output_size {width}")
-    _mapping(layer.get("layer_training") or {}, f"{path}.layer_training")
-    _known_keys(layer.get("layer_training") or {}, [f.name for f in fields(LayerConfig)], f"{path}.layer_training.")
+    _arguments(layer.get("layer_training"), LayerConfig, f"{path}.layer_training")
     if "node_type" in own:
         _validate_node(layer, path)
 
@@ -165,3 +175,16 @@ def _arguments(params: Any, component: Callable[..., Any], path: str, besides: S
         return
     _mapping(params, path)
     _known_keys(params, set(inspect.signature(component).parameters) - {*besides}, f"{path}.")
+    _values(params, component, path)
+
+
+def _values(given: Mapping[str, Any], component: Callable[..., Any], path: str) -> None:
+    """Checks truth values, numbers and text against the annotations of a component's parameters."""
+    for key, parameter in inspect.signature(component).parameters.items():
+        annotation = parameter.annotation
+        kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        if key not in given or not set(kinds) <= KINDS.keys():
+            continue
+        if not any(type(given[key]) in KINDS[kind][0] for kind in kinds):
+            words = " or ".join(KINDS[kind][1] for kind in kinds)
+            raise ConfigError(f"{path}.{key}: must be {words}, got {given[key]!r}")
