@@ -18,7 +18,8 @@ inline constexpr std::array<uint64_t, 256> kSpread = make_spread();
 
 // The addresses that a node's inputs form for the samples of one word.
 template <int N>
-void addresses(const uint64_t* bits, int64_t words, int64_t word, const int64_t* wires, uint8_t* address) {
+inline __attribute__((always_inline)) void addresses(const uint64_t* bits, int64_t words, int64_t word,
+                                                     const int64_t* wires, uint8_t* address) {
 #if defined(DIFFLUT_AVX512) && defined(__AVX512VBMI__) && defined(__GFNI__)
   // Byte j of row r: the bits of input j for samples 8r to 8r+7. Each 8x8 matrix of bits is then transposed.
   alignas(64) static constexpr std::array<uint8_t, 64> kRows = [] {

@@ -1,9 +1,10 @@
-// What the kernels share: sizes of a bank, and how its nodes and its samples are divided among threads.
+// What the kernels share: sizes of a bank, where its nodes stand, and how nodes and samples are divided among threads.
 //
 // Tensors are feature-major: the row of a feature or an output holds its value for every sample of the batch.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "inputs.h"
@@ -15,19 +16,75 @@ constexpr int64_t kBlock = 64;  // samples in a word of packed bits
 
 inline int64_t words_of(int64_t batch) { return (batch + kBlock - 1) / kBlock; }
 
-// `nodes` look-up tables with n inputs and m outputs each, read by `batch` samples of `features` inputs.
+// The windows of an image at which every node stands; see `Placements` in Python. Kernels read the image with its
+// padding, as rows of zeros, so that at a placement the row of a pin is that at the first one and an offset.
+struct Placements {
+  int64_t channels, height, width, kernel_height, kernel_width, stride_y, stride_x, padding_y, padding_x;
+  int64_t row_pitch, plane, out_height, out_width, count;
+
+  explicit Placements(const int64_t* sizes) {
+    std::copy_n(sizes, 9, &channels);
+    row_pitch = width + 2 * padding_x;
+    plane = (height + 2 * padding_y) * row_pitch;
+    out_height = (height + 2 * padding_y - kernel_height) / stride_y + 1;
+    out_width = (row_pitch - kernel_width) / stride_x + 1;
+    count = out_height * out_width;
+  }
+
+  int64_t features() const { return channels * height * width; }
+  int64_t padded_rows() const { return channels * plane; }
+  int64_t window() const { return channels * kernel_height * kernel_width; }
+
+  // The row of a position in the window, at the first placement.
+  int64_t row(int64_t position) const {
+    const uint32_t rest = uint32_t(position) / uint32_t(kernel_width), x = uint32_t(position) % uint32_t(kernel_width);
+    return rest / uint32_t(kernel_height) * plane + rest % uint32_t(kernel_height) * row_pitch + x;
+  }
+
+  // Calls f(placement, its offset) for a row of placements, or for all.
+  template <class F>
+  __attribute__((always_inline)) void for_each_in_row(int64_t y, F f) const {
+    for (int64_t x = 0; x < out_width; ++x) f(y * out_width + x, y * stride_y * row_pitch + x * stride_x);
+  }
+  template <class F>
+  __attribute__((always_inline)) void for_each(F f) const {
+    for (int64_t y = 0; y < out_height; ++y) for_each_in_row(y, f);
+  }
+
+  // Calls f(first row with padding, first row without, number of rows) for stretches of rows between paddings.
+  template <class F>
+  void for_each_stretch(F f) const {
+    if (padding_y == 0 && padding_x == 0) return f(int64_t(0), int64_t(0), features());
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t y = 0; y < height; ++y)
+        f(c * plane + (y + padding_y) * row_pitch + padding_x, (c * height + y) * width, width);
+  }
+};
+
+// `nodes` look-up tables with n inputs and m outputs each, read by `batch` samples at every placement.
 struct Bank {
-  const int64_t* wiring;  // [nodes][n]
-  int64_t batch, features, nodes, n, m;
+  const int64_t* wiring;  // [nodes][n], positions in the window
+  Placements at;
+  int64_t batch, nodes, n, m;
 
   bool wiring_fits() const {
     int64_t outside = 0;
-    for (int64_t i = 0; i < nodes * n; ++i) outside |= uint64_t(wiring[i]) >= uint64_t(features);
+    for (int64_t i = 0; i < nodes * n; ++i) outside |= uint64_t(wiring[i]) >= uint64_t(at.window());
     return outside == 0;
   }
 
+  // The rows that a node reads at the first placement.
+  template <int N>
+  std::array<int64_t, N> wires(int64_t node) const {
+    std::array<int64_t, N> rows;
+    std::copy_n(wiring + node * N, N, rows.data());
+    if (at.plane > 1)
+      for (int64_t& row : rows) row = at.row(row);
+    return rows;
+  }
+
   // Below some work, waking a second thread costs more than it saves.
-  int threads(int64_t wanted) const { return nodes * m * batch < 16384 ? 1 : int(wanted); }
+  int threads(int64_t wanted) const { return nodes * m * at.count * batch < 16384 ? 1 : int(wanted); }
 };
 
 // Calls f(n as a constant, node) for every node of a bank.
@@ -37,6 +94,42 @@ void for_each_node(const Bank& bank, int64_t threads, F f) {
 #pragma omp parallel for num_threads(bank.threads(threads))
     for (int64_t node = 0; node < bank.nodes; ++node) f(n, node);
   });
+}
+
+// Some samples at a placement, from `start` on.
+struct Block {
+  int64_t placement, offset, start;
+};
+
+// Calls f(blocks, count) for up to Most blocks of Width samples at a time, of all samples and placements.
+template <int64_t Width, int Most, class F>
+__attribute__((always_inline)) inline void for_each_blocks(const Placements& at, int64_t batch, F f) {
+  int64_t y = 0, x = 0, start = 0;
+  for (int64_t left = at.count * ((batch + Width - 1) / Width); left > 0; left -= Most) {
+    Block blocks[Most];
+    const int count = int(std::min<int64_t>(left, Most));
+    for (int i = 0; i < count; ++i) {
+      blocks[i] = {y * at.out_width + x, y * at.stride_y * at.row_pitch + x * at.stride_x, start};
+      start += Width;
+      if (start >= batch) start = 0, ++x;
+      if (x == at.out_width) x = 0, ++y;
+    }
+    f(blocks, count);
+  }
+}
+
+// The same for the samples from `start` on at a row of placements.
+template <int Most, class F>
+__attribute__((always_inline)) inline void for_each_blocks_in_row(const Placements& at, int64_t y, int64_t start, F f) {
+  for (int64_t first = 0; first < at.out_width; first += Most) {
+    Block blocks[Most];
+    const int count = int(std::min<int64_t>(at.out_width - first, Most));
+    for (int i = 0; i < count; ++i) {
+      const int64_t x = first + i;
+      blocks[i] = {y * at.out_width + x, y * at.stride_y * at.row_pitch + x * at.stride_x, start};
+    }
+    f(blocks, count);
+  }
 }
 
 // Room for `floats`, kept by each thread, one for each number: fresh memory would cost more page faults than the work
@@ -57,18 +150,20 @@ void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_str
     for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * to_stride, from + r * from_stride, count * sizeof(float));
 }
 
-// Fills x_grad[features][batch] with what f(start, sums) adds to sums[features][Tile] for the samples from `start` on.
-// A thread owns samples, so the order of the sums is the same for any number of threads.
+// Fills x_grad[features][batch] with what f(start, sums) adds to sums[padded rows][Tile] for the samples from `start`
+// on. A thread owns samples, so the order of the sums is the same for any number of threads.
 template <int64_t Tile, class F>
-void sum_by_sample(int64_t features, int64_t batch, int threads, float* x_grad, F f) {
+void sum_by_sample(const Placements& at, int64_t batch, int threads, float* x_grad, F f) {
 #pragma omp parallel num_threads(threads)
   {
-    float* sums = scratch(features * Tile);
+    float* sums = scratch(at.padded_rows() * Tile);
 #pragma omp for
     for (int64_t start = 0; start < batch; start += Tile) {
-      std::fill_n(sums, features * Tile, 0.0f);
+      std::fill_n(sums, at.padded_rows() * Tile, 0.0f);
       f(start, sums);
-      copy_rows<Tile>(sums, Tile, x_grad + start, batch, features, batch - start);
+      at.for_each_stretch([&](int64_t padded, int64_t row, int64_t rows) {
+        copy_rows<Tile>(sums + padded * Tile, Tile, x_grad + row * batch + start, batch, rows, batch - start);
+      });
     }
   }
 }

@@ -36,8 +36,8 @@ struct Waves {
   Vec high[kRows];    // cosine and sine in turn
 
   // From what the inputs are in rows of cosines and of sines, `stride` floats apart.
-  __attribute__((always_inline)) Waves(const float* cosines, const float* sines, int64_t stride, const int64_t* wires,
-                                       int64_t count) {
+  __attribute__((always_inline)) Waves(const float* cosines, const float* sines, int64_t stride,
+                                       const std::array<int64_t, N>& wires, int64_t count) {
     Vec c[N], s[N];
     for (int j = 0; j < N; ++j) {
       c[j] = load(cosines + wires[j] * stride, count);
@@ -133,16 +133,20 @@ void unfold(const float* folded, float* cosines, float* sines) {
 template <int N>
 void forward(const Bank& bank, const float* waves, const float* folded, float* y, int64_t node) {
   using W = Waves<N>;
-  for (int64_t b = 0; b < bank.batch; b += kLanes) {
-    const int64_t count = bank.batch - b;
-    const W wave(waves + b, waves + bank.features * bank.batch + b, bank.batch, bank.wiring + node * N, count);
-    for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
-      const float* matrix = folded + row * W::kRows * W::kColumns;
-      Vec sum = {};
-      for (int r = 0; r < W::kRows; ++r) sum += wave.high[r] * wave.row_sum(matrix + r * W::kColumns);
-      store(y + row * bank.batch + b, sum, count);
+  const auto wires = bank.wires<N>(node);
+  const float* sines = waves + bank.at.padded_rows() * bank.batch;
+  bank.at.for_each([&](int64_t placement, int64_t offset) __attribute__((always_inline)) {
+    for (int64_t b = 0; b < bank.batch; b += kLanes) {
+      const int64_t first = offset * bank.batch + b, count = bank.batch - b;
+      const W wave(waves + first, sines + first, bank.batch, wires, count);
+      for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
+        const float* matrix = folded + row * W::kRows * W::kColumns;
+        Vec sum = {};
+        for (int r = 0; r < W::kRows; ++r) sum += wave.high[r] * wave.row_sum(matrix + r * W::kColumns);
+        store(y + (row * bank.at.count + placement) * bank.batch + b, sum, count);
+      }
     }
-  }
+  });
 }
 
 template <int N>
@@ -151,17 +155,18 @@ void coefficient_gradient(const Bank& bank, const float* waves, const float* gra
   constexpr int kEntries = W::kRows * W::kColumns;
   constexpr int kChunk = 8;                      // vectors of samples whose waves stay in the fastest cache
   constexpr int kSums = std::min(16, kEntries);  // entries whose sums stay in registers
-  const float* sines = waves + bank.features * bank.batch;
+  const auto wires = bank.wires<N>(node);
+  const float* sines = waves + bank.at.padded_rows() * bank.batch;
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
     float* out = folded_grad + row * kEntries;
     std::fill_n(out, kEntries, 0.0f);
-    for (int64_t start = 0; start < bank.batch; start += kChunk * kLanes) {
-      const int vectors = int(std::min<int64_t>(kChunk, (bank.batch - start + kLanes - 1) / kLanes));
+    for_each_blocks<kLanes, kChunk>(bank.at, bank.batch, [&](const Block* blocks, int vectors) __attribute__((always_inline)) {
       Vec low[kChunk][W::kColumns], high[kChunk][W::kRows];
       for (int v = 0; v < vectors; ++v) {
-        const int64_t b = start + v * kLanes;
-        const W wave(waves + b, sines + b, bank.batch, bank.wiring + node * N, bank.batch - b);
-        const Vec g = load(grad + row * bank.batch + b, bank.batch - b);
+        const auto [placement, offset, b] = blocks[v];
+        const int64_t first = offset * bank.batch + b;
+        const W wave(waves + first, sines + first, bank.batch, wires, bank.batch - b);
+        const Vec g = load(grad + (row * bank.at.count + placement) * bank.batch + b, bank.batch - b);
         std::copy_n(wave.low, W::kColumns, low[v]);
         for (int r = 0; r < W::kRows; ++r) high[v][r] = g * wave.high[r];
       }
@@ -172,34 +177,38 @@ void coefficient_gradient(const Bank& bank, const float* waves, const float* gra
             sums[i] += high[v][(first + i) >> W::kLow] * low[v][i & (W::kColumns - 1)];
         add_lanes<kSums>(sums, out + first);
       }
-    }
+    });
   }
 }
 
 constexpr int64_t kTile = 32;  // samples that a thread works on together
 
-// Adds to x_grad[feature][kTile] the gradients from the samples whose waves are in waves[2][feature][kTile].
+// Adds to x_grad[padded row][kTile] what a node passes back at a row of placements, from the samples whose waves are in
+// waves[2][padded row][kTile], those from `start` on.
 template <int N>
 void input_gradient(const Bank& bank, const float* waves, const float* folded, const float* grad, float* x_grad,
-                    int64_t start) {
+                    int64_t node, int64_t y, int64_t start) {
   using W = Waves<N>;
-  for (int64_t node = 0; node < bank.nodes; ++node) {
-    const int64_t* wires = bank.wiring + node * N;
+  const auto wires = bank.wires<N>(node);
+  const float* sines = waves + bank.at.padded_rows() * kTile;
+  bank.at.for_each_in_row(y, [&](int64_t placement, int64_t offset) __attribute__((always_inline)) {
     for (int64_t b = 0; b < kTile && start + b < bank.batch; b += kLanes) {
-      const W wave(waves + b, waves + bank.features * kTile + b, kTile, wires, kLanes);
+      const int64_t first = offset * kTile + b;
+      const W wave(waves + first, sines + first, kTile, wires, kLanes);
       Vec total[N] = {};
       for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
         Vec slope[N];
         wave.slopes(folded + row * W::kRows * W::kColumns, slope);
-        const Vec g = load(grad + row * bank.batch + start + b, bank.batch - start - b);
-        for (int j = 0; j < N; ++j) total[j] += g * slope[j];
+        const float* g = grad + (row * bank.at.count + placement) * bank.batch + start + b;
+        const Vec upstream = load(g, bank.batch - start - b);
+        for (int j = 0; j < N; ++j) total[j] += upstream * slope[j];
       }
       for (int j = 0; j < N; ++j) {
-        float* sums = x_grad + wires[j] * kTile + b;
+        float* sums = x_grad + wires[j] * kTile + first;
         store(sums, load(sums) + total[j]);
       }
     }
-  }
+  });
 }
 
 extern "C" {
@@ -232,10 +241,11 @@ void difflut_fourier_unfold(const float* folded, int64_t outputs, int64_t n, flo
   });
 }
 
-// y[nodes * m][batch] from waves[2][features][batch]; returns 1 where the wiring reads inputs that there are not.
-int difflut_fourier(const float* waves, const int64_t* wiring, const float* folded, float* y, int64_t batch,
-                    int64_t features, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
+// y[nodes * m * placements][batch] from waves[2][padded rows][batch]; returns 1 where the wiring reads inputs that there
+// are not.
+int difflut_fourier(const float* waves, const int64_t* wiring, const float* folded, float* y, const int64_t* at,
+                    int64_t batch, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
+  const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   if (!bank.wiring_fits()) return 1;
   for_each_node(bank, threads, [&](auto inputs, int64_t node) { forward<inputs>(bank, waves, folded, y, node); });
   return 0;
@@ -243,9 +253,9 @@ int difflut_fourier(const float* waves, const int64_t* wiring, const float* fold
 
 // folded_grad[nodes * m][2 * 2**n]
 void difflut_fourier_coefficient_gradient(const float* waves, const int64_t* wiring, const float* grad,
-                                          float* folded_grad, int64_t batch, int64_t features, int64_t nodes,
+                                          float* folded_grad, const int64_t* at, int64_t batch, int64_t nodes,
                                           int64_t n, int64_t m, int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
+  const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   for_each_node(bank, threads, [&](auto inputs, int64_t node) {
     coefficient_gradient<inputs>(bank, waves, grad, folded_grad, node);
   });
@@ -253,14 +263,17 @@ void difflut_fourier_coefficient_gradient(const float* waves, const int64_t* wir
 
 // x_grad[features][batch]
 void difflut_fourier_input_gradient(const float* waves, const int64_t* wiring, const float* folded, const float* grad,
-                                    float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
+                                    float* x_grad, const int64_t* at, int64_t batch, int64_t nodes, int64_t n,
                                     int64_t m, int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
+  const Bank bank{wiring, Placements(at), batch, nodes, n, m};
+  const int64_t rows = 2 * bank.at.padded_rows();
   with_inputs(n, [&](auto inputs) {
-    sum_by_sample<kTile>(features, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
-      float* tile = scratch<1>(2 * features * kTile);
-      copy_rows<kTile>(waves + start, batch, tile, kTile, 2 * features, batch - start);
-      input_gradient<inputs>(bank, tile, folded, grad, sums, start);
+    sum_by_sample<kTile>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+      float* tile = scratch<1>(rows * kTile);
+      copy_rows<kTile>(waves + start, batch, tile, kTile, rows, batch - start);
+      for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
+        for (int64_t node = 0; node < nodes; ++node)
+          input_gradient<inputs>(bank, tile, folded, grad, sums, node, y, start);
     });
   });
 }

@@ -8,15 +8,28 @@ namespace difflut::multilinear {
 
 constexpr int low_bits(int n) { return (n + 1) / 2; }
 
-// What a node reads in the rows of x, for up to a vector of samples.
+// What a node reads in rows of x with `stride` samples, for up to a vector of samples.
 template <int N>
-inline __attribute__((always_inline)) void load_inputs(const float* x, int64_t stride, const int64_t* wires,
-                                                       int64_t count, Vec* input) {
-  if (count >= kLanes)
-    for (int j = 0; j < N; ++j) input[j] = load(x + wires[j] * stride);
-  else
-    for (int j = 0; j < N; ++j) input[j] = load(x + wires[j] * stride, count);
-}
+struct Inputs {
+  const float* row[N];
+
+  __attribute__((always_inline)) Inputs(const float* x, int64_t stride, const std::array<int64_t, N>& wires) {
+    for (int j = 0; j < N; ++j) row[j] = x + wires[j] * stride;
+  }
+
+  __attribute__((always_inline)) Inputs moved(int64_t by) const {
+    Inputs inputs = *this;
+    for (int j = 0; j < N; ++j) inputs.row[j] += by;
+    return inputs;
+  }
+
+  __attribute__((always_inline)) void load_at(int64_t b, int64_t count, Vec* input) const {
+    if (count >= kLanes)
+      for (int j = 0; j < N; ++j) input[j] = load(row[j] + b);
+    else
+      for (int j = 0; j < N; ++j) input[j] = load(row[j] + b, count);
+  }
+};
 
 // The steps of one input for all samples: values[2i + 1] - values[2i] for entries of `stride` floats.
 template <int Entries>
@@ -73,16 +86,21 @@ inline __attribute__((always_inline)) void corners(const Vec* x, Vec scale, Vec*
 
 template <int N>
 void forward(const Bank& bank, const float* x, const float* table, float* y, int64_t node) {
-  const int64_t* wires = bank.wiring + node * N;
+  const Inputs<N> inputs(x, bank.batch, bank.wires<N>(node));
   float steps[1 << (N - 1)];
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
     const float* values = table + (row << N);
     differences<1 << N>(values, 1, steps);
-    for (int64_t b = 0; b < bank.batch; b += kLanes) {
-      Vec input[N];
-      load_inputs<N>(x + b, bank.batch, wires, bank.batch - b, input);
-      store(y + row * bank.batch + b, extension<N>(values, steps, 1, input), bank.batch - b);
-    }
+    const int64_t batch = bank.batch;
+    bank.at.for_each([&](int64_t placement, int64_t offset) __attribute__((always_inline)) {
+      float* out = y + (row * bank.at.count + placement) * batch;
+      const Inputs<N> here = inputs.moved(offset * batch);
+      for (int64_t b = 0; b < batch; b += kLanes) {
+        Vec input[N];
+        here.load_at(b, batch - b, input);
+        store(out + b, extension<N>(values, steps, 1, input), batch - b);
+      }
+    });
   }
 }
 
@@ -91,19 +109,19 @@ void table_gradient(const Bank& bank, const float* x, const float* grad, float* 
   constexpr int kLow = low_bits(N), kHigh = N - kLow;
   constexpr int kChunk = 8;                    // vectors of samples whose weights stay in the fastest cache
   constexpr int kSums = std::min(16, 1 << N);  // entries whose sums stay in registers
-  const int64_t* wires = bank.wiring + node * N;
+  const Inputs<N> inputs(x, bank.batch, bank.wires<N>(node));
   Vec low[kChunk][1 << kLow], high[kChunk][1 << kHigh];
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
     float* out = table_grad + (row << N);
     std::fill(out, out + (1 << N), 0.0f);
-    for (int64_t start = 0; start < bank.batch; start += kChunk * kLanes) {
-      const int vectors = int(std::min<int64_t>(kChunk, (bank.batch - start + kLanes - 1) / kLanes));
+    for_each_blocks<kLanes, kChunk>(bank.at, bank.batch, [&](const Block* blocks, int vectors) __attribute__((always_inline)) {
       for (int v = 0; v < vectors; ++v) {
-        const int64_t b = start + v * kLanes;
+        const auto [placement, offset, b] = blocks[v];
         Vec input[N];
-        load_inputs<N>(x + b, bank.batch, wires, bank.batch - b, input);
+        inputs.load_at(offset * bank.batch + b, bank.batch - b, input);
         corners<kLow>(input, Vec{} + 1.0f, low[v]);
-        corners<kHigh>(input + kLow, load(grad + row * bank.batch + b, bank.batch - b), high[v]);
+        const float* g = grad + (row * bank.at.count + placement) * bank.batch + b;
+        corners<kHigh>(input + kLow, load(g, bank.batch - b), high[v]);
       }
       for (int first = 0; first < 1 << N; first += kSums) {
         Vec sums[kSums] = {};
@@ -114,27 +132,32 @@ void table_gradient(const Bank& bank, const float* x, const float* grad, float* 
           }
         add_lanes<kSums>(sums, out + first);
       }
-    }
+    });
   }
 }
 
 constexpr int64_t kTile = 32;  // samples of a feature that lie together while a thread sums the gradient of x
 
-// Adds to x_grad[feature][kTile] the gradients from the samples in x[feature][kTile], those from `start` on.
+// Adds to x_grad[padded row][kTile] what a node passes back at a row of placements, from the samples in
+// x[padded row][kTile], those from `start` on.
 template <int N>
 void input_gradient(const Bank& bank, const float* x, const float* table, const float* grad, float* x_grad,
-                    int64_t start) {
+                    int64_t node, int64_t y, int64_t start) {
   constexpr int kLow = low_bits(N), kHigh = N - kLow;
+  const auto wires = bank.wires<N>(node);
+  const Inputs<N> inputs(x, kTile, wires);
   float low_steps[1 << (N - 1)], high_steps[1 << (N - 1)];
-  for (int64_t node = 0; node < bank.nodes; ++node) {
-    const int64_t* wires = bank.wiring + node * N;
-    for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
-      const float* values = table + (row << N);
-      differences<1 << N>(values, 1, low_steps);
-      if constexpr (kHigh > 0) differences<1 << N>(values, 1 << kLow, high_steps);
+  for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
+    const float* values = table + (row << N);
+    differences<1 << N>(values, 1, low_steps);
+    if constexpr (kHigh > 0) differences<1 << N>(values, 1 << kLow, high_steps);
+    bank.at.for_each_in_row(y, [&](int64_t placement, int64_t offset) __attribute__((always_inline)) {
+      const float* g = grad + (row * bank.at.count + placement) * bank.batch + start;
+      float* to = x_grad + offset * kTile;
+      const Inputs<N> here = inputs.moved(offset * kTile);
       for (int64_t b = 0; b < kTile; b += kLanes) {
         Vec input[N], by_low[1 << kLow], by_high[1 << kHigh], slope[N];
-        load_inputs<N>(x + b, kTile, wires, kLanes, input);
+        here.load_at(b, kLanes, input);
         forget_memory();
         for (int h = 0; h < 1 << kHigh; ++h)
           by_high[h] = extension<kLow>(values + (h << kLow), low_steps + (h << kLow >> 1), 1, input);
@@ -143,22 +166,23 @@ void input_gradient(const Bank& bank, const float* x, const float* table, const 
         for (int l = 0; l < 1 << kLow; ++l)
           by_low[l] = extension<kHigh>(values + l, high_steps + l, 1 << kLow, input + kLow);
         slopes<kLow>(input, by_low, slope);
-        const Vec g = load(grad + row * bank.batch + start + b, std::max<int64_t>(0, bank.batch - start - b));
+        const Vec upstream = load(g + b, std::max<int64_t>(0, bank.batch - start - b));
         for (int j = 0; j < N; ++j) {
-          float* sums = x_grad + wires[j] * kTile + b;
-          store(sums, load(sums) + g * slope[j]);
+          float* sums = to + wires[j] * kTile + b;
+          store(sums, load(sums) + upstream * slope[j]);
         }
       }
-    }
+    });
   }
 }
 
 extern "C" {
 
-// y[nodes * m][batch] from x[features][batch]; returns 1 where the wiring reads inputs that there are not.
-int difflut_multilinear(const float* x, const int64_t* wiring, const float* table, float* y, int64_t batch,
-                        int64_t features, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
+// y[nodes * m * placements][batch] from x[padded rows][batch]; returns 1 where the wiring reads inputs that there are
+// not.
+int difflut_multilinear(const float* x, const int64_t* wiring, const float* table, float* y, const int64_t* at,
+                        int64_t batch, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
+  const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   if (!bank.wiring_fits()) return 1;
   for_each_node(bank, threads, [&](auto inputs, int64_t node) { forward<inputs>(bank, x, table, y, node); });
   return 0;
@@ -166,9 +190,9 @@ int difflut_multilinear(const float* x, const int64_t* wiring, const float* tabl
 
 // table_grad[nodes * m][2**n]: the upstream gradients, summed with the weights of the corners.
 void difflut_multilinear_table_gradient(const float* x, const int64_t* wiring, const float* grad, float* table_grad,
-                                        int64_t batch, int64_t features, int64_t nodes, int64_t n, int64_t m,
+                                        const int64_t* at, int64_t batch, int64_t nodes, int64_t n, int64_t m,
                                         int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
+  const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   for_each_node(bank, threads, [&](auto inputs, int64_t node) {
     table_gradient<inputs>(bank, x, grad, table_grad, node);
   });
@@ -176,14 +200,17 @@ void difflut_multilinear_table_gradient(const float* x, const int64_t* wiring, c
 
 // x_grad[features][batch]
 void difflut_multilinear_input_gradient(const float* x, const int64_t* wiring, const float* table, const float* grad,
-                                        float* x_grad, int64_t batch, int64_t features, int64_t nodes, int64_t n,
+                                        float* x_grad, const int64_t* at, int64_t batch, int64_t nodes, int64_t n,
                                         int64_t m, int64_t threads) {
-  const Bank bank{wiring, batch, features, nodes, n, m};
+  const Bank bank{wiring, Placements(at), batch, nodes, n, m};
+  const int64_t rows = bank.at.padded_rows();
   with_inputs(n, [&](auto inputs) {
-    sum_by_sample<kTile>(features, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
-      float* tile = scratch<1>(features * kTile);
-      copy_rows<kTile>(x + start, batch, tile, kTile, features, batch - start);
-      input_gradient<inputs>(bank, tile, table, grad, sums, start);
+    sum_by_sample<kTile>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+      float* tile = scratch<1>(rows * kTile);
+      copy_rows<kTile>(x + start, batch, tile, kTile, rows, batch - start);
+      for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
+        for (int64_t node = 0; node < nodes; ++node)
+          input_gradient<inputs>(bank, tile, table, grad, sums, node, y, start);
     });
   });
 }

@@ -64,24 +64,29 @@ int difflut_select_candidates(const float* logits, const int64_t* candidates, in
   return outside != 0;
 }
 
-// y[pins][batch] from bits: what each pin has chosen.
-void difflut_select_read(const uint64_t* bits, const int64_t* chosen, int64_t batch, int64_t pins, float* y,
-                         int64_t threads) {
+// y[pins * placements][batch] from bits: what each pin has chosen.
+void difflut_select_read(const uint64_t* bits, const int64_t* chosen, const int64_t* sizes, int64_t batch, int64_t pins,
+                         float* y, int64_t threads) {
+  const Placements at(sizes);
   const int64_t words = words_of(batch);
-#pragma omp parallel for num_threads(threads) if (batch * pins > 65536)
-  for (int64_t pin = 0; pin < pins; ++pin)
-    for (int64_t w = 0; w < words; ++w) {
-      const uint64_t word = bits[chosen[pin] * words + w];
-      float* out = y + pin * batch + w * kBlock;
-      const int64_t samples = std::min(kBlock, batch - w * kBlock);
+#pragma omp parallel for num_threads(threads) if (batch * pins * at.count > 65536)
+  for (int64_t pin = 0; pin < pins; ++pin) {
+    const uint64_t* row = bits + at.row(chosen[pin]) * words;
+    at.for_each([&](int64_t placement, int64_t offset) {
+      for (int64_t w = 0; w < words; ++w) {
+        const uint64_t word = row[offset * words + w];
+        float* out = y + (pin * at.count + placement) * batch + w * kBlock;
+        const int64_t samples = std::min(kBlock, batch - w * kBlock);
 #ifdef DIFFLUT_AVX512
-      for (int64_t b = 0; b < samples; b += 16)
-        _mm512_mask_storeu_ps(out + b, first_lanes(samples - b),
-                              _mm512_maskz_mov_ps(__mmask16(word >> b), _mm512_set1_ps(1.0f)));
+        for (int64_t b = 0; b < samples; b += 16)
+          _mm512_mask_storeu_ps(out + b, first_lanes(samples - b),
+                                _mm512_maskz_mov_ps(__mmask16(word >> b), _mm512_set1_ps(1.0f)));
 #else
-      for (int64_t b = 0; b < samples; ++b) out[b] = float(word >> b & 1);
+        for (int64_t b = 0; b < samples; ++b) out[b] = float(word >> b & 1);
 #endif
-    }
+      }
+    });
+  }
 }
 
 }  // extern "C"

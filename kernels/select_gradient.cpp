@@ -1,5 +1,6 @@
 // What learnable selection passes back, to its logits and to its inputs.
 #include "bit_sums.h"
+#include "pin_gradients.h"
 
 #include <cmath>
 
@@ -7,77 +8,146 @@ namespace difflut::select {
 
 constexpr int64_t kPinBlock = 2048;  // pins whose softmax a thread finds at a time
 
-inline float sign(const uint64_t* row, int64_t b) { return row[b / kBlock] >> (b % kBlock) & 1 ? 1.0f : -1.0f; }
+// x as packed bits: sums (2 x - 1) g over samples, for a line of inputs.
+struct BitInputs {
+  const uint64_t* bits;
+  int64_t batch;
 
-// What a pin passes back to each input: the sum over the samples of (2 x - 1) g, from x as bits or as it is.
-void candidate_gradients(const uint64_t* bits, const int64_t* candidates, int64_t count, const float* g, int64_t batch,
-                         float* out) {
-  const int64_t words = words_of(batch);
+  // Adds to sums[k] those over some blocks, with the gradients in tile[block * pitch + sample]; x is in rows[k].
+  void add(const int64_t* rows, const Block* blocks, int count, const float* tile, int64_t pitch, Line* sums) const {
+    const int64_t words = words_of(batch);
 #ifdef DIFFLUT_AVX512
-  for (int64_t first = 0; first < count; first += 16) {
-    const uint64_t* row[16];
-    for (int64_t k = 0; k < 16; ++k) row[k] = bits + candidates[std::min(first + k, count - 1)] * words;
-    __m512 ones[16] = {}, all = {};
-    for (int64_t b = 0; b < batch; b += 16) {
-      const __m512 v = _mm512_maskz_loadu_ps(first_lanes(batch - b), g + b);
-      all = _mm512_add_ps(all, v);
-      for (int k = 0; k < 16; ++k) {
-        uint16_t set;
-        std::memcpy(&set, reinterpret_cast<const char*>(row[k]) + b / 8, sizeof set);
-        ones[k] = _mm512_mask_add_ps(ones[k], set, ones[k], v);
-      }
-    }
-    for (int k = 0; k < 16; ++k) ones[k] = _mm512_sub_ps(_mm512_add_ps(ones[k], ones[k]), all);
-    _mm512_mask_storeu_ps(out + first, first_lanes(count - first), lane_sums(ones));
-  }
-#else
-  for (int64_t k = 0; k < count; ++k) {
-    const uint64_t* row = bits + candidates[k] * words;
-    Line sums = {};
-    for (int64_t b = 0; b < batch; b += kLine)
-      for (int64_t i = 0; i < std::min(kLine, batch - b); ++i) sums[i] += sign(row, b + i) * g[b + i];
-    out[k] = 0;
-    for (int64_t i = 0; i < kLine; ++i) out[k] += sums[i];
-  }
+    __m512 ones[kLine] = {}, all = {};
 #endif
-}
-
-void candidate_gradients(const float* x, const int64_t* candidates, int64_t count, const float* g, int64_t batch,
-                         float* out) {
-  for (int64_t k = 0; k < count; ++k) {
-    const float* row = x + candidates[k] * batch;
-    Line sums = {};
-    int64_t b = 0;
-    for (; b + kLine <= batch; b += kLine) sums += (2 * load<Line>(row + b) - 1) * load<Line>(g + b);
-    float total = 0;
-    for (; b < batch; ++b) total += (2 * row[b] - 1) * g[b];
-    for (int64_t i = 0; i < kLine; ++i) total += sums[i];
-    out[k] = total;
+    for (int i = 0; i < count; ++i, tile += pitch) {
+      uint64_t word[kLine];
+      for (int k = 0; k < kLine; ++k) word[k] = bits[(rows[k] + blocks[i].offset) * words + blocks[i].start / kBlock];
+#ifdef DIFFLUT_AVX512
+      for (int64_t b = 0; b < kBlock; b += kLine) {
+        const __m512 g = _mm512_loadu_ps(tile + b);
+        all = _mm512_add_ps(all, g);
+        for (int k = 0; k < kLine; ++k) {
+          uint16_t set;
+          std::memcpy(&set, reinterpret_cast<const char*>(word + k) + b / 8, sizeof set);
+          ones[k] = _mm512_mask_add_ps(ones[k], set, ones[k], g);
+        }
+      }
+#else
+      for (int k = 0; k < kLine; ++k)
+        for (int64_t b = 0; b < kBlock; ++b) sums[k][b % kLine] += word[k] >> b & 1 ? tile[b] : -tile[b];
+#endif
+    }
+#ifdef DIFFLUT_AVX512
+    for (int k = 0; k < kLine; ++k) sums[k] += Line(_mm512_sub_ps(_mm512_add_ps(ones[k], ones[k]), all));
+#endif
   }
+};
+
+// The same for x as it is, x[padded rows][batch].
+struct RealInputs {
+  const float* x;
+  int64_t batch;
+
+  void add(const int64_t* rows, const Block* blocks, int count, const float* tile, int64_t pitch, Line* sums) const {
+    for (int k = 0; k < kLine; ++k) {
+      Line total = {};
+      for (int i = 0; i < count; ++i) {
+        const float* row = x + (rows[k] + blocks[i].offset) * batch + blocks[i].start;
+        const float* g = tile + i * pitch;
+        const int64_t samples = batch - blocks[i].start;
+        if (samples >= kBlock)
+          for (int64_t b = 0; b < kBlock; b += kLine) total += (2 * load<Line>(row + b) - 1) * load<Line>(g + b);
+        else
+          for (int64_t b = 0; b < samples; b += kLine)
+            total += (2 * load<Line>(row + b, samples - b) - 1) * load<Line>(g + b);
+      }
+      sums[k] += total;
+    }
+  }
+};
+
+// What a group of pins passes back to the logits of each of its candidates: sums of (2 x - 1) g.
+template <class Source, class Inputs>
+void candidates_gradient(const Source& source, const Inputs& inputs, const Placements& at, const int64_t* candidates,
+                         int64_t choices, int64_t group, float* logits_grad) {
+  constexpr int kPins = Source::kPins;
+  const int64_t lines = (choices + kLine - 1) / kLine, first = group * kPins;
+  static thread_local std::vector<int64_t> rows;
+  static thread_local std::vector<Line> sums;
+  rows.resize(kPins * lines * kLine);
+  sums.assign(kPins * lines * kLine, Line{});
+  for (int64_t j = 0; j < kPins; ++j)
+    for (int64_t k = 0; k < lines * kLine; ++k)
+      rows[j * lines * kLine + k] = at.row(candidates[(first + j) * choices + std::min(k, choices - 1)]);
+  for_each_blocks<kBlock, kBlocks>(at, inputs.batch, [&](const Block* blocks, int count) {
+    alignas(64) float tiles[kBlocks * kPins * kBlock];
+    source.fill(group, blocks, count, tiles);
+    for (int64_t line = 0; line < kPins * lines; ++line)
+      inputs.add(&rows[line * kLine], blocks, count, tiles + line / lines * kBlock, kPins * kBlock,
+                 &sums[line * kLine]);
+  });
+  for (int64_t j = 0; j < kPins; ++j)
+    for (int64_t k = 0; k < choices; k += kLine)
+      store(logits_grad + (first + j) * choices + k, line_sums(&sums[j * lines * kLine + k]), choices - k);
 }
 
 // Stores past the caches what is too large for them, which saves reading it first.
 inline void stream_line(float* p, Line line, int64_t count) {
 #ifdef DIFFLUT_AVX512
-  if (count >= kLine && uintptr_t(p) % sizeof line == 0) return _mm512_stream_ps(p, line);
+  if (count >= kLine && uintptr_t(p) % sizeof line == 0) return _mm512_stream_ps(p, __m512(line));
 #endif
   store(p, line, count);
 }
 
-// logits_grad[features][pins] for a line of pins.
-void line_gradient(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
-                   int64_t first, float* logits_grad) {
-  static thread_local Sums sums;
-  const int64_t words = words_of(batch), count = std::min(kLine, pins - first);
-  for (int64_t w = 0; w < words; w += kWords) {
-    sums.make(grad + first * batch + w * kBlock, batch, count, std::min(kWords * kBlock, batch - w * kBlock));
-    for (int64_t f = 0; f < features; ++f) {
-      float* out = logits_grad + f * pins + first;
-      const Line total = sums.signed_by(bits + f * words + w);
-      if (words <= kWords) stream_line(out, total, count);
-      else store(out, w == 0 ? total : load<Line>(out, count) + total, count);
+// The gradients of a line of pins, tile[pin][kWords * kBlock], at one placement.
+template <class Source>
+void fill_line(const Source& source, int64_t first, int64_t pins, const Block* blocks, int count, float* tile) {
+  constexpr int kPins = Source::kPins;
+  float own[kWords * kPins * kBlock];
+  for (int64_t group = first / kPins; group * kPins < first + pins; ++group) {
+    source.fill(group, blocks, count, own);
+    for (int j = 0; j < kPins; ++j) {
+      const int64_t pin = group * kPins + j - first;
+      if (pin < 0 || pin >= pins) continue;
+      for (int i = 0; i < count; ++i)
+        std::copy_n(own + (i * kPins + j) * kBlock, kBlock, tile + (pin * kWords + i) * kBlock);
     }
   }
+}
+
+// Adds to logits_grad[window][pins] of a line of pins what `sums` gives, or writes it where it comes first.
+inline void add_line(const Sums& sums, const uint64_t* bits, int64_t words, const int64_t* rows, int64_t window,
+                     bool is_first, bool is_last, float* logits_grad, int64_t pins, int64_t count) {
+  if (is_first && is_last)
+    for (int64_t f = 0; f < window; ++f)
+      stream_line(logits_grad + f * pins, sums.signed_by(bits + rows[f] * words), count);
+  else
+    for (int64_t f = 0; f < window; ++f) {
+      float* out = logits_grad + f * pins;
+      const Line total = sums.signed_by(bits + rows[f] * words);
+      store(out, is_first ? total : load<Line>(out, count) + total, count);
+    }
+}
+
+// logits_grad[window][pins] for a line of pins.
+template <class Source>
+void window_gradient(const Source& source, const uint64_t* bits, const Placements& at, int64_t batch, int64_t pins,
+                     int64_t first, const int64_t* rows, float* logits_grad) {
+  static thread_local Sums sums;
+  const int64_t words = words_of(batch), count = std::min(kLine, pins - first);
+  alignas(64) float tile[kLine * kWords * kBlock];
+  at.for_each([&](int64_t placement, int64_t offset) {
+    for (int64_t w = 0; w < words; w += kWords) {
+      Block blocks[kWords];
+      const int used = int(std::min(kWords, words - w));
+      for (int i = 0; i < used; ++i) blocks[i] = {placement, offset, (w + i) * kBlock};
+      fill_line(source, first, count, blocks, used, tile);
+      sums.make(tile, kWords * kBlock, count, std::min(kWords * kBlock, batch - w * kBlock));
+      const bool is_first = placement == 0 && w == 0, is_last = placement + 1 == at.count && w + kWords >= words;
+      add_line(sums, bits + offset * words + w, words, rows, at.window(), is_first, is_last, logits_grad + first, pins,
+               count);
+    }
+  });
 #ifdef DIFFLUT_AVX512
   _mm_sfence();
 #endif
@@ -105,14 +175,14 @@ inline uint32_t above(const float* row, const float* bound, int64_t count) {
 #endif
 }
 
-// The softmax over all inputs of logits[features][pins] / tau for some pins.
-std::vector<Share> shares_of_inputs(const float* logits, const int64_t* chosen, int64_t features, int64_t pins,
+// The softmax over all inputs of logits[window][pins] / tau for some pins, in the order of the pins.
+std::vector<Share> shares_of_inputs(const float* logits, const int64_t* chosen, int64_t window, int64_t pins,
                                     int64_t first, int64_t count, float tau) {
   std::vector<float> largest(count), bound(count), total(count);
   for (int64_t p = 0; p < count; ++p) largest[p] = logits[chosen[first + p] * pins + first + p];
   for (int64_t p = 0; p < count; ++p) bound[p] = largest[p] - kReach * tau;
   std::vector<Share> shares;
-  for (int64_t f = 0; f < features; ++f)
+  for (int64_t f = 0; f < window; ++f)
     for (int64_t p = 0; p < count; p += kLine) {
       const float* row = logits + f * pins + first;
       for (uint32_t left = above(row + p, &bound[p], count - p); left; left &= left - 1) {
@@ -123,7 +193,12 @@ std::vector<Share> shares_of_inputs(const float* logits, const int64_t* chosen, 
       }
     }
   for (Share& s : shares) s.share /= total[s.pin - first];
-  return shares;
+  std::vector<int64_t> next(count + 1);
+  for (const Share& s : shares) ++next[s.pin - first + 1];
+  for (int64_t p = 0; p < count; ++p) next[p + 1] += next[p];
+  std::vector<Share> by_pin(shares.size());
+  for (const Share& s : shares) by_pin[next[s.pin - first]++] = s;
+  return by_pin;
 }
 
 // The softmax over the candidates of some pins.
@@ -146,56 +221,87 @@ std::vector<Share> shares_of_candidates(const float* logits, const int64_t* cand
   return shares;
 }
 
-// sums[input][kBlock] += share * grad[pin][samples of a word]
-void spread(const std::vector<Share>& shares, const float* grad, int64_t batch, int64_t word, float* sums) {
-  const int64_t samples = std::min(kBlock, batch - word * kBlock);
-  for (const Share& s : shares) {
-    const float* g = grad + s.pin * batch + word * kBlock;
-    float* to = sums + s.input * kBlock;
-    for (int64_t b = 0; b < samples; b += kLine)
-      store(to + b, load<Line>(to + b) + s.share * load<Line>(g + b, samples - b), kLine);
+// Adds to sums[padded row][kBlock] what pins pass back at a row of placements, for a word of samples.
+template <class Source>
+void spread(const Source& source, const Placements& at, const std::vector<Share>& shares, int64_t y, int64_t start,
+            float* sums) {
+  constexpr int kPins = Source::kPins;
+  for (const Share *s = shares.data(), *end = s + shares.size(), *next; s < end; s = next) {
+    const int64_t group = s->pin / kPins;
+    for (next = s; next < end && next->pin / kPins == group;) ++next;
+    for_each_blocks_in_row<kBlocks>(at, y, start, [&](const Block* blocks, int count) {
+      alignas(64) float tiles[kBlocks * kPins * kBlock];
+      source.fill(group, blocks, count, tiles);
+      for (const Share* share = s; share < next; ++share) {
+        const int64_t row = at.row(share->input);
+        for (int i = 0; i < count; ++i) {
+          const float* g = tiles + (i * kPins + share->pin % kPins) * kBlock;
+          float* to = sums + (row + blocks[i].offset) * kBlock;
+          for (int64_t b = 0; b < kBlock; b += kLine)
+            store(to + b, load<Line>(to + b) + share->share * load<Line>(g + b));
+        }
+      }
+    });
   }
 }
 
 extern "C" {
 
-// logits_grad[features][pins] from bits and grad[pins][batch].
-void difflut_select_inputs_gradient(const uint64_t* bits, const float* grad, int64_t batch, int64_t features,
-                                    int64_t pins, float* logits_grad, int64_t threads) {
-  if (batch == 0) std::fill_n(logits_grad, features * pins, 0.0f);
-#pragma omp parallel for num_threads(threads) if (features * pins > 16384)
-  for (int64_t first = 0; first < pins; first += kLine)
-    line_gradient(bits, grad, batch, features, pins, first, logits_grad);
+// logits_grad[window][pins] from bits; the gradients of pins are `Upstream`, here and below.
+void difflut_select_inputs_gradient(const uint64_t* bits, const float* grad, const float* slope, const uint64_t* read,
+                                    const int64_t* wiring, const int64_t* sizes, int64_t batch, int64_t pins,
+                                    int64_t n, int64_t m, float* logits_grad, int64_t threads) {
+  const Upstream upstream{grad, slope, read, wiring, Placements(sizes), batch, pins, n, m};
+  const Placements& at = upstream.at;
+  const int64_t window = at.window();
+  if (batch == 0) std::fill_n(logits_grad, window * pins, 0.0f);
+  std::vector<int64_t> rows(window);
+  for (int64_t f = 0; f < window; ++f) rows[f] = at.row(f);
+  upstream.visit([&](const auto& source) {
+#pragma omp parallel for num_threads(threads) if (window * pins * at.count > 16384)
+    for (int64_t first = 0; first < pins; first += kLine)
+      window_gradient(source, bits, at, batch, pins, first, rows.data(), logits_grad);
+  });
 }
 
-// logits_grad[pins][choices], from x as bits or else from x[features][batch].
+// logits_grad[pins][choices], from x as bits or else from x[padded rows][batch].
 void difflut_select_candidates_gradient(const uint64_t* bits, const float* x, const int64_t* candidates,
-                                        int64_t choices, const float* grad, int64_t batch, int64_t pins,
-                                        float* logits_grad, int64_t threads) {
-#pragma omp parallel for num_threads(threads) if (batch * pins > 16384)
-  for (int64_t pin = 0; pin < pins; ++pin) {
-    const int64_t* among = candidates + pin * choices;
-    const float* g = grad + pin * batch;
-    float* out = logits_grad + pin * choices;
-    bits ? candidate_gradients(bits, among, choices, g, batch, out)
-         : candidate_gradients(x, among, choices, g, batch, out);
-  }
+                                        int64_t choices, const float* grad, const float* slope, const uint64_t* read,
+                                        const int64_t* wiring, const int64_t* sizes, int64_t batch, int64_t pins,
+                                        int64_t n, int64_t m, float* logits_grad, int64_t threads) {
+  const Upstream upstream{grad, slope, read, wiring, Placements(sizes), batch, pins, n, m};
+  upstream.visit([&](const auto& source) {
+    const int64_t groups = pins / std::decay_t<decltype(source)>::kPins;
+#pragma omp parallel for num_threads(upstream.threads(threads))
+    for (int64_t group = 0; group < groups; ++group) {
+      const auto place = [&](const auto& inputs) {
+        candidates_gradient(source, inputs, upstream.at, candidates, choices, group, logits_grad);
+      };
+      bits ? place(BitInputs{bits, batch}) : place(RealInputs{x, batch});
+    }
+  });
 }
 
 // x_grad[features][batch]: what pins pass back through a softmax over all inputs, or over candidates where there are.
 void difflut_select_x_gradient(const float* logits, const int64_t* candidates, int64_t choices, const int64_t* chosen,
-                               double tau, const float* grad, int64_t batch, int64_t features, int64_t pins,
-                               float* x_grad, int64_t threads) {
+                               double tau, const float* grad, const float* slope, const uint64_t* read,
+                               const int64_t* wiring, const int64_t* sizes, int64_t batch, int64_t pins, int64_t n,
+                               int64_t m, float* x_grad, int64_t threads) {
+  const Upstream upstream{grad, slope, read, wiring, Placements(sizes), batch, pins, n, m};
+  const Placements& at = upstream.at;
+  const int wanted = upstream.threads(threads);
   std::vector<std::vector<Share>> shares((pins + kPinBlock - 1) / kPinBlock);
-  if (batch * pins <= 16384) threads = 1;
-#pragma omp parallel for num_threads(threads)
+#pragma omp parallel for num_threads(wanted)
   for (int64_t block = 0; block < int64_t(shares.size()); ++block) {
     const int64_t first = block * kPinBlock, count = std::min(kPinBlock, pins - first);
     shares[block] = candidates ? shares_of_candidates(logits, candidates, choices, first, count, float(tau))
-                               : shares_of_inputs(logits, chosen, features, pins, first, count, float(tau));
+                               : shares_of_inputs(logits, chosen, at.window(), pins, first, count, float(tau));
   }
-  sum_by_sample<kBlock>(features, batch, int(threads), x_grad, [&](int64_t start, float* sums) {
-    for (const auto& some : shares) spread(some, grad, batch, start / kBlock, sums);
+  upstream.visit([&](const auto& source) {
+    sum_by_sample<kBlock>(at, batch, wanted, x_grad, [&](int64_t start, float* sums) {
+      for (int64_t y = 0; y < at.out_height; ++y)  // a row of windows stays in the caches
+        for (const auto& some : shares) spread(source, at, some, y, start, sums);
+    });
   });
 }
 

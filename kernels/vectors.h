@@ -56,6 +56,20 @@ inline __attribute__((always_inline)) __m512 lane_sums(const __m512 (&v)[16]) {
 }
 #endif
 
+// Lane i is the sum of the lanes of v[i].
+inline Line line_sums(const Line* v) {
+#ifdef DIFFLUT_AVX512
+  __m512 lanes[kLine];
+  for (int i = 0; i < kLine; ++i) lanes[i] = __m512(v[i]);
+  return Line(lane_sums(lanes));
+#else
+  Line sums = {};
+  for (int i = 0; i < kLine; ++i)
+    for (int lane = 0; lane < kLine; ++lane) sums[i] += v[i][lane];
+  return sums;
+#endif
+}
+
 // out[i] += the sum of the lanes of v[i].
 template <int Count>
 inline __attribute__((always_inline)) void add_lanes(const Vec* v, float* out) {

@@ -1,9 +1,12 @@
 """The operations on banks that every compiled back end must compute as the reference does."""
 
+import pytest
 import torch
 
 from difflut import kernels
 from difflut.kernels import PlacedWiring
+
+BACKENDS = ["cpp", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 LAYOUTS = {
     "rows": torch.Tensor.contiguous,
@@ -38,9 +41,15 @@ def _on(wiring, device):
     return PlacedWiring(wiring.wiring.to(device), wiring.placements) if placed else wiring.to(device)
 
 
-def assert_as_in_double(bank, gradients, operation, backend, layout="rows"):
+def device_of(backend):
     device = "cuda" if backend == "cuda" else "cpu"
-    assert kernels.backend_for(bank.table.to(device)).name == backend
+    if kernels.backend_for(torch.empty(0, device=device)).name != backend:
+        pytest.skip(f"the {backend} kernels cannot be compiled here")
+    return device
+
+
+def assert_as_in_double(bank, gradients, operation, backend, layout="rows"):
+    device = device_of(backend)
     found = evaluated(bank, gradients, operation, device, layout)
     expected = evaluated(bank, gradients, operation, dtype=torch.float64)
     for single, double in zip(found, expected, strict=True):
@@ -58,23 +67,35 @@ def assert_empty_ones_work(bank, gradients, operation, device, batch, nodes):
     assert not x_grad.any() and not table_grad.any()
 
 
-def selection(form, binary, batch, features=150, pins=50, choices=19):
+def selection(form, binary, batch, features=150, pins=50, choices=19, placements=None):
     """x, logits, candidates and an upstream gradient."""
     generator = torch.Generator().manual_seed(batch)
-    x = torch.rand(batch, features, generator=generator)
+    placements = placements or kernels.Placements(features)
+    x = torch.rand(batch, placements.features, generator=generator)
     x = x.round() if binary else x
-    candidates = torch.randint(features, (pins, choices), generator=generator) if form == "candidates" else None
-    logits = torch.rand((features, pins) if candidates is None else candidates.shape, generator=generator)
-    logits[3] = logits[11] = 1.5 if candidates is None else 0.5  # of equal logits the first is taken
-    return x, logits, candidates, torch.randn(batch, pins, generator=generator)
+    window = placements.window
+    candidates = torch.randint(window, (pins, choices), generator=generator) if form == "candidates" else None
+    logits = torch.rand((window, pins) if candidates is None else candidates.shape, generator=generator)
+    logits[3] = logits[-1] = 1.5 if candidates is None else 0.5  # of equal logits the first is taken
+    return x, logits, candidates, torch.randn(batch, pins * placements.count, generator=generator)
 
 
-def selected(case, tau, dtype=torch.float32, arrange=lambda x: x, needs_x=True, device="cpu"):
+def selected(case, tau, dtype=torch.float32, arrange=lambda x: x, needs_x=True, device="cpu", placements=None):
     """What pins read, and the gradients of x, where needed, and of the logits."""
     x, logits, candidates, grad = (tensor if tensor is None else tensor.to(device) for tensor in case)
     x, logits = arrange(x.to(dtype)).requires_grad_(needs_x), arrange(logits.to(dtype)).requires_grad_()
-    y = kernels.select(x, logits, candidates, tau=tau)
+    y = kernels.select(x, logits, candidates, placements, tau=tau)
     return y.detach(), *torch.autograd.grad(y, (x, logits) if needs_x else (logits,), arrange(grad.to(dtype)))
+
+
+def learned(case, tau, table, slope, grad, dtype=torch.float32, arrange=lambda x: x, device="cpu", placements=None):
+    """What nodes with learned inputs look up, and the gradients of x, the logits and the table."""
+    x, logits, candidates, *_ = case
+    x, logits, table, slope, grad = (tensor.to(device, dtype, copy=True) for tensor in (x, logits, table, slope, grad))
+    x, logits, table = (tensor.requires_grad_() for tensor in (arrange(x), arrange(logits), table))
+    candidates = candidates if candidates is None else candidates.to(device)
+    y = kernels.learned_lookup(x, logits, table, slope, candidates, placements, tau=tau)
+    return y.detach(), *torch.autograd.grad(y, (x, logits, table), arrange(grad))
 
 
 def assert_empty_selections_work(form, batch, pins, device):

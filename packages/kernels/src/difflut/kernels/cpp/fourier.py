@@ -1,21 +1,17 @@
 """The Fourier series and its gradients."""
 
-import torch
 from torch import Tensor
 
-from difflut.kernels import reference
 from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
-from difflut.kernels.cpp.layout import feature_major
+from difflut.kernels.cpp.layout import feature_major, sizes, values
 from difflut.kernels.placements import Placements
 
 
 def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
-    """See `Backend.fourier`; the waves of x are kept, (2, features, batch)."""
-    if not placements.is_dense:
-        return reference.fourier(x, wiring, cosines, sines, placements)
-    rows = feature_major(x)
+    """See `Backend.fourier`; the waves of x are kept, (2, padded rows, batch)."""
+    rows = values(x, placements).data
     waves = rows.new_empty(2, *rows.shape)
     call("fourier_waves", rows, rows.numel(), waves)
     y = evaluate("fourier", waves, len(x), wiring, _folded(cosines, sines), placements)
@@ -33,18 +29,16 @@ def fourier_gradients(
     needs_coefficients: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """See `Backend.fourier_gradients`."""
-    if not placements.is_dense:
-        return reference.fourier_gradients(kept, wiring, cosines, sines, grad, placements, needs_x, needs_coefficients)
     x_grad = cosines_grad = sines_grad = None
     waves, rows, m = kept.data, feature_major(grad), cosines.shape[1]
-    wiring, sizes = wiring.contiguous(), (kept.batch, placements.features, *wiring.shape, m)
+    wiring, place = wiring.contiguous(), (sizes(placements), kept.batch, *wiring.shape, m)
     if needs_x:
-        x_grad = torch.empty_like(waves[0])
-        call("fourier_input_gradient", waves, wiring, _folded(cosines, sines), rows, x_grad, *sizes)
+        x_grad = grad.new_empty(placements.features, kept.batch)
+        call("fourier_input_gradient", waves, wiring, _folded(cosines, sines), rows, x_grad, *place)
         x_grad = x_grad.t()
     if needs_coefficients:
         folded = grad.new_empty(*cosines.shape[:2], 2 * cosines.shape[2])
-        call("fourier_coefficient_gradient", waves, wiring, rows, folded, *sizes)
+        call("fourier_coefficient_gradient", waves, wiring, rows, folded, *place)
         cosines_grad, sines_grad = grad.new_empty(cosines.shape), grad.new_empty(cosines.shape)
         call("fourier_unfold", folded, folded[..., 0].numel(), wiring.shape[1], cosines_grad, sines_grad)
     return x_grad, cosines_grad, sines_grad
@@ -53,6 +47,6 @@ def fourier_gradients(
 def _folded(cosines: Tensor, sines: Tensor) -> Tensor:
     """The matrices of the series, (L, m, 2 * 2**n); see `fourier.cpp`."""
     folded = cosines.new_empty(*cosines.shape[:2], 2 * cosines.shape[2])
-    sizes = cosines[..., 0].numel(), cosines.shape[2].bit_length() - 1
-    call("fourier_fold", cosines.contiguous(), sines.contiguous(), *sizes, folded)
+    count = cosines[..., 0].numel(), cosines.shape[2].bit_length() - 1
+    call("fourier_fold", cosines.contiguous(), sines.contiguous(), *count, folded)
     return folded

@@ -1,10 +1,21 @@
 """How tensors are handed to the C++ kernels."""
 
+from functools import lru_cache
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.calling import call, library
+from difflut.kernels.placements import Placements
+
+
+@lru_cache(maxsize=256)
+def sizes(placements: Placements) -> Tensor:
+    """What kernels are told of placements: see `Placements` in `bank.h`."""
+    image = placements.channels, placements.height, placements.width
+    return torch.tensor([*image, *placements.kernel, *placements.stride, *placements.padding])
 
 
 def is_binary(x: Tensor) -> bool:
@@ -12,17 +23,26 @@ def is_binary(x: Tensor) -> bool:
     return bool(library().difflut_is_binary(x.data_ptr(), *x.stride(), *x.shape))
 
 
-def packed(x: Tensor) -> Kept:
-    """The bits `x >= 1/2` of x (batch, features), by 64 samples: (features, ceil(batch / 64)) int64."""
+def packed(x: Tensor, placements: Placements) -> Kept:
+    """The bits `x >= 1/2` of x (batch, features), by 64 samples: (padded rows, ceil(batch / 64)) int64."""
     batch, features = x.shape
     bits = torch.empty(features, (batch + 63) // 64, dtype=torch.int64)
     call("pack_bits", x, *x.stride(), batch, features, bits)
-    return Kept(bits, batch, "bits")
+    return Kept(padded(bits, placements), batch, "bits")
 
 
-def values(x: Tensor) -> Kept:
-    """x (batch, features) as contiguous (features, batch)."""
-    return Kept(feature_major(x), len(x), "values")
+def values(x: Tensor, placements: Placements) -> Kept:
+    """x (batch, features) as contiguous (padded rows, batch)."""
+    return Kept(padded(feature_major(x), placements), len(x), "values")
+
+
+def padded(rows: Tensor, placements: Placements) -> Tensor:
+    """The rows of an image (features, columns) and, as zeros, those of its padding."""
+    y, x = placements.padding
+    if y == x == 0:
+        return rows
+    image = rows.view(placements.channels, placements.height, placements.width, rows.shape[1])
+    return F.pad(image, (0, 0, x, x, y, y)).flatten(0, 2)
 
 
 def feature_major(x: Tensor) -> Tensor:

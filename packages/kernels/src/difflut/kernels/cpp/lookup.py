@@ -3,53 +3,42 @@
 import torch
 from torch import Tensor
 
-from difflut.kernels import reference
 from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
-from difflut.kernels.cpp.layout import feature_major, packed
+from difflut.kernels.cpp.layout import feature_major, packed, sizes
 from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.placements import Placements
 
 
 def lookup(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
     """See `Backend.lookup`; x is kept as bits."""
-    if not placements.is_dense:
-        return reference.lookup(x, wiring, table, placements)
-    bits = packed(x)
+    bits = packed(x, placements)
     return evaluate("lookup", bits.data, len(x), wiring, table, placements), bits
 
 
 def lookup_input_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.lookup_input_gradient`."""
-    if not placements.is_dense:
-        return reference.lookup_input_gradient(kept, wiring, slope, grad, placements)
     x_grad = grad.new_empty(placements.features, kept.batch)
-    sizes = kept.batch, placements.features, *wiring.shape, slope.shape[1]
     given = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
-    call("lookup_input_gradient", *given, x_grad, *sizes)
+    call("lookup_input_gradient", *given, x_grad, sizes(placements), kept.batch, *wiring.shape, slope.shape[1])
     return x_grad.t()
 
 
 def lookup_pin_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.lookup_pin_gradient`."""
-    if not placements.is_dense:
-        return reference.lookup_pin_gradient(kept, wiring, slope, grad, placements)
-    pin_grad = recycled(wiring.numel(), kept.batch)
-    sizes = kept.batch, placements.features, *wiring.shape, slope.shape[1]
+    pin_grad = recycled(wiring.numel() * placements.count, kept.batch)
     given = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
-    call("lookup_pin_gradient", *given, pin_grad, *sizes)
+    call("lookup_pin_gradient", *given, pin_grad, sizes(placements), kept.batch, *wiring.shape, slope.shape[1])
     return pin_grad.t()
 
 
 def lookup_table_gradient(kept: Kept, wiring: Tensor, grad: Tensor, outputs: int, placements: Placements) -> Tensor:
     """See `Backend.lookup_table_gradient`."""
-    if not placements.is_dense:
-        return reference.lookup_table_gradient(kept, wiring, grad, outputs, placements)
     nodes, n = wiring.shape
     table_grad = grad.new_empty(nodes, outputs, 2**n)
-    sizes = kept.batch, placements.features, nodes, n, outputs
-    call("lookup_table_gradient", kept.data, wiring.contiguous(), feature_major(grad), table_grad, *sizes)
+    given = kept.data, wiring.contiguous(), feature_major(grad)
+    call("lookup_table_gradient", *given, table_grad, sizes(placements), kept.batch, nodes, n, outputs)
     return table_grad
 
 

@@ -1,13 +1,14 @@
 """Learnable selection and its gradients."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from difflut.kernels import reference
 from difflut.kernels.bits import holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cpp.calling import call
-from difflut.kernels.cpp.layout import feature_major, is_binary, packed, values
+from difflut.kernels.cpp.layout import feature_major, is_binary, packed, sizes, values
 from difflut.kernels.cpp.lookup import lookup_pin_gradient
 from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.facts import known
@@ -19,9 +20,7 @@ FACTORED_BATCH = 128  # up to here the gradient of dense selection can be formed
 
 def choose(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
     """See `Backend.choose`; x is kept as bits where it is 0 and 1 only."""
-    if not placements.is_dense:
-        return reference.choose(x, logits, candidates, placements)
-    inputs = packed(x) if holds_bits(x) or is_binary(x) else values(x)
+    inputs = packed(x, placements) if holds_bits(x) or is_binary(x) else values(x, placements)
     if candidates is not None:
         return Selected(inputs, _best_candidates(logits, candidates, placements))
     pins = known(logits, "best_inputs")
@@ -30,14 +29,27 @@ def choose(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Pla
 
 def read(selected: Selected, placements: Placements) -> Tensor:
     """See `Backend.read`."""
-    if not placements.is_dense:
-        return reference.read(selected, placements)
     inputs, pins = selected
     if inputs.form == "values":
-        return inputs.data[pins].t()
-    y = torch.empty(len(pins), inputs.batch)
-    call("select_read", inputs.data, pins, inputs.batch, len(pins), y)
+        return inputs.data[_rows(pins, placements)].t()
+    y = torch.empty(len(pins) * placements.count, inputs.batch)
+    call("select_read", inputs.data, pins, sizes(placements), inputs.batch, len(pins), y)
     return y.t()
+
+
+def _rows(pins: Tensor, placements: Placements) -> Tensor:
+    """The padded rows that pins read at every placement, (pins * P,)."""
+    if placements.is_dense:
+        return pins
+    (kernel_height, kernel_width), (padding_y, padding_x) = placements.kernel, placements.padding
+    image = Placements(
+        placements.channels,
+        placements.height + 2 * padding_y,
+        placements.width + 2 * padding_x,
+        (kernel_height, kernel_width),
+        placements.stride,
+    )
+    return image.rows(pins).flatten()
 
 
 def best_inputs(logits: Tensor) -> Tensor:
@@ -59,39 +71,20 @@ def _best_candidates(logits: Tensor, candidates: Tensor, placements: Placements)
 
 def select_logits_gradient(inputs: Kept, candidates: Tensor | None, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.select_logits_gradient`."""
-    if not placements.is_dense:
-        return reference.select_logits_gradient(inputs, candidates, grad, placements)
-    if candidates is None:
-        return dense_logits_gradient(inputs, feature_major(grad))
-    logits_grad = grad.new_empty(candidates.shape)
-    both = (inputs.data, None) if inputs.form == "bits" else (None, inputs.data)
-    place = candidates.contiguous(), candidates.shape[1], feature_major(grad), *grad.shape, logits_grad
-    call("select_candidates_gradient", *both, *place)
-    return logits_grad
+    return _logits_gradient(inputs, candidates, _given(grad, placements), placements)
 
 
 def dense_logits_gradient(inputs: Kept, grad: Tensor) -> Tensor:
     """The gradient of the logits of all inputs, (features, pins), from that of the pins, (pins, batch)."""
-    features, (pins, batch) = len(inputs.data), grad.shape
-    logits_grad = recycled(features, pins)
-    if inputs.form == "values":
-        return torch.mm(2 * inputs.data - 1, grad.t(), out=logits_grad)
-    call("select_inputs_gradient", inputs.data, grad, batch, features, pins, logits_grad)
-    return logits_grad
+    placements = Placements(len(inputs.data))
+    return _logits_gradient(inputs, None, _given(grad.t(), placements), placements)
 
 
 def select_x_gradient(
     logits: Tensor, candidates: Tensor | None, selected: Selected, tau: float, grad: Tensor, placements: Placements
 ) -> Tensor:
     """See `Backend.select_x_gradient`; shares too small to count are left out."""
-    if not placements.is_dense:
-        return reference.select_x_gradient(logits, candidates, selected, tau, grad, placements)
-    batch, pins = grad.shape
-    x_grad = grad.new_empty(placements.features, batch)
-    among = (None, 0) if candidates is None else (candidates.contiguous(), candidates.shape[1])
-    place = selected.pins, tau, feature_major(grad), batch, placements.features, pins, x_grad
-    call("select_x_gradient", logits.contiguous(), *among, *place)
-    return x_grad.t()
+    return _x_gradient(logits, candidates, selected.pins, tau, _given(grad, placements), placements)
 
 
 def learned_gradients(
@@ -106,11 +99,71 @@ def learned_gradients(
     needs_x: bool,
     needs_logits: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """See `Backend.learned_gradients`."""
+    """See `Backend.learned_gradients`; what pins pass back is found where it is used."""
     x_grad = logits_grad = None
-    pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
+    nodes, m, entries = slope.shape
+    n = entries.bit_length() - 1
+    upstream = _Upstream(feature_major(grad), slope.contiguous(), kept.data, selected.pins, nodes * n, n, m)
     if needs_x:
-        x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
+        x_grad = _x_gradient(logits, candidates, selected.pins, tau, upstream, placements)
     if needs_logits:
-        logits_grad = select_logits_gradient(selected.inputs, candidates, pin_grad, placements)
+        if candidates is None and selected.inputs.form == "values":
+            pins = lookup_pin_gradient(kept, selected.pins.view(nodes, n), slope, grad, placements)
+            upstream = _given(pins, placements)
+        logits_grad = _logits_gradient(selected.inputs, candidates, upstream, placements)
     return x_grad, logits_grad
+
+
+class _Upstream(NamedTuple):
+    """Where kernels take the gradients of pins from: see `Upstream` in `pin_gradients.h`."""
+
+    grad: Tensor  # of the pins, or of the outputs of the look-up that reads them; (rows, batch), contiguous
+    slope: Tensor | None
+    bits: Tensor | None
+    wiring: Tensor | None
+    pins: int
+    n: int = 1
+    m: int = 1
+
+    def arguments(self, placements: Placements) -> tuple[Tensor | int | None, ...]:
+        return *self[:4], sizes(placements), self.grad.shape[1], *self[4:]
+
+
+def _given(grad: Tensor, placements: Placements) -> _Upstream:
+    return _Upstream(feature_major(grad), None, None, None, grad.shape[1] // placements.count)
+
+
+def _logits_gradient(inputs: Kept, candidates: Tensor | None, upstream: _Upstream, placements: Placements) -> Tensor:
+    if candidates is None:
+        return _window_gradient(inputs, upstream, placements)
+    logits_grad = upstream.grad.new_empty(candidates.shape)
+    both = (inputs.data, None) if inputs.form == "bits" else (None, inputs.data)
+    place = candidates.contiguous(), candidates.shape[1], *upstream.arguments(placements), logits_grad
+    call("select_candidates_gradient", *both, *place)
+    return logits_grad
+
+
+def _window_gradient(inputs: Kept, upstream: _Upstream, placements: Placements) -> Tensor:
+    if inputs.form == "values" and not placements.is_dense:
+        everything = torch.arange(placements.window).expand(upstream.pins, -1)
+        return _logits_gradient(inputs, everything, upstream, placements).t().contiguous()
+    logits_grad = recycled(placements.window, upstream.pins)
+    if inputs.form == "values":
+        return torch.mm(2 * inputs.data - 1, upstream.grad.t(), out=logits_grad)
+    call("select_inputs_gradient", inputs.data, *upstream.arguments(placements), logits_grad)
+    return logits_grad
+
+
+def _x_gradient(
+    logits: Tensor,
+    candidates: Tensor | None,
+    pins: Tensor,
+    tau: float,
+    upstream: _Upstream,
+    placements: Placements,
+) -> Tensor:
+    x_grad = upstream.grad.new_empty(placements.features, upstream.grad.shape[1])
+    among = (None, 0) if candidates is None else (candidates.contiguous(), candidates.shape[1])
+    place = pins, tau, *upstream.arguments(placements), x_grad
+    call("select_x_gradient", logits.contiguous(), *among, *place)
+    return x_grad.t()
