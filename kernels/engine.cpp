@@ -42,6 +42,7 @@ class Engine {
   explicit Engine(const Plan& plan) : words_(int(plan.words)), encoder_(plan) {
     Netlist net = netlist(plan);
     const std::vector<Alias> counted = reduce(net, kAbsorbed);
+    nodes_ = int64_t(net.nodes.size());
     const bool small = code_size(net) <= kMostCode;
     if (!words_) words_ = small ? kWidest : std::min(kWidest, 4);  // of large blocks too few signals stay near
     if (plan.assemble && words_ == 8 && small) assemble(net, plan, counted);
@@ -57,6 +58,7 @@ class Engine {
 
   bool assembled() const { return !code_.empty(); }
   int words() const { return words_; }
+  int64_t nodes() const { return nodes_; }
 
   template <class T>
   void run(const T* x, int64_t rows, int64_t* classes, int64_t* counts, int64_t threads) const {
@@ -129,7 +131,7 @@ class Engine {
   }
 
   int words_, blocks_ = 1;
-  int64_t places_ = 0;
+  int64_t places_ = 0, nodes_ = 0;
   Encoder encoder_;
   Counter counter_{{}};
   Code code_;
@@ -143,6 +145,9 @@ void* difflut_engine_create(const Plan* plan) { return new Engine(*plan); }
 void difflut_engine_destroy(void* engine) { delete static_cast<Engine*>(engine); }
 
 int difflut_engine_assembled(const void* engine) { return static_cast<const Engine*>(engine)->assembled(); }
+
+// Nodes that are left to compute.
+int64_t difflut_engine_nodes(const void* engine) { return static_cast<const Engine*>(engine)->nodes(); }
 
 // 64-bit words of a block.
 int64_t difflut_engine_words(const void* engine) { return static_cast<const Engine*>(engine)->words(); }

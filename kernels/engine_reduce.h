@@ -1,5 +1,6 @@
 // Quick passes that leave a netlist's function: constants and wires folded, equal nodes merged, unused ones removed,
-// small nodes absorbed into their only reader.
+// small nodes absorbed into their only reader. `difflut.circuits.passes` has their like for circuits; these take
+// milliseconds, so that an engine needs no simplified circuit, and see nodes that only engines have, the encoder's too.
 #pragma once
 
 #include <unordered_map>

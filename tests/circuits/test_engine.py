@@ -7,6 +7,8 @@ import torch
 from difflut.circuits import Circuit, simplify
 from difflut.circuits.engine import Engine, cpu, make_engine
 from difflut.circuits.engine.cpu import CpuEngine
+from difflut.circuits.passes.drop import drop_inputs
+from difflut.circuits.passes.simplify import fold_constants, fold_wires, merge_duplicates, remove_dead
 from difflut.registry import ENCODERS, NODES
 from tests.circuits.networks import inputs, network, random_circuit
 from tests.layers.making import WIRED
@@ -141,3 +143,17 @@ def test_errors_say_what_is_wrong():
     if cpu.available():
         with pytest.raises(ValueError, match="bits=128"):
             CpuEngine(circuit, bits=128)
+
+
+@compiled
+@pytest.mark.parametrize("n", [2, 4, 6])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_quick_to_simplify_is_as_much_as_passes_find(n, seed):
+    circuit = replace(random_circuit(seed, n=n, ones=0.3), codebook=np.tri(4, 3, -1, dtype=bool))
+    folded, before = circuit, 0
+    while before != (before := folded.num_luts):
+        for step in (drop_inputs, fold_constants, fold_wires, merge_duplicates, remove_dead):
+            folded = step(folded)
+    assert folded.num_luts < circuit.num_luts and CpuEngine(circuit).num_nodes <= folded.num_luts
+    smaller, _ = simplify(circuit)
+    assert CpuEngine(smaller).num_nodes == smaller.num_luts

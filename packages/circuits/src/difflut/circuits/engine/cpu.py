@@ -45,8 +45,8 @@ def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
         loaded.difflut_engine_create.restype = pointer
         loaded.difflut_engine_destroy.argtypes = [pointer]
         loaded.difflut_engine_assembled.argtypes = [pointer]
-        loaded.difflut_engine_words.argtypes = [pointer]
-        loaded.difflut_engine_words.restype = integer
+        for size in (loaded.difflut_engine_words, loaded.difflut_engine_nodes):
+            size.argtypes, size.restype = [pointer], integer
         loaded.difflut_engine_chunks.argtypes = [plan, *[integer] * 3, pointer]
         loaded.difflut_engine_chunks.restype = pointer
         loaded.difflut_engine_take_chunks.argtypes = [pointer] * 6
@@ -89,6 +89,9 @@ class CpuEngine(Engine):
         bits: Of a block: 64, 256 or 512; None is what a register of this machine holds, less for large circuits.
         assemble: Whether machine code is made, where it can be (AVX-512, blocks of 512), rather than interpreted.
         extra_flags: Of the compiler.
+
+    Attributes:
+        num_nodes: Tables that are left to compute after what is quick to simplify.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class CpuEngine(Engine):
             raise ValueError(f"bits={bits}: a block has 64, 256 or 512 samples")
         self._handle = self._create(bits or 0, assemble)
         weakref.finalize(self, self._library.difflut_engine_destroy, self._handle)
+        self.num_nodes: int = self._library.difflut_engine_nodes(self._handle)
         how = "machine code" if self._library.difflut_engine_assembled(self._handle) else "interpreted"
         self.name = f"CPU engine ({64 * self._library.difflut_engine_words(self._handle)} bits, {how})"
 
