@@ -1,4 +1,5 @@
 import ast
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -122,6 +123,13 @@ def test_heavy_libraries_are_imported_only_where_they_are_used():
     for file in files + sorted((ROOT / "experiments").rglob("*.py")):
         roots = {part.split(".")[0] for part in imports(file, top_level_only=True)}
         assert not roots & ONLY_INSIDE_FUNCTIONS, file
+
+
+def test_extras_that_a_hint_names_exist():
+    files = [*(ROOT / "packages").rglob("*.py"), *(ROOT / "experiments").rglob("*.py"), *ROOT.glob("*.md")]
+    hints = [hint for file in files for hint in re.findall(r"(?:difflut|\.)\[([\w,]+)\]", file.read_text())]
+    extras = {extra for hint in hints for extra in hint.split(",")}
+    assert extras and extras <= set(project(ROOT)["project"]["optional-dependencies"])
 
 
 def test_the_namespace_has_no_init():

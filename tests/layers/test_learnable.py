@@ -120,12 +120,20 @@ def test_soft_selection_is_a_mixture_that_tends_to_the_hard_one(top_k):
         torch.testing.assert_close(layer(x), layer.node.relaxed(x, layer.wiring()), rtol=0, atol=1e-4)
 
 
-def test_gumbel_noise_acts_in_training_only():
-    layer = make(selection="soft", gumbel=True)
-    x = torch.rand(16, 20)
-    assert not torch.equal(layer(x), layer(x))
-    with relaxed(layer.eval()):
-        assert torch.equal(layer(x), layer(x))
+def test_gumbel_noise_chooses_inputs_in_training_as_often_as_the_weights_say():
+    # So cold that a mixture is one input, and a step later as cold as before.
+    options = {"selection": "soft", "tau_start": 1e-6, "tau_end": 1e-6}
+    layer = LAYERS["learnable"](3, 4000, NODES["linear_lut"], n=1, gumbel=True, **options)
+    with torch.no_grad():
+        layer.logits.copy_(torch.tensor([0.7, 0.2, 0.1]).log().unsqueeze(1).expand_as(layer.logits))
+        layer.node.weight.fill_(100)
+        layer.node.bias.fill_(-50)  # a node is its input
+        chosen = torch.stack([layer(torch.eye(3)) for _ in range(2)])
+        # Two passes of 4000 pins: a standard deviation of 0.005.
+        torch.testing.assert_close(chosen.mean((0, 2)), torch.tensor([0.7, 0.2, 0.1]), rtol=0, atol=0.025)
+        assert (chosen[0] != chosen[1]).double().mean() > 0.1
+        with relaxed(layer.eval()):
+            assert torch.equal(layer(torch.eye(3))[0], torch.ones(4000)) and torch.equal(*(layer(torch.eye(3)),) * 2)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import ctypes
 import hashlib
 import importlib
-import inspect
 import logging
 import os
 import platform
@@ -73,8 +72,6 @@ def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], stem: str)
     folder.mkdir(parents=True, exist_ok=True)
     load_inline = _cpp_extension().load_inline
 
-    # Before torch 2.8 its headers cannot be left out, and a build takes half a minute.
-    lean = {"no_implicit_headers": True} if "no_implicit_headers" in inspect.signature(load_inline).parameters else {}
     # Included, and not handed over as text, which torch writes in the locale's encoding.
     includes = [f'#include "{file}"' for file in files]
     with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as work, _build_environment():
@@ -89,7 +86,7 @@ def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], stem: str)
                 extra_include_paths=[str(source_dir())],
                 build_directory=work,
                 is_python_module=False,
-                **lean,
+                no_implicit_headers=True,  # with torch's headers a build takes half a minute
             )
         )
         library = folder / f"{stem}-{_digest(built)}.so"
