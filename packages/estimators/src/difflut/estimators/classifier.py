@@ -42,7 +42,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         epochs: Passes over the rows.
         batch_size: Rows in a step.
         learning_rate: The first one; it falls along half a cosine.
-        tau: Divides the votes to give logits; a higher one bears more noise. None compares three by cross-validation.
+        tau: Divides the votes to give logits; a higher one bears more noise. None compares two by cross-validation.
         early_stopping: Whether a tenth of the rows is held out to choose the best epoch; "auto" does so from 10,000
             rows on. Otherwise the last epoch is taken.
         class_weight: "balanced", or the weight of each class in the loss.

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difflut.encoders import Encoder, MidpointThermometer
-from difflut.estimators.recipe import TAUS, Recipe
+from difflut.estimators.recipe import HIGH_TAU, LOW_TAU, Recipe
 from difflut.layers import GroupSum
 from difflut.layers.wiring import random_wiring
 from difflut.models import LUTNetwork
@@ -42,10 +42,13 @@ class Table:
     def rows(self, chosen: np.ndarray) -> "Table":
         return Table(self.x[chosen], self.y[chosen], self.class_weights)
 
+    def right(self, network: LUTNetwork) -> np.ndarray:
+        """The weight of each row that the hard network classes right, and 0 of the others: `(rows,)`."""
+        return (predict(network, torch.from_numpy(self.x)).numpy() == self.y) * self.class_weights[self.y]
+
     def score(self, network: LUTNetwork) -> float:
         """The weighted share of rows that the hard network classes right."""
-        right = predict(network, torch.from_numpy(self.x)).numpy() == self.y
-        return float(np.average(right, weights=self.class_weights[self.y]))
+        return float(self.right(network).sum() / self.class_weights[self.y].sum())
 
 
 @dataclass(frozen=True)
@@ -99,17 +102,16 @@ class Fitter:
         return LUTNetwork(encoder, [layer], GroupSum(classes, recipe.tau))
 
     def choose_tau(self, table: Table, recipe: Recipe) -> Recipe:
-        """The recipe at the temperature that classes most held-out rows right, of equals the highest.
+        """The recipe at the low temperature if that classes more held-out rows right, and otherwise at the high one.
 
-        Small tables are split into three parts, each of which is held out once; of large ones a sample is split, and
-        one part held out.
+        More means by more than one standard deviation of chance. Small tables are split into three parts, each of which
+        is held out once; of large ones a sample is split, and one part held out.
         """
-        short, scores = recipe.shortened(), dict.fromkeys(TAUS, 0.0)
+        gain, short = np.zeros(0), recipe.shortened()
         for training, held_out in self._splits(table):
-            for factor in TAUS:
-                network, _ = self.fit(training, short.with_tau(factor))
-                scores[factor] += held_out.score(network) * len(held_out.y)
-        return recipe.with_tau(max(TAUS, key=scores.__getitem__))
+            high, low = (held_out.right(self.fit(training, short.with_tau(tau))[0]) for tau in (HIGH_TAU, LOW_TAU))
+            gain = np.append(gain, low - high)
+        return recipe.with_tau(LOW_TAU if gain.sum() > np.sqrt((gain**2).sum()) else HIGH_TAU)
 
     def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:
         order = np.random.default_rng(self.seed).permutation(len(table.y))[:ROWS_TO_COMPARE]

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-# Temperatures to choose among, as multiples of the square root of the votes, the highest first: with a high one every
-# row pulls at every table, which bears noise; with a low one only rows that are still classed wrong do.
-TAUS = (2.8, 1.0)
+# Temperatures, as multiples of the square root of the votes. With a high one every row pulls at every table, which
+# bears noise; with a low one only rows that are still classed wrong do.
+HIGH_TAU, LOW_TAU = 2.8, 1.0
 
 
 @dataclass(frozen=True)
@@ -59,4 +59,4 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
         batch_size=2 ** round(math.log2(max(32, min(1024, rows / 8)))),
         learning_rate=0.05,
         tau=math.nan,
-    ).with_tau(TAUS[0])
+    ).with_tau(HIGH_TAU)
