@@ -26,7 +26,6 @@ from experiments.sweep.checking import Checker
 from experiments.sweep.plan import SEED, Point
 from experiments.train import dataset
 
-RUN = Path(__file__).parents[1] / "run.py"
 RESULT = "reproduction.json"
 
 
@@ -109,7 +108,7 @@ def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]
         f"train.runs = {str(folder.path)!r}",
         f'train.name = "{name}"',
     )
-    command = [sys.executable, str(RUN), "--gin_file", str(folder.path / "config.gin")]
+    command = [sys.executable, "-m", "difflut.command", "--gin_file", str(folder.path / "config.gin")]
     command += [part for setting in settings for part in ("--gin_param", setting)]
     log = folder.path / f"{name}.log"
     with log.open("w") as file:

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = ["registry", "kernels", "encoders", "nodes", "layers", "models", "circuits", "training", "estimators", "config"]
+ORDER = [
+    "registry",
+    "kernels",
+    "encoders",
+    "nodes",
+    "layers",
+    "models",
+    "circuits",
+    "training",
+    "estimators",
+    "config",
+    "command",
+]
 # Parts of `difflut.circuits`, each of which imports only those before it; `circuit` is what all are about.
 WINGS = ["circuit", "passes", "arithmetic", "writers", "engine", "tools"]
 # `difflut.utils` is a part of the layers package, `difflut.sklearn` of the estimators.
@@ -96,9 +108,10 @@ def test_the_root_declares_what_packages_and_experiments_use():
 
 def test_the_root_lists_every_package():
     root = project(ROOT)
-    assert root["tool"]["hatch"]["build"]["dev-mode-dirs"] == [f"packages/{name}/src" for name in ORDER]
+    assert root["tool"]["hatch"]["build"]["dev-mode-dirs"] == [*(f"packages/{name}/src" for name in ORDER), "."]
     assert root["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [
-        f"packages/{name}/src/difflut" for name in ORDER
+        *(f"packages/{name}/src/difflut" for name in ORDER),
+        "experiments",
     ]
     assert set(root["tool"]["uv"]["sources"]) == {f"difflut-{name}" for name in ORDER}
 

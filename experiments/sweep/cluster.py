@@ -122,6 +122,8 @@ def slots(cpus: float, gpus: float) -> int:
 
 
 def _shipped_code() -> dict[str, Any]:
+    if not (ROOT / "packages").is_dir():
+        return {}  # installed from a wheel, as it must be on the cluster too
     # The worker starts in the copy of the repository, so relative paths do; they come before installed packages.
     sources = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("packages/*/src"))
     others = sorted(path.name for path in ROOT.iterdir() if path.name not in SHIPPED)

@@ -1,0 +1,86 @@
+"""The command `difflut`, which runs the job that a Gin file describes."""
+
+import argparse
+import os
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+RECEIVED: list[int] = []  # signals that asked the job to end
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Runs the job that a Gin file describes.",
+        epilog="example: %(prog)s --gin_file quickstart --gin_param 'train.epochs = 3'",
+    )
+    parser.add_argument(
+        "--gin_file",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a path, or the name of a file that comes with DiffLUT; repeatable, later files win",
+    )
+    parser.add_argument(
+        "--gin_param", action="append", default=[], metavar="'NAME = VALUE'", help="repeatable; stronger than files"
+    )
+    parser.add_argument(
+        "--list",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="all jobs, components and data sets, those that Gin files import too; or all about one",
+    )
+    arguments = parser.parse_args()
+    if arguments.list is None and not arguments.gin_file:
+        parser.error("give a --gin_file to run, or --list to see what there is")
+
+    # A Gin file may import modules that lie where the command is given.
+    sys.path.append(os.getcwd())
+    # Imported late: --help and usage errors answer at once.
+    import experiments
+    from difflut import config
+
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as under nohup
+            signal.signal(number, interrupt)
+    try:
+        if arguments.gin_file:
+            config.parse([bundled(file) for file in arguments.gin_file], arguments.gin_param)
+        if arguments.list is not None:
+            print(experiments.description(arguments.list) if arguments.list else experiments.listing())
+            return 0
+        config.run()
+    except (config.ConfigurationError, experiments.JobError) as error:
+        # Gin adds through which functions it came.
+        print(f"{parser.prog}: {str(error).partition(chr(10) + '  In call to configurable')[0]}", file=sys.stderr)
+        return 2 if isinstance(error, config.ConfigurationError) else 1
+    except KeyboardInterrupt:
+        return 128 + (RECEIVED or [signal.SIGINT])[0]
+    return 0
+
+
+def bundled(file: str) -> str:
+    """The path of a Gin file: as it is given or, where there is none, of that name among those that come with DiffLUT.
+
+    `quickstart` and `papers/dwn_mnist.gin` are such names. A file that is neither is returned as it is.
+    """
+    beside = gin_folder() / file
+    found = (Path(file), beside, beside.with_name(f"{beside.name}.gin"))
+    return next((str(path) for path in found if path.is_file()), file)
+
+
+def gin_folder() -> Path:
+    """Where the Gin files lie that come with DiffLUT: in an installed wheel beside the jobs, else in the checkout."""
+    jobs = find_spec("experiments")
+    if jobs is None or jobs.origin is None:
+        raise ModuleNotFoundError("the jobs are not installed: pip install difflut, or run it in a checkout")
+    installed = Path(jobs.origin).parent / "gin_configs"
+    return installed if installed.is_dir() else installed.parents[1] / "gin_configs"
+
+
+def interrupt(number: int, frame: object) -> None:
+    """Has the job end as by Ctrl-C, whatever asks it to: it says how to go on."""
+    RECEIVED.append(number)
+    raise KeyboardInterrupt
