@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from difflut.config import ConfigurationError
 from difflut.registry import register_job
 from experiments.arguments import configured
 from experiments.failures import in_a_line
@@ -15,7 +16,7 @@ CURVES = {"val_accuracy_hard": "Hard accuracy", "gap": "Gap", "samples_per_secon
 
 
 @register_job("dashboard")
-def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -> dict[str, Any] | None:
+def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -> dict[str, Any]:
     """Builds a sweep's W&B workspace, checks it against what the runs log, and saves it where one is logged in.
 
     The workspace shows the runs of the sweep's group: accuracy, gap and throughput by epoch, accuracy against LUTs,
@@ -29,15 +30,18 @@ def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -
         entity: User or team; None is the default one of the login.
 
     Returns:
-        The workspace's specification; None without wandb-workspaces.
+        The workspace's specification.
 
     Raises:
+        ConfigurationError: wandb-workspaces cannot be imported.
         ValueError: The workspace names something that the sweep's runs do not log.
     """
     try:
         import wandb_workspaces  # noqa: F401
     except ImportError as error:
-        return print(f"dashboard: wandb-workspaces cannot be imported ({error}): pip install wandb-workspaces")
+        raise ConfigurationError(
+            f"the dashboard needs wandb-workspaces ({error}): pip install wandb-workspaces"
+        ) from error
     with configured():
         opened = Sweep.open(sweep)
     login = _login()

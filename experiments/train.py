@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from difflut.config import ConfigurationError, configurable, operative_config, plain
+from difflut.config import ConfigurationError, configurable, operative_config, overridden, plain
 from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, read_checkpoint, save_sealed
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
@@ -120,6 +120,9 @@ def train(
         folder = RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
         if resume:
             proceed(trainer, folder, epochs)
+    for binding in overridden():
+        if not binding.startswith(("train.", "tracking.")):  # which a sweep gives itself
+            print(f"{binding} is bound to no effect: the job gives its own", flush=True)
     shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
     with start_tracking(folder.path, shown) as run:
         trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher)
@@ -166,6 +169,11 @@ def _said_how_to_go_on(folder: RunFolder) -> Iterator[None]:
 
 def _check_pairing(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] | None) -> None:
     """Refuses a loss that needs a teacher without one, and a teacher to whom the loss does not listen."""
+    if teacher is not None and "x" not in inspect.signature(teacher).parameters:
+        raise ConfigurationError(
+            f"train.teacher = {teacher.__name__} is a network that is not trained: add "
+            f"train.teacher = @teachers.trained and teachers.trained.network = @teachers.{teacher.__name__}"
+        )
     required = [p for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
     if len(required) > 2 and teacher is None:
         raise ConfigurationError(f"the loss {loss.__name__} needs a teacher: add train.teacher = @teachers.trained")

@@ -34,7 +34,7 @@ def test_every_trial_of_a_ready_made_sweep_can_be_built(path, data, monkeypatch,
     config.parse([str(path)], ['dataset.name = "digits"', *small])
     with pytest.raises(Checked):
         config.run()
-    assert " nodes " in capsys.readouterr().out
+    assert " tables " in capsys.readouterr().out
 
 
 def test_each_names_its_folder_after_itself_and_says_how_to_run_it_on_digits():

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 import experiments.dashboard as module
+from difflut.config import ConfigurationError
 from experiments.dashboard import dashboard
 
 DIMENSIONS = {"node": ["dwn", "warp"], "layers.random.n": ["4", "6"], "train.seed": ["0", "1"]}
@@ -75,7 +76,7 @@ def test_it_is_saved_where_one_is_logged_in(made_up_sweep, monkeypatch, capsys):
     assert "dashboard: https://wandb.example/view" in capsys.readouterr().out
 
 
-def test_without_wandb_workspaces_a_line_says_what_to_do(made_up_sweep, monkeypatch, capsys):
+def test_without_wandb_workspaces_the_job_fails_and_says_what_to_do(made_up_sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
-    assert dashboard(str(made_up_sweep(DIMENSIONS).path)) is None
-    assert "pip install wandb-workspaces" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match="pip install wandb-workspaces"):
+        dashboard(str(made_up_sweep(DIMENSIONS).path))

@@ -268,6 +268,7 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
     [
         ("train.loss = @losses.distillation", "add train.teacher = @teachers.trained"),
         ("train.teacher = @teachers.trained", "add train.loss = @losses.distillation"),
+        ("train.teacher = @teachers.dense", "add .* and teachers.trained.network = @teachers.dense"),
         ("train.epochs = 0", "train.epochs must be a whole number, 1 or more; got 0"),
         ("train.epochs = 1.5", "train.epochs = 1.5 must be a whole number"),
         ("train.checkpoint_seconds = -1", "train.checkpoint_seconds must be a number of seconds, 0 or more; got -1"),
@@ -285,6 +286,19 @@ def test_what_cannot_be_trained_is_refused_before_a_run_begins(gin_file, tmp_pat
     with pytest.raises(config.ConfigurationError, match=remedy):
         train(gin_file, parameter)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_bound_and_given_by_the_job_is_told(gin_file, capsys):
+    bound = [
+        "dataset.seed = 5",
+        "a/layers.random.seed = 3",
+        "schedules.cosine.epochs = 9",
+        "schedules.cosine.final_lr = 0.1",
+    ]
+    train(gin_file, "train.epochs = 1", *bound)
+    told = [line for line in capsys.readouterr().out.splitlines() if "no effect" in line]
+    names = ("a/layers.random.seed", "dataset.seed", "schedules.cosine.epochs")
+    assert sorted(told) == [f"{name} is bound to no effect: the job gives its own" for name in names]
 
 
 def test_a_fresh_start_in_a_used_folder_forgets_what_was_there(gin_file, tmp_path):

@@ -11,6 +11,7 @@ from difflut.config.errors import ConfigurationError as ConfigurationError
 from difflut.config.jobs import run as run
 from difflut.config.parsing import bound as bound
 from difflut.config.parsing import operative_config as operative_config
+from difflut.config.parsing import overridden as overridden
 from difflut.config.parsing import parse as parse
 from difflut.config.parsing import parsed_config as parsed_config
 from difflut.config.parsing import plain as plain

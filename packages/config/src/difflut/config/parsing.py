@@ -92,7 +92,7 @@ def plain(component: Callable[P, R]) -> Callable[P, R]:
     """What Gin handed on as `@name`, without Gin where nothing is bound to it, so that it can be told from others."""
     own = inspect.unwrap(component)
     names = {name for name, known in gin_names().items() if known is own}
-    bound = {name.rpartition("/")[2].rpartition(".")[0] for name in statements(gin.config_str())}
+    bound = {_split(name)[0] for name in statements(gin.config_str())}
     return own if names and not names & bound else component
 
 
@@ -114,8 +114,22 @@ def operative_config() -> str:
 
 def _is_meant(name: str, known: dict[str, Any]) -> bool:
     """Whether a binding is of what known values refer to."""
-    owner = name.rpartition("/")[2].rpartition(".")[0] or name
+    owner = _split(name)[0] or name
     return any(reference.name == owner for reference in references(known))
+
+
+def overridden() -> list[str]:
+    """What is bound to parameters that were only ever given by the callers of components, and so has had no effect."""
+    used = {_split(name) for name in statements(gin.operative_config_str())}
+    called = {component for component, _ in used}
+    pairs = {name: _split(name) for name in statements(gin.config_str()) if "." in name}
+    return [name for name, pair in pairs.items() if pair[0] in called and pair not in used]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A component, without scope, and its parameter."""
+    component, _, parameter = name.rpartition("/")[2].rpartition(".")
+    return component, parameter
 
 
 def read_bindings(file: str | os.PathLike[str], names: Sequence[str]) -> dict[str, Any]:
