@@ -4,21 +4,6 @@
 
 namespace difflut::lookup {
 
-// The addresses that a node's inputs form, from a quad of words of each.
-template <int N>
-__device__ uint32_t addresses(const uint4 (&words)[N]) {
-  uint32_t code = 0;
-  const uint32_t mine = 1u << lane_index();
-#pragma unroll
-  for (int j = 0; j < N; ++j) {
-    code |= words[j].x & mine ? 1u << j : 0;
-    code |= words[j].y & mine ? 1u << (8 + j) : 0;
-    code |= words[j].z & mine ? 1u << (16 + j) : 0;
-    code |= words[j].w & mine ? 1u << (24 + j) : 0;
-  }
-  return code;
-}
-
 // code[nodes][items][lane], and y[rows][batch] and y_bits[rows][words] where they are not null.
 template <int N, class Site>
 __global__ void forward(Bank bank, Site site, const uint4* __restrict__ bits, const float* __restrict__ table,

@@ -25,6 +25,7 @@ from difflut.kernels.group_sum import group_sum as group_sum
 from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookup import are_bits as are_bits
 from difflut.kernels.lookup import lookup as lookup
+from difflut.kernels.maximum import maximum as maximum
 from difflut.kernels.multilinear import multilinear as multilinear
 from difflut.kernels.placements import PlacedWiring as PlacedWiring
 from difflut.kernels.placements import Placements as Placements

@@ -70,6 +70,29 @@ def multilinear_gradients(
     return next(gradients) if needs_x else None, next(gradients) if needs_table else None
 
 
+def maximum(x: Tensor, wiring: Tensor, least: bool, placements: Placements) -> tuple[Tensor, Kept]:
+    """See `Backend.maximum`; which inputs are the largest is kept as addresses are, (L, P * batch), uint8."""
+    _check_range(wiring, placements)
+    rows = _padded(x, placements)
+    inputs = torch.stack([_inputs(rows, column, placements) for column in wiring.unbind(1)])
+    y = inputs.amin(0) if least else inputs.amax(0)
+    chosen = torch.zeros_like(y, dtype=torch.uint8)
+    for j, column in enumerate(inputs):
+        chosen |= (column == y).to(torch.uint8) << j
+    return _by_batch(y.unsqueeze(1), placements, len(x)), Kept(chosen, len(x), "addresses")
+
+
+def maximum_gradient(kept: Kept, wiring: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.maximum_gradient`."""
+    nodes, n = wiring.shape
+    chosen = torch.stack([kept.data >> j & 1 for j in range(n)])
+    shares = _by_node(grad, nodes, 1, placements)[:, 0] / chosen.sum(0)
+    x_grad = _SumByRow(grad, placements)
+    for j in range(n):
+        x_grad.add(wiring[:, j], shares * chosen[j])
+    return x_grad.total()
+
+
 def fourier(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
     """See `Backend.fourier`; x itself is kept."""
     _check_range(wiring, placements)

@@ -18,15 +18,8 @@ def check_bank(x: Tensor | Bits, wiring: Wiring, table: Tensor) -> PlacedWiring:
     Raises:
         ValueError: The arguments do not fit each other.
     """
-    reads = check_rows(x, wiring)
-    entries = reads.wiring
-    if entries.ndim != 2 or entries.dtype != torch.int64:
-        raise ValueError(f"wiring needs the shape (nodes, n) and int64, got {tuple(entries.shape)} of {entries.dtype}")
-    nodes, n = entries.shape
-    if not 1 <= n <= MAX_INPUTS:
-        raise ValueError(
-            f"a node has 1 to {MAX_INPUTS} inputs, got n={n} from a wiring of shape {tuple(entries.shape)}"
-        )
+    reads = check_reads(x, wiring)
+    entries, (nodes, n) = reads.wiring, reads.wiring.shape
     check_table(x, table)
     if table.shape[2] != 2**n:
         raise ValueError(f"n={n} needs tables of {2**n} entries, got {table.shape[2]}")
@@ -34,6 +27,24 @@ def check_bank(x: Tensor | Bits, wiring: Wiring, table: Tensor) -> PlacedWiring:
         raise ValueError(f"wiring has {nodes} nodes, but table has {table.shape[0]}")
     if entries.device != table.device:
         raise ValueError(f"wiring and table need one device, got {entries.device} and {table.device}: use .to()")
+    return reads
+
+
+def check_reads(x: Tensor | Bits, wiring: Wiring) -> PlacedWiring:
+    """Checks what a bank reads of x and how; returns the wiring with its placements.
+
+    Raises:
+        ValueError: They do not fit each other.
+    """
+    reads = check_rows(x, wiring)
+    entries = reads.wiring
+    if entries.ndim != 2 or entries.dtype != torch.int64:
+        raise ValueError(f"wiring needs the shape (nodes, n) and int64, got {tuple(entries.shape)} of {entries.dtype}")
+    n = entries.shape[1]
+    if not 1 <= n <= MAX_INPUTS:
+        raise ValueError(
+            f"a node has 1 to {MAX_INPUTS} inputs, got n={n} from a wiring of shape {tuple(entries.shape)}"
+        )
     return reads
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from difflut import kernels
 from difflut.layers.layer import Layer
 from difflut.layers.shapes import InputSize
-from difflut.nodes import GivenTable, as_features
+from difflut.nodes import GivenTable
 
 RELAXATIONS = ("maximum", "smoothed", "multilinear")
 
@@ -49,8 +49,6 @@ class Given(Layer, decides=("node_type", "n", "node_kwargs")):
         wiring, node = self.placed_wiring(), self.node
         if self.relaxation == "multilinear":
             return kernels.multilinear(x, wiring, node.soft_table(), use_cuda=node.use_cuda)
-        if self.relaxation == "smoothed" or isinstance(x, kernels.Bits):
+        if self.relaxation == "smoothed":
             return node(x, wiring)
-        inputs = kernels.gather(x, wiring)
-        y = as_features(inputs.amin(1) if self.operation == "and" else inputs.amax(1), self.placements.count)
-        return kernels.mark_bits(y) if kernels.holds_bits(x) else y
+        return kernels.maximum(x, wiring, least=self.operation == "and", use_cuda=node.use_cuda)

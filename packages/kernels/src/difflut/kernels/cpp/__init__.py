@@ -25,5 +25,7 @@ from difflut.kernels.cpp.select import learned_gradients as learned_gradients
 from difflut.kernels.cpp.select import read as read
 from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient
+from difflut.kernels.reference import maximum as maximum
+from difflut.kernels.reference import maximum_gradient as maximum_gradient
 
 name = "cpp"

@@ -29,6 +29,8 @@ from difflut.kernels.cuda.lookup_gradient import lookup_table_gradient as lookup
 from difflut.kernels.cuda.lookup_gradient import pin_gradient as pin_gradient
 from difflut.kernels.cuda.lookup_gradient import spread as spread
 from difflut.kernels.cuda.lookup_gradient import table_gradient as table_gradient
+from difflut.kernels.cuda.maximum import maximum as maximum
+from difflut.kernels.cuda.maximum import maximum_gradient as maximum_gradient
 from difflut.kernels.cuda.multilinear import multilinear as multilinear
 from difflut.kernels.cuda.multilinear import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cuda.select import choose as choose
