@@ -207,7 +207,10 @@ def test_a_typo_in_a_parameter_names_it(gin_file):
         ("schedules.milestones.at = 3", "schedules.milestones.at = 3 must be a list, each item a whole number"),
         ("benchmark.widths = [20, '10']", "benchmark.widths = [20, '10'] must be a list, each item a whole number"),
         ("verify.nodes = 'dwn'", "verify.nodes = 'dwn' must be a list, each item text in quotes or None"),
-        ("nodes.polylut.regularizers = 3", "nodes.polylut.regularizers = 3 must be a dictionary or None"),
+        (
+            "nodes.polylut.regularizers = 3",
+            "nodes.polylut.regularizers = 3 must be a dictionary or a list or text in quotes or None",
+        ),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_before_anything_runs(gin_file, line, message):

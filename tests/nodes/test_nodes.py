@@ -210,7 +210,7 @@ def test_noise_acts_in_training_only_and_straight_through_gives_bits(name):
         ({"output_dim": 2, "width": 5}, "width=5 is not a positive multiple of output_dim=2"),
         ({"degre": 2}, "degre"),
         ({"degree": 0}, "degree=0 must be at least 1"),
-        ({"regularizers": {"l2": "l2"}}, "regularizer 'l2' must be a function"),
+        ({"regularizers": {"l2": None}}, "regularizer 'l2' must be a function"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):

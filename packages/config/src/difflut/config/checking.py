@@ -154,4 +154,4 @@ def _words(annotation: Any) -> str:
     if kind is tuple and inner and inner[-1] is not ...:
         return f"({', '.join(map(_words, inner))})"
     word = LITERALS[kind][1]
-    return f"{word}, each item {_words(inner[0])}" if inner and word == "a list" else word
+    return f"{word}, each item {_words(inner[0])}" if inner and inner[0] is not Any and word == "a list" else word

@@ -115,6 +115,8 @@ class Encoder(Configured, nn.Module, ABC):
 
         Warns where a feature that varies comes out constant.
         """
+        if not hasattr(x, "__array__") and not hasattr(x, "__iter__"):
+            raise TypeError(f"{type(self).__name__}: fit takes a tensor, an array, or an iterable of them; got {x!r}")
         source = ArrayData if hasattr(x, "__array__") else StreamData
         data = source(x, pooled=not self.feature_wise)
         thresholds = self.make_thresholds(data).sort(dim=1).values
@@ -161,7 +163,10 @@ class Encoder(Configured, nn.Module, ABC):
         Raises:
             RuntimeError: The encoder is not fitted.
             ValueError: The input has another number of features, or other axes, than the training inputs.
+            TypeError: The input is no tensor.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{type(self).__name__}: needs a tensor, got a {type(x).__name__}; take torch.as_tensor(x)")
         self._require_fitted()
         self._require_features(tuple(x.shape[1:]))
         batch, features = len(x), math.prod(self.feature_shape)

@@ -96,7 +96,7 @@ class GroupSum(Configured, nn.Module):
         return self.scale(torch.stack([self._sums(x) for x in sources]).sum(0) if sources[1:] else self._sums(*sources))
 
     def _sums(self, x: Tensor) -> Tensor:
-        self._check(x.shape[1])
+        self.check_features(x.shape[1])
         if self.use_randperm:
             x = x[:, self._permutation(x.shape[1])]
         # Sixteen bits count to 256 or 2048 only.
@@ -111,13 +111,14 @@ class GroupSum(Configured, nn.Module):
         return torch.cat([self._groups(width) for width in features])
 
     def _groups(self, features: int) -> Tensor:
-        self._check(features)
+        self.check_features(features)
         groups = torch.arange(features, device=self.permutation.device) // (features // self.k)
         if not self.use_randperm:
             return groups
         return torch.empty_like(groups).index_copy_(0, self._permutation(features), groups)
 
-    def _check(self, features: int) -> None:
+    def check_features(self, features: int) -> None:
+        """Raises a `ValueError` where `k` does not divide a number of features."""
         if features % self.k:
             raise ValueError(
                 f"GroupSum: {features} features cannot be divided into k={self.k} equal groups; "

@@ -30,7 +30,7 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         input_size: Input features, or channels, height and width of an image. `network` gives the shapes of all that
             there is to read, by name, of which the layer takes what it `reads`.
         output_size: Outputs of the bank, a multiple of the nodes' `output_dim`: features, or channels of an image.
-        node_type: A node class, or a function that makes one from keyword arguments.
+        node_type: A node class or its name, or a function that makes one from keyword arguments.
         n: Inputs of each node; where it is not given, the node type's or `node_kwargs`' own.
         node_kwargs: Arguments of the nodes, as `NodeConfig` or as keyword arguments.
         layer_config: Bit flips and gradient stabilisation, as `LayerConfig` or as keyword arguments.

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from difflut.registry import checked
+
 GRAD_STABILIZATIONS = ("none", "layerwise", "batchwise")
 
 
+@checked
 @dataclass(frozen=True)
 class LayerConfig:
     """Training options of a layer.

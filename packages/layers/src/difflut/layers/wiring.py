@@ -98,6 +98,10 @@ def local_wiring(
     Raises:
         ValueError: The image has not that many inputs, or a window has less than n or does not fit the image.
     """
+    if len(image_shape) != 2:
+        raise ValueError(
+            f"image_shape={tuple(image_shape)} must be (height, width); the channels follow from input_size"
+        )
     height, width = image_shape
     depth = input_size // (height * width)
     if depth * height * width != input_size:

@@ -11,11 +11,13 @@ from torch import Tensor
 from difflut.models.description import build_model, describe
 from difflut.models.network import LUTNetwork
 from difflut.models.sealed import CheckpointError, load_sealed, save_sealed
+from difflut.registry import checked
 
 FORMAT = 2
 MAPPINGS = ("versions", "config", "state")
 
 
+@checked
 def save_checkpoint(model: LUTNetwork, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None) -> None:
     """Writes a network to a file, whole or not at all, with a digest of all that is in it.
 

@@ -12,7 +12,7 @@ from difflut.encoders import Encoder
 from difflut.layers import GroupSum, HardLayer, Layer, fusion
 from difflut.layers.shapes import Shape
 from difflut.models.graph import ENCODER, Graph, name_of
-from difflut.registry import Configured
+from difflut.registry import Configured, checked, checked_constructor
 
 
 class Stage(NamedTuple):
@@ -37,12 +37,24 @@ class LUTNetwork(nn.Module):
         ValueError: A layer's input size is not the size of what it reads, or there is no such source.
     """
 
+    @checked_constructor
     def __init__(self, encoder: Encoder | None, layers: Sequence[Layer], groupsum: GroupSum | None = None) -> None:
         super().__init__()
+        if not len(layers):
+            raise ValueError("layers=[] must hold at least one layer")
         self.graph = Graph(layers, groupsum)
         self.encoder = encoder
         self.layers = nn.ModuleList(layers)
         self.groupsum = groupsum
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        size = self._encoded_size()
+        if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != size:
+            raise ValueError(f"the encoder gives {self.encoder.output_size} bits, the first layer reads {size}")
+        if self.groupsum is not None:
+            for number in self.head_sources:
+                self.groupsum.check_features(self.layers[number].out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, *features)` to logits `(batch, classes)`."""
@@ -53,6 +65,8 @@ class LUTNetwork(nn.Module):
         # In training bits are of the parameters' type; a decision rests on float32, as in hardware.
         dtype = next(self.parameters()).dtype if self.layers[0].is_relaxed else torch.float32
         if self.encoder is None:
+            if not isinstance(x, Tensor):
+                raise TypeError(f"the network needs a tensor, got a {type(x).__name__}; take torch.as_tensor(x)")
             return x.flatten(1).float().to(dtype)
         bits, pixels = self.encoder(x).flatten(1).to(dtype), self._pixels()
         if pixels:
@@ -141,9 +155,7 @@ class LUTNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, Configured):
                 module.check_state()
-        size = self._encoded_size()
-        if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != size:
-            raise ValueError(f"the encoder gives {self.encoder.output_size} bits, the first layer reads {size}")
+        self._check_sizes()
         widths = [self.layers[number].out_features for number in self.head_sources]
         if self.groupsum is not None and len(self.groupsum.permutation) not in (0, *widths):
             raise ValueError(f"groupsum permutes {len(self.groupsum.permutation)} features; it reads {widths}")
@@ -170,6 +182,7 @@ class LUTNetwork(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
+@checked
 def network(
     input_shape: Sequence[int],
     num_classes: int,

@@ -1,7 +1,7 @@
 """The base of every node type: a bank of learned functions of n bits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from math import prod
 from typing import Any, ClassVar
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.kernels.validation import MAX_INPUTS
-from difflut.nodes.regularization import Penalty, as_penalties
+from difflut.nodes.regularization import as_penalties
 from difflut.nodes.relaxation import Relaxable
-from difflut.registry import Configured
+from difflut.registry import Configured, check_call
 
 # What of a node type is computed without autocast.
 EXACT = {"soft_table", "truth_table", "tables", "load_table", "relaxed"}
@@ -40,10 +40,11 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         input_dim: Inputs of each node, n, one of `inputs`.
         output_dim: Outputs of each node, m, all of the same n inputs.
         width: Output features of the bank, `L * output_dim`; one node where it is not given.
-        init_fn: An initializer: fills a weight tensor in place, or a table (see `difflut.nodes.initializers`).
-            Without one the node type's own start is kept.
+        init_fn: An initializer or its name: fills a weight tensor in place, or a table (see
+            `difflut.nodes.initializers`). Without one the node type's own start is kept.
         init_kwargs: Arguments of `init_fn`.
-        regularizers: By name, a function of the node, or `(function, weight)`, or `(function, weight, arguments)`.
+        regularizers: Registered names or functions of the node, in a list, or by label with a weight (see
+            `as_penalties`).
         use_cuda: Whether the fused CUDA kernels may be used; the plain torch form runs on the GPU otherwise.
     """
 
@@ -61,7 +62,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         width: int | None = None,
         init_fn: Callable[..., Any] | None = None,
         init_kwargs: Mapping[str, Any] | None = None,
-        regularizers: Mapping[str, Penalty | Callable[..., Tensor] | tuple] | None = None,
+        regularizers: Mapping[str, Any] | Sequence[Any] | str | None = None,
         use_cuda: bool = True,
     ) -> None:
         super().__init__()
@@ -77,6 +78,8 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         self.input_dim, self.output_dim, self.width = input_dim, output_dim, width
         self.num_nodes = width // output_dim
         self.init_fn, self.init_kwargs = init_fn, dict(init_kwargs or {})
+        if init_fn is not None:
+            check_call(init_fn, 1, self.init_kwargs)
         self.regularizers = as_penalties(regularizers or {})
         self.use_cuda = use_cuda
 

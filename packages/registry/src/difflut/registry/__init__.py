@@ -8,6 +8,10 @@ class Majority(Node): ...
 REGISTRY.get_node("majority")
 """
 
+from difflut.registry.arguments import ArgumentError as ArgumentError
+from difflut.registry.arguments import check_call as check_call
+from difflut.registry.arguments import checked as checked
+from difflut.registry.arguments import checked_constructor as checked_constructor
 from difflut.registry.components import AUGMENTATIONS as AUGMENTATIONS
 from difflut.registry.components import DATASETS as DATASETS
 from difflut.registry.components import ENCODERS as ENCODERS

@@ -4,20 +4,23 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from difflut.registry.arguments import checked_constructor
+
 
 class Configured:
     """Keeps every constructor argument as an attribute of the same name, as scikit-learn's estimators do.
 
     So a component can be described by plain data and made again from it. A subclass may hand options on to its base
     with `**options`; they become part of its signature, where Gin, `--list` and `inspect` see them, but for those that
-    it says to decide itself: `class Pool(Layer, decides=("output_size",))`.
+    it says to decide itself: `class Pool(Layer, decides=("output_size",))`. Arguments are checked (see `arguments`).
     """
 
     def __init_subclass__(cls, decides: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         constructor = vars(cls).get("__init__")
         if constructor is not None:
-            constructor.__signature__ = _spelled_out(constructor, super(cls, cls).__init__, decides)
+            shape = _spelled_out(constructor, super(cls, cls).__init__, decides)
+            cls.__init__ = checked_constructor(constructor, shape)  # type: ignore[method-assign]
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.registry import checked_constructor
 from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
@@ -52,6 +53,7 @@ class Trainer:
         ValueError: The data do not fit together.
     """
 
+    @checked_constructor
     def __init__(
         self,
         model: LUTNetwork,
