@@ -36,7 +36,7 @@ def export(
     pipeline: bool | Sequence[str] = True,
     max_width: int | str = 32,
     counts: bool = False,
-    levels: int = 3,
+    levels: int = 2,
     simulated_samples: int | None = 1000,
     simulator: str = "auto",
     yosys: bool = False,

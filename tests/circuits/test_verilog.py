@@ -48,7 +48,7 @@ def test_random_circuits_before_and_after_simplification(n, pipeline, tmp_path):
 @icarus
 @pytest.mark.parametrize(
     ("registers", "latency"),
-    [([], 0), (["layer2"], 1), (["encoder", "layer1", "layer3"], 3), (["group_sum", "argmax"], 2), (["tournament"], 1)],
+    [([], 0), (["layer2"], 1), (["encoder", "layer1", "layer3"], 3), (["group_sum", "argmax"], 2), (["tournament"], 2)],
 )
 def test_registers_follow_the_chosen_stages(registers, latency, tmp_path):
     circuit = random_circuit(5, classes=5)

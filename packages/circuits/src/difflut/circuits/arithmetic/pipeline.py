@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
 
-LEVELS = 3  # tables on a path from register to register behind the layers, unless said otherwise
+LEVELS = 2  # tables on a path from register to register behind the layers, unless said otherwise
 SHIFTED = 3  # registers in a row that synthesis takes for one shift register
 
 
