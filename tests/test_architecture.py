@@ -26,7 +26,7 @@ WINGS = ["circuit", "passes", "arithmetic", "writers", "engine", "tools"]
 HOME = {"utils": "layers", "sklearn": "estimators"} | {name: name for name in ORDER}
 TOP_LEVEL = {
     "README.md", "WORKSPACE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE",
-    "run.py", "pyproject.toml",
+    "run.py", "pyproject.toml", "mkdocs.yml",
     "packages", "experiments", "kernels", "gin_configs", "tests", "docs",
 }  # fmt: skip
 DISTRIBUTIONS = {"gin": "gin-config", "yaml": "pyyaml", "sklearn": "scikit-learn"}
