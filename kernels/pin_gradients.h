@@ -51,7 +51,7 @@ struct Upstream {
   void visit(F f) const {
     if (!slope) return f(GivenGradients{at, batch, grad});
     const Bank bank{wiring, at, batch, pins / n, n, m};
-    with_inputs(n, [&](auto inputs) { f(LookupGradients<inputs>{bank, {bank, bits, slope, grad}}); });
+    with_inputs(n, [&](auto inputs) { f(LookupGradients<inputs>{bank, {bank, bits, slope, {grad, batch, 1}}}); });
   }
 
   int threads(int64_t wanted) const { return pins * at.count * batch <= 16384 ? 1 : int(wanted); }

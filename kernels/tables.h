@@ -37,6 +37,53 @@ inline __m512i widened(const uint8_t* address) {
 
 #endif
 
+// Which entries of a table are at least one half, read at the addresses of a word of samples.
+template <int N>
+struct BitTable {
+#if defined(DIFFLUT_AVX512) && defined(__AVX512VBMI__)
+  static constexpr int kParts = N > 6 ? 1 << (N - 6) : 1;
+  __m512i part[kParts];
+
+  __attribute__((always_inline)) explicit BitTable(const float* table) {
+    uint64_t bits[kParts] = {};
+    Registers<N> values;
+    values.load(table);
+    for (int i = 0; i < values.kCount; ++i)
+      bits[i / 4] |= uint64_t(_mm512_cmp_ps_mask(values.part[i], _mm512_set1_ps(0.5f), _CMP_GE_OQ)) << (i % 4 * 16);
+    for (int i = 0; i < kParts; ++i) part[i] = _mm512_movm_epi8(bits[i]);
+  }
+
+  __attribute__((always_inline)) uint64_t operator()(const uint8_t* address) const {
+    const __m512i at = _mm512_load_si512(address);
+    if constexpr (N <= 6) return _mm512_movepi8_mask(_mm512_permutexvar_epi8(at, part[0]));
+    else if constexpr (N == 7) return _mm512_movepi8_mask(_mm512_permutex2var_epi8(part[0], at, part[1]));
+    else {
+      const uint64_t high = _mm512_movepi8_mask(at);
+      return (_mm512_movepi8_mask(_mm512_permutex2var_epi8(part[0], at, part[1])) & ~high) |
+             (_mm512_movepi8_mask(_mm512_permutex2var_epi8(part[2], at, part[3])) & high);
+    }
+  }
+#else
+  const float* table;
+
+  explicit BitTable(const float* entries) : table(entries) {}
+
+  uint64_t operator()(const uint8_t* address) const {
+    uint64_t bits = 0;
+    for (int64_t b = 0; b < kBlock; ++b) bits |= uint64_t(table[address[b]] >= 0.5f) << b;
+    return bits;
+  }
+#endif
+};
+
+// The gradients of outputs, grad[outputs][batch], or of groups of neighbouring outputs that have the same.
+struct OutputGradients {
+  const float* grad;
+  int64_t batch, group;
+
+  const float* of(int64_t output) const { return grad + (group == 1 ? output : output / group) * batch; }
+};
+
 // slope[a | 1 << j] - slope[a & ~(1 << j)] at every address a with its bit j taken out.
 template <int N>
 void difference(const float* slope, int j, float* out) {
@@ -144,7 +191,8 @@ template <int N>
 struct PassedBack {
   const Bank& bank;
   const uint64_t* bits;
-  const float *slope, *grad;
+  const float* slope;
+  OutputGradients grad;
 
   // Adds it to the rows `to` of tile(i)[row][kBlock] for up to kBlocks words of samples of a node that reads `wires`.
   template <class TileOf>
@@ -158,7 +206,7 @@ struct PassedBack {
       const Differences<N> differences(slope + (row << N));
       for (int i = 0; i < count; ++i) {
         const auto [placement, offset, start] = blocks[i];
-        differences.add(grad + (row * bank.at.count + placement) * bank.batch + start, address[i],
+        differences.add(grad.of(row * bank.at.count + placement) + start, address[i],
                         std::min(kBlock, bank.batch - start), to, tile(i));
       }
     }

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from difflut import kernels
-from difflut.kernels import HardBank, cuda
+from difflut.kernels import HardBank, PlacedWiring, Placements, cuda
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 SHAPES = {  # inputs, then (nodes, n, m) of each bank
@@ -10,6 +10,18 @@ SHAPES = {  # inputs, then (nodes, n, m) of each bank
     "two banks": (37, [(50, 6, 1), (30, 6, 1)]),
     "three banks": (37, [(50, 4, 2), (40, 4, 1), (15, 4, 2)]),
     "different n": (37, [(50, 5, 1), (40, 2, 1), (30, 3, 1)]),
+    "many inputs": (37, [(50, 8, 1), (40, 7, 2), (30, 1, 1)]),
+}
+PLACES = {  # placements, nodes, n and m of each bank
+    "convolution, pool and dense": [
+        (Placements(2, 7, 6, (3, 3), padding=(1, 1)), 5, 6, 1),
+        (Placements(5, 7, 6, (2, 2), stride=(2, 2)), 5, 4, 1),
+        (Placements(45), 12, 6, 1),
+    ],
+    "convolutions": [
+        (Placements(3, 5, 5, (2, 2), padding=(1, 1)), 4, 5, 2),
+        (Placements(8, 6, 6, (3, 2), stride=(1, 2), padding=(0, 1)), 3, 7, 1),
+    ],
 }
 
 
@@ -28,12 +40,27 @@ def random_stack(features, sizes, batch=300):
     return x, banks
 
 
+def random_placed_stack(sizes, batch=131):
+    generator = torch.Generator().manual_seed(1)
+    x, banks = (torch.rand(batch, sizes[0][0].features, generator=generator) > 0.5).double(), []
+    for placements, nodes, n, m in sizes:
+        wiring = torch.randint(placements.window, (nodes, n), generator=generator)
+        tables = (draw(nodes, m, 2**n, generator=generator).double() for draw in (torch.rand, torch.randn))
+        banks.append(HardBank(PlacedWiring(wiring, placements), *tables))
+    return x, banks
+
+
+def on(wiring, device):
+    placed = isinstance(wiring, PlacedWiring)
+    return PlacedWiring(wiring.wiring.to(device), wiring.placements) if placed else wiring.to(device)
+
+
 def results(stack, x, banks, grad, device="cpu", dtype=torch.float64):
     """The output of stack(x, banks), and its gradients for x and every table."""
     x = x.to(device, dtype).requires_grad_()
     tables = [bank.table.to(device, dtype).requires_grad_() for bank in banks]
     banks = [
-        HardBank(bank.wiring.to(device), table, bank.slope.to(device, dtype))
+        HardBank(on(bank.wiring, device), table, bank.slope.to(device, dtype))
         for bank, table in zip(banks, tables, strict=True)
     ]
     y = stack(x, banks)
@@ -56,6 +83,40 @@ def test_is_one_lookup_after_the_other(shape, groups, device):
     found = results(lambda x, banks: kernels.lookup_stack(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
     for single, double in zip(found, expected, strict=True):
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=2e-4)  # sums of up to 300 terms
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("groups", [None, 3])
+@pytest.mark.parametrize("shape", PLACES)
+def test_placed_banks_are_one_lookup_after_the_other(shape, groups, device):
+    x, banks = random_placed_stack(PLACES[shape])
+    outputs = len(banks[-1].table) * banks[-1].table.shape[1] * PLACES[shape][-1][0].count
+    grad = torch.randn(len(x), groups or outputs, generator=torch.Generator().manual_seed(2)).double()
+    expected = results(lambda x, banks: one_after_the_other(x, banks, groups, 2.5), x, banks, grad)
+    found = results(lambda x, banks: kernels.lookup_stack(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
+    for single, double in zip(found, expected, strict=True):
+        # Gradients of a few hundred, sums of up to 131 * 42 terms.
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=1e-3)
+
+
+def test_does_not_depend_on_the_number_of_threads():
+    x, banks = random_placed_stack(PLACES["convolution, pool and dense"], batch=600)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        grad = torch.arange(1800.0).view(600, 3).sin()
+        found.append(results(lambda x, banks: kernels.lookup_stack(x, banks, 3), x, banks, grad, dtype=torch.float32))
+    for other in found[1:]:
+        assert all(map(torch.equal, found[0], other))
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_unknown_inputs_of_any_bank_are_an_error(position):
+    x, banks = random_stack(*SHAPES["three banks"])
+    banks = [HardBank(bank.wiring, bank.table.float(), None) for bank in banks]
+    banks[position].wiring[3, 1] = 100
+    with pytest.raises(ValueError, match="wiring reads inputs 0 to 100"):
+        kernels.lookup_stack(x.float(), banks, 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)

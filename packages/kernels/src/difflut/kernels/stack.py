@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from difflut.kernels import cuda
-from difflut.kernels.backends import backend_for
+from difflut.kernels import cpp, cuda
+from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.group_sum import group_sum
-from difflut.kernels.lookup import lookup
+from difflut.kernels.lookup import entries_of, lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.validation import check_bank
 
@@ -29,8 +29,9 @@ def lookup_stack(
 ) -> Tensor:
     """Looks up banks one after the other, and sums the last one's outputs by class.
 
-    The same as `lookup` for each bank and a sum over `groups` equal stretches of the outputs, divided by `tau`. On a
-    GPU the activations between the banks stay packed bits, and gradients between the last two are never written down.
+    The same as `lookup` for each bank and a sum over `groups` equal stretches of the outputs, divided by `tau`. With
+    compiled kernels the activations between the banks stay packed bits, and the last bank's outputs and their gradients
+    are not written down where they are summed; on a GPU, nor are the gradients between the last two.
 
     Args:
         x: As for `lookup`, or packed bits. (batch, features)
@@ -48,8 +49,12 @@ def lookup_stack(
     reads, outputs = _check_chain(x, banks)
     if groups is not None and outputs % groups:
         raise ValueError(f"{outputs} outputs cannot be divided into groups={groups} equal groups")
-    if backend_for(banks[-1].table, use_cuda) is cuda:
-        return _Stack.apply(x, reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks))
+    backend = backend_for(banks[-1].table, use_cuda)
+    if backend in (cpp, cuda):
+        stack = _Stack if backend is cuda else _StackOnCPU
+        given = reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks)
+        y = stack.apply(accepted(x, backend), *given)
+        return y if groups is not None else entries_of(banks[-1].table, y)
     for bank in banks:
         x = lookup(x, *bank, use_cuda=use_cuda)
     return x if groups is None else group_sum(x, groups) / tau
@@ -115,6 +120,35 @@ class _Stack(torch.autograd.Function):
             table_grads[i], upstream = cuda.chained_gradient(*bank, *after, needs_table[i], below or needs_x)
         if needs_x:
             x_grad = cuda.input_gradient(codes[0], wirings[0], slopes[0], upstream).t()
+        return x_grad, None, None, None, None, *table_grads
+
+
+class _StackOnCPU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        reads: Sequence[PlacedWiring],
+        slopes: Sequence[Tensor | None],
+        groups: int | None,
+        tau: float,
+        *tables: Tensor,
+    ) -> Tensor:
+        y, bits = cpp.look_up_chain(x, reads, tables, groups, tau)
+        ctx.placements, ctx.scale = [read.placements for read in reads], 1.0 if groups is None else 1 / tau
+        ctx.outputs = [table.shape[1] for table in tables]
+        ctx.save_for_backward(*bits, *(read.wiring for read in reads), *slopes)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(ctx.outputs)
+        bits, wirings, slopes = (ctx.saved_tensors[i : i + count] for i in range(0, 3 * count, count))
+        reads = list(map(PlacedWiring, wirings, ctx.placements))
+        grad = cpp.feature_major(grad if ctx.scale == 1 else grad * ctx.scale)
+        needs_x, _, _, _, _, *needs_table = ctx.needs_input_grad
+        x_grad, table_grads = cpp.chain_gradients(bits, reads, slopes, grad, ctx.outputs, needs_x, needs_table)
         return x_grad, None, None, None, None, *table_grads
 
 

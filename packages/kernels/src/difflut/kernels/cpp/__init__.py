@@ -25,6 +25,8 @@ from difflut.kernels.cpp.select import learned_gradients as learned_gradients
 from difflut.kernels.cpp.select import read as read
 from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient
+from difflut.kernels.cpp.stack import chain_gradients as chain_gradients
+from difflut.kernels.cpp.stack import look_up_chain as look_up_chain
 from difflut.kernels.reference import maximum as maximum
 from difflut.kernels.reference import maximum_gradient as maximum_gradient
 

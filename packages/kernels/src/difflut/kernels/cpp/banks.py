@@ -4,6 +4,7 @@ from torch import Tensor
 
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import sizes
+from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.placements import Placements
 from difflut.kernels.validation import unknown_input
 
@@ -16,9 +17,26 @@ def evaluate(
     Raises:
         ValueError: The wiring reads beyond the window.
     """
-    nodes, m, _ = table.shape
-    y = table.new_empty(nodes * m * placements.count, batch)
-    given = inputs, wiring.contiguous(), table.contiguous()
-    if call(function, *given, y, sizes(placements), batch, *wiring.shape, m):
-        raise unknown_input(wiring, placements)
+    y = recycled(table.shape[0] * table.shape[1] * placements.count, batch)
+    fill(y, function, inputs, batch, wiring, table, placements)
     return y.t()
+
+
+def fill(
+    y: Tensor,
+    function: str,
+    inputs: Tensor,
+    batch: int,
+    wiring: Tensor,
+    table: Tensor,
+    placements: Placements,
+    *options: float,
+) -> None:
+    """Evaluates a bank as `evaluate` does, into the memory of y, which is as the operation wants it.
+
+    Raises:
+        ValueError: The wiring reads beyond the window.
+    """
+    given = inputs, wiring.contiguous(), table.contiguous(), y, *options
+    if call(function, *given, sizes(placements), batch, *wiring.shape, table.shape[1]):
+        raise unknown_input(wiring, placements)

@@ -19,10 +19,17 @@ def lookup(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements) -> 
 
 def lookup_input_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.lookup_input_gradient`."""
-    x_grad = grad.new_empty(placements.features, kept.batch)
-    given = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
-    call("lookup_input_gradient", *given, x_grad, sizes(placements), kept.batch, *wiring.shape, slope.shape[1])
-    return x_grad.t()
+    return input_gradient(kept.data, wiring, slope, feature_major(grad), placements).t()
+
+
+def input_gradient(
+    bits: Tensor, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements, group: int = 1
+) -> Tensor:
+    """The gradient of a bank's inputs (features, batch); `group` neighbouring outputs share a row of `grad`."""
+    x_grad = recycled(placements.features, grad.shape[1])
+    given = bits, wiring.contiguous(), slope.contiguous(), grad, group, x_grad
+    call("lookup_input_gradient", *given, sizes(placements), grad.shape[1], *wiring.shape, slope.shape[1])
+    return x_grad
 
 
 def lookup_pin_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
@@ -35,10 +42,17 @@ def lookup_pin_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor,
 
 def lookup_table_gradient(kept: Kept, wiring: Tensor, grad: Tensor, outputs: int, placements: Placements) -> Tensor:
     """See `Backend.lookup_table_gradient`."""
+    return table_gradient(kept.data, wiring, feature_major(grad), outputs, placements)
+
+
+def table_gradient(
+    bits: Tensor, wiring: Tensor, grad: Tensor, outputs: int, placements: Placements, group: int = 1
+) -> Tensor:
+    """The gradient of a bank's tables (L, m, 2**n); `group` neighbouring outputs share a row of `grad`."""
     nodes, n = wiring.shape
-    table_grad = grad.new_empty(nodes, outputs, 2**n)
-    given = kept.data, wiring.contiguous(), feature_major(grad)
-    call("lookup_table_gradient", *given, table_grad, sizes(placements), kept.batch, nodes, n, outputs)
+    table_grad = recycled(nodes * outputs, 2**n).view(nodes, outputs, 2**n)
+    given = bits, wiring.contiguous(), grad, group, table_grad
+    call("lookup_table_gradient", *given, sizes(placements), grad.shape[1], nodes, n, outputs)
     return table_grad
 
 

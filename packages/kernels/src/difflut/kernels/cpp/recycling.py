@@ -1,4 +1,4 @@
-"""Memory for large gradients, used again: fresh pages cost too much."""
+"""Memory for large results, used again: fresh pages cost too much."""
 
 import ctypes
 import weakref
@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 import torch
 from torch import Tensor
 
-LARGE = 2**20  # numbers
+LARGE = 2**16  # numbers
 
 idle: defaultdict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=2))
 
