@@ -185,13 +185,13 @@ def _header(device: str, input_size: int, widths: Sequence[int], n: int, top_k: 
 
 
 def _write(folder: RunFolder, header: str, rows: Sequence[dict[str, Any]]) -> None:
-    with (folder.path / "steps.csv").open("w") as file:
+    with (folder.path / "steps.csv").open("w", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(escaped(_text(row[column])) for column in COLUMNS) + " |" for row in rows]
-    (folder.path / "steps.md").write_text(header + "\n".join(lines) + "\n")
+    (folder.path / "steps.md").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -
     checked = _check(workspace, opened)
     specification = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
     path = opened.report / "dashboard.json"
-    path.write_text(json.dumps(specification, indent=2) + "\n")
+    path.write_text(json.dumps(specification, indent=2) + "\n", encoding="utf-8")
     panels = sum(len(section.panels) for section in workspace.sections)
     print(f"dashboard: {panels} panels, valid; {checked}; {path}")
     if login:

@@ -51,21 +51,21 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
             raise ConfigurationError(f"{file}: {missing[0]} must be set, for the table")
         bound = {key.removeprefix("reproduce."): value for key, value in bound.items()}
         found = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
-        summary = (json.loads(found[-1].read_text()) if found else {}) | bound
+        summary = (json.loads(found[-1].read_text(encoding="utf-8")) if found else {}) | bound
         kept = None if found else before.get(file.name)
         rows.append(kept or _row(summary, f"`python run.py --gin_file {file}`"))
         if summary.get("remarks"):
             remarks.append(f"- {file.stem}: {summary['remarks']}")
     text = HEADER + "\n".join(rows) + "\n" + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
     Path(write).parent.mkdir(parents=True, exist_ok=True)
-    Path(write).write_text(text)
+    Path(write).write_text(text, encoding="utf-8")
     print(text)
     return text
 
 
 def _rows_by_file(table: Path) -> dict[str, str]:
     """The rows of a table by the name of the Gin file in their command."""
-    lines = table.read_text().splitlines() if table.exists() else []
+    lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
     return {line.rpartition("/")[2].removesuffix("` |"): line for line in lines if line.startswith("| ")}
 
 

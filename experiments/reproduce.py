@@ -89,7 +89,7 @@ def reproduce(
             raise
     given = {"name": name, "paper": paper, "network": network, "remarks": remarks}
     summary = given | {"published": published, "goal": goal, "at_once": at_once} | _summary(results)
-    (folder.path / RESULT).write_text(json.dumps(summary, indent=2) + "\n")
+    (folder.path / RESULT).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(_in_words(summary), flush=True)
     return summary
 
@@ -111,11 +111,11 @@ def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]
     command = [sys.executable, "-m", "difflut.command", "--gin_file", str(folder.path / "config.gin")]
     command += [part for setting in settings for part in ("--gin_param", setting)]
     log = folder.path / f"{name}.log"
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         training = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         trainings.append(training)
         code = training.wait()
-    lines = log.read_text().splitlines()
+    lines = log.read_text(encoding="utf-8").splitlines()
     if code:
         reason = next((line for line in reversed(lines) if line[:1].strip()), "")  # Gin adds indented lines below it
         raise JobError(f"seed {seed} failed with exit status {code}: {reason}; all of its output: {log}")
@@ -126,7 +126,7 @@ def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]
 
 def _check(run: Path, data: Dataset) -> dict[str, Any]:
     """Compares a run's circuit with its network and its reported accuracy; returns its result."""
-    result = json.loads((run / "result.json").read_text())
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     model = load_checkpoint(run / "best.pt")
     circuit = Circuit.from_model(model)
     classes, expected = circuit.classes(data.x_test.numpy()), predict(model, data.x_test).numpy()

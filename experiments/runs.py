@@ -92,7 +92,7 @@ class RunFolder:
     @property
     def config(self) -> str:
         """The Gin text that repeats the run."""
-        return (self.path / "config.gin").read_text()
+        return (self.path / "config.gin").read_text(encoding="utf-8")
 
     def write_config(self, text: str) -> None:
         _replace(self.path / "config.gin", text)
@@ -101,7 +101,7 @@ class RunFolder:
         write_json(self.path / "result.json", result)
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
     def result(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class RunFolder:
         """
         file = self.path / "result.json"
         with suppress(ValueError):
-            result = json.loads(file.read_text())
+            result = json.loads(file.read_text(encoding="utf-8"))
             if isinstance(result, dict) and "dataset" in result and "seed" in result:
                 return result
         raise ValueError(f"{file}: damaged or not of a run, as it says no dataset and seed; take another run")
@@ -132,7 +132,7 @@ class RunFolder:
     def _lines(self) -> list[str]:
         """The whole lines of metrics.jsonl; a kill may have left half of one more."""
         file = self.path / "metrics.jsonl"
-        return file.read_text().split("\n")[:-1] if file.exists() else []
+        return file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
 
 
 def dataset_of(run: RunFolder) -> Dataset:

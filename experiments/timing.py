@@ -1,6 +1,6 @@
 """The time and memory of a training step of one network, and the least time that it could take."""
 
-import resource
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -192,13 +192,20 @@ def _peak_memory(device: str, start: bool = False) -> float:
             torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated()
     # What `getrusage` counts on Linux begins with the peak of the parent; on macOS it is the process's own, in bytes.
-    return _linux_bytes("/proc/self/status", "VmHWM:") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _linux_bytes("/proc/self/status", "VmHWM:")
+    if peak is not None:
+        return peak
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _linux_bytes(path: str, name: str) -> int | None:
     """A figure that Linux gives in kilobytes; None elsewhere."""
     try:
-        with open(path) as file:
+        with open(path, encoding="utf-8") as file:
             return 1024 * next(int(line.split()[1]) for line in file if line.startswith(name))
     except OSError:
         return None

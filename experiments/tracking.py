@@ -185,8 +185,8 @@ def _run_id(folder: Path) -> str:
     path = folder / "wandb" / "run_id"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid4().hex[:8])
-    return path.read_text().strip()
+        path.write_text(uuid4().hex[:8], encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _sync_command(folder: Path, id: str) -> str:

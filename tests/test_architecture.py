@@ -138,6 +138,28 @@ def test_heavy_libraries_are_imported_only_where_they_are_used():
         assert not roots & ONLY_INSIDE_FUNCTIONS, file
 
 
+def everything() -> list[Path]:
+    return [file for name in ORDER for file in sources(name)] + sorted((ROOT / "experiments").rglob("*.py"))
+
+
+def test_what_a_platform_may_lack_is_imported_where_it_is_used():
+    for file in everything():
+        assert not imports(file, top_level_only=True) & {"fcntl", "resource", "termios", "pwd", "grp"}, file
+
+
+def test_text_files_are_utf8_whatever_the_locale():
+    for file in everything():
+        for call in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)):
+            name = getattr(call.func, "attr", getattr(call.func, "id", None))
+            owner = getattr(getattr(call.func, "value", None), "id", "")
+            given = [str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)]
+            is_text = name in ("read_text", "write_text") or (
+                name == "open" and owner not in ("cls", "RunFolder", "Sweep", "os") and not any("b" in x for x in given)
+            )
+            said = any(keyword.arg == "encoding" for keyword in call.keywords)
+            assert said or not is_text, f"{file}:{call.lineno}: name the encoding"
+
+
 def test_extras_that_a_hint_names_exist():
     files = [*(ROOT / "packages").rglob("*.py"), *(ROOT / "experiments").rglob("*.py"), *ROOT.glob("*.md")]
     hints = [hint for file in files for hint in re.findall(r"(?:difflut|\.)\[([\w,]+)\]", file.read_text())]

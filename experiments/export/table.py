@@ -21,7 +21,7 @@ def write_table(report: dict[str, Any], path: Path) -> None:
         *(f"- {note}" for note in _notes(report)),
         "",
     ]
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def headline(report: dict[str, Any]) -> str:

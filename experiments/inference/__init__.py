@@ -75,7 +75,7 @@ def inference(
             rows.append(dict(zip(COLUMNS, (Path(name).stem if os.sep in name else name, *values), strict=True)))
             print(_line(list(rows[-1].values())), flush=True)
             lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in rows)]
-            table.write_text("".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines))
+            table.write_text("".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines), encoding="utf-8")
     print(f"table: {folder}")
     if wrong := [f"{row['back end']} of {row['network']}" for row in rows if row["mismatches"]]:
         raise MismatchError(f"other classes than the circuit in numpy: {', '.join(wrong)}; {table}")

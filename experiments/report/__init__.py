@@ -47,12 +47,16 @@ def write_report(folder: str | Path) -> Path:
         sweep = Sweep.open(folder)
     summary = Summary(sweep)
     path = summary.sweep.report
-    (path / "trials.csv").write_text(trials_csv(summary.outcomes))
-    (path / "configurations.csv").write_text(configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]))
-    (path / "effects.csv").write_text(effects_csv(one for found in summary.effects.values() for one in found))
+    (path / "trials.csv").write_text(trials_csv(summary.outcomes), encoding="utf-8")
+    (path / "configurations.csv").write_text(
+        configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]), encoding="utf-8"
+    )
+    (path / "effects.csv").write_text(
+        effects_csv(one for found in summary.effects.values() for one in found), encoding="utf-8"
+    )
     figures = draw(summary, path)
-    (path / "report.md").write_text(_markdown(summary, figures))
-    (path / "report.html").write_text(page(summary, figures))
+    (path / "report.md").write_text(_markdown(summary, figures), encoding="utf-8")
+    (path / "report.html").write_text(page(summary, figures), encoding="utf-8")
     print(_text(summary))
     print(f"report: {path / 'report.html'}")
     return path / "report.html"

@@ -71,10 +71,10 @@ def page(summary: Summary, figures: dict[str, Path]) -> str:
         f'<section id="section{number}">\n<h2>{escape(title)}</h2>\n{content}\n</section>\n'
         for number, (title, content) in enumerate(sections)
     )
-    return Template((HERE / "page.html").read_text()).substitute(
+    return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(summary.sweep.name),
-        style=(HERE / "page.css").read_text(),
-        script=(HERE / "page.js").read_text(),
+        style=(HERE / "page.css").read_text(encoding="utf-8"),
+        script=(HERE / "page.js").read_text(encoding="utf-8"),
         body=body,
     )
 
@@ -180,7 +180,7 @@ def _figure(path: Path, caption: str) -> str:
 
 def _inline(path: Path) -> str:
     """A figure's SVG to stand in HTML: without its preamble, in the page's colours, its names unique in the page."""
-    svg = path.read_text()
+    svg = path.read_text(encoding="utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     for colour, ours in COLOURS.items():
         svg = re.sub(colour, ours, svg, flags=re.IGNORECASE)

@@ -20,12 +20,11 @@ A dimension is named by what it varies: a Gin binding, or a macro, which sets as
 Combinations that a condition makes equal are run once.
 """
 
-import fcntl
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from difflut.config import ConfigurationError, bound, parsed_config, without
@@ -33,6 +32,7 @@ from difflut.registry import register_job
 from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
 from experiments.failures import JobError, optional
+from experiments.locking import locked
 from experiments.report import write_report
 from experiments.resuming import changed, resuming_command, tell
 from experiments.sweep.checking import Checker
@@ -188,9 +188,9 @@ def _checked(
 @contextmanager
 def _alone_with(sweep: Sweep) -> Iterator[None]:
     """Keeps other processes from running the same sweep, and says how to go on after an interruption."""
-    with (sweep.path / ".lock").open("w") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(sweep.path / ".lock", wait=False))
         except BlockingIOError as error:
             raise ConfigurationError(f"{sweep.path}: another process runs this sweep at present") from error
         try:

@@ -141,7 +141,7 @@ class Sweep:
         file = Path(path) / "sweep.json"
         if not file.exists():
             raise FileNotFoundError(f"{path}: no sweep here; {file.name} is missing")
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"{file}: format {content['format']}; this version reads format {FORMAT}")
         return cls(Path(path), content)
@@ -149,7 +149,7 @@ class Sweep:
     @property
     def config(self) -> str:
         """The Gin text that repeats the sweep."""
-        return (self.path / "config.gin").read_text()
+        return (self.path / "config.gin").read_text(encoding="utf-8")
 
     def write_config(self, text: str) -> None:
         """Replaces that text by one with which trials are run in another way."""
@@ -204,6 +204,6 @@ def tracking_key(label: str) -> str:
 
 def _read_json(path: Path, default: Any) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return default

@@ -69,7 +69,7 @@ class Recorder:
 
         written = self._own(trial).path / "error.txt"
         if written.exists():
-            return written.read_text().splitlines()[0]
+            return written.read_text(encoding="utf-8").splitlines()[0]
         error = _error(trial)
         if isinstance(error, OutOfMemoryError) or "running low on memory" in str(error):
             return "out of memory: the node ran low, and Ray killed the worker"

@@ -1,7 +1,6 @@
 """One trial, in the process that Ray gives it."""
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -18,6 +17,7 @@ from difflut import config
 from difflut.training import DivergedError
 from experiments.data import kept_rows
 from experiments.failures import in_a_line
+from experiments.locking import locked
 from experiments.runs import RunFolder, TrialRun
 from experiments.sweep.checking import trial_config
 from experiments.sweep.courier import trial_folder
@@ -89,7 +89,7 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
         )
     except Exception as error:
         reason = _reason(error)
-        (folder.path / "error.txt").write_text(f"{reason}\n\n{traceback.format_exc()}")
+        (folder.path / "error.txt").write_text(f"{reason}\n\n{traceback.format_exc()}", encoding="utf-8")
         if isinstance(error, DivergedError):
             # The same numbers would come out again.
             return {OUTCOME: reason}
@@ -130,13 +130,12 @@ def _node() -> str:
 
 @contextlib.contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    with path.open("a", buffering=1) as output, contextlib.redirect_stdout(output):
+    with path.open("a", buffering=1, encoding="utf-8") as output, contextlib.redirect_stdout(output):
         yield
 
 
 @contextlib.contextmanager
 def _alone_in(folder: RunFolder) -> Iterator[None]:
     """Waits until no other process trains in a folder: that of a killed sweep may live on for a moment."""
-    with (folder.path / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(folder.path / ".lock"):
         yield

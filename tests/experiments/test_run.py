@@ -30,6 +30,13 @@ def test_the_list_names_every_job_component_and_parameter():
     assert "degree=2" in listing and "top_k=None" in listing and "mnist" in listing
 
 
+def test_a_platform_without_the_modules_of_unix_can_start():
+    code = "import sys, runpy\nfor name in ('fcntl', 'resource', 'termios'): sys.modules[name] = None\n"
+    code += "sys.argv = ['run.py', '--list', 'dwn']\nrunpy.run_path('run.py', run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "nodes.dwn(input_dim=6" in result.stdout, result.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -23,7 +23,7 @@ def published(dataset: str | None) -> list[Published]:
     path = FOLDER / f"{dataset}.csv"
     if not path.exists():
         return []
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return [
             Published(row["name"], float(row["accuracy"]) / 100, int(row["luts"]), row["encoder"])
             for row in csv.DictReader(file)

@@ -159,7 +159,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         names = getattr(self, "feature_names_in_", [f"x{number}" for number in range(self.n_features_in_)])
         features = self.columns_.names([str(name) for name in names])
         described = {"features": features, "classes": self.classes_.tolist()}
-        (folder / "columns.json").write_text(json.dumps(described, indent=1, default=str) + "\n")
+        (folder / "columns.json").write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
         return folder
 
     def _recipe(self, rows: int, features: int) -> Recipe:

@@ -33,7 +33,7 @@ def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
         # The core's inputs are free, so that it is proven for more than the encoder gives.
         for part, text in (("encoder", encoder_blif(circuit, words)), ("core", core_blif(circuit))):
             run_yosys(mapping(design, part) + f"write_blif {folder}/netlist.blif\n")
-            Path(folder, "circuit.blif").write_text(text)
+            Path(folder, "circuit.blif").write_text(text, encoding="utf-8")
             if not _equivalent(abc, folder, timeout):
                 return False
     return True

@@ -49,8 +49,8 @@ def synthesize(design: Design, part: str) -> Mapped:
     """
     with tempfile.TemporaryDirectory() as folder:
         run_yosys(mapping(design, part) + REPORT.format(folder=folder))
-        cells = json.loads(Path(folder, "report.json").read_text())["design"]["num_cells_by_type"]
-        path = re.search(r"\(length=(\d+)\)", Path(folder, "path.txt").read_text())
+        cells = json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
+        path = re.search(r"\(length=(\d+)\)", Path(folder, "path.txt").read_text(encoding="utf-8"))
         return Mapped(cells.get("$lut", 0), int(path.group(1)) if path else 0)
 
 
@@ -70,7 +70,7 @@ def run_yosys(script: str) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "script.ys")
-        file.write_text(script)
+        file.write_text(script, encoding="utf-8")
         try:
             result = subprocess.run([*_yosys(), str(file)], capture_output=True, text=True, timeout=TIMEOUT)
         except subprocess.TimeoutExpired as error:

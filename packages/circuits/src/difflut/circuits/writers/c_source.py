@@ -51,11 +51,11 @@ def write_c(circuit: Circuit, path: str | os.PathLike[str]) -> Path:
         "LAYERS": "\n".join(evaluation.functions),
         "CALLS": "\n".join(f"    {call};" for call in evaluation.calls),
     }
-    source = TEMPLATE.read_text()
+    source = TEMPLATE.read_text(encoding="utf-8")
     for name, value in values.items():
         source = source.replace(f"@{name}@", str(value))
     path = Path(path)
-    path.write_text(source)
+    path.write_text(source, encoding="utf-8")
     return path
 
 

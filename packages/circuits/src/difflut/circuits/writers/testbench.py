@@ -69,8 +69,8 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
     words, results = design.words(x), ["winner", *["counts"] * (design.count_width > 0)]
     inputs, sums = words.shape[1] * design.words.width, counts.shape[1] * design.count_width
     expected = np.hstack([_bits(counts, design.count_width), _bits(classes[:, None], design.index_width)])
-    (design.folder / "inputs.hex").write_text(_hex(_bits(words, design.words.width)))
-    (design.folder / "expected.hex").write_text(_hex(expected))
+    (design.folder / "inputs.hex").write_text(_hex(_bits(words, design.words.width)), encoding="utf-8")
+    (design.folder / "expected.hex").write_text(_hex(expected), encoding="utf-8")
     text = TESTBENCH.format(
         inputs=inputs,
         counts=sums,
@@ -82,7 +82,7 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
         ports=", ".join(f".{name}({name})" for name in [*["clk"] * (design.latency > 0), "x", *results]),
         **{simulator: _shell(simulator) for simulator in SIMULATORS},
     )
-    (design.folder / "testbench.v").write_text(text)
+    (design.folder / "testbench.v").write_text(text, encoding="utf-8")
 
 
 def _shell(simulator: str) -> str:

@@ -147,8 +147,8 @@ def write_verilog(
     folder.mkdir(parents=True, exist_ok=True)
     _forget_layers_after(len(slices), folder)
     for name, text in modules.items():
-        (folder / f"{name}.v").write_text(text)
-    (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text())
+        (folder / f"{name}.v").write_text(text, encoding="utf-8")
+    (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text(encoding="utf-8"), encoding="utf-8")
     files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
     return Design(folder, files, words, width * counts, label, latency, core_latency, levels)
 
