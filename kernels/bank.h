@@ -61,6 +61,17 @@ struct Placements {
   }
 };
 
+// Writes the bits of a word of samples as 0 and 1.
+inline void unpack(uint64_t word, int64_t samples, float* out) {
+#ifdef DIFFLUT_AVX512
+  for (int64_t b = 0; b < samples; b += 16)
+    _mm512_mask_storeu_ps(out + b, first_lanes(samples - b),
+                          _mm512_maskz_mov_ps(__mmask16(word >> b), _mm512_set1_ps(1.0f)));
+#else
+  for (int64_t b = 0; b < samples; ++b) out[b] = float(word >> b & 1);
+#endif
+}
+
 // `nodes` look-up tables with n inputs and m outputs each, read by `batch` samples at every placement.
 struct Bank {
   const int64_t* wiring;  // [nodes][n], positions in the window

@@ -73,18 +73,9 @@ void difflut_select_read(const uint64_t* bits, const int64_t* chosen, const int6
   for (int64_t pin = 0; pin < pins; ++pin) {
     const uint64_t* row = bits + at.row(chosen[pin]) * words;
     at.for_each([&](int64_t placement, int64_t offset) {
-      for (int64_t w = 0; w < words; ++w) {
-        const uint64_t word = row[offset * words + w];
-        float* out = y + (pin * at.count + placement) * batch + w * kBlock;
-        const int64_t samples = std::min(kBlock, batch - w * kBlock);
-#ifdef DIFFLUT_AVX512
-        for (int64_t b = 0; b < samples; b += 16)
-          _mm512_mask_storeu_ps(out + b, first_lanes(samples - b),
-                                _mm512_maskz_mov_ps(__mmask16(word >> b), _mm512_set1_ps(1.0f)));
-#else
-        for (int64_t b = 0; b < samples; ++b) out[b] = float(word >> b & 1);
-#endif
-      }
+      for (int64_t w = 0; w < words; ++w)
+        unpack(row[offset * words + w], std::min(kBlock, batch - w * kBlock),
+               y + (pin * at.count + placement) * batch + w * kBlock);
     });
   }
 }

@@ -15,6 +15,8 @@ from difflut.kernels.cpp.lookup import lookup as lookup
 from difflut.kernels.cpp.lookup import lookup_input_gradient as lookup_input_gradient
 from difflut.kernels.cpp.lookup import lookup_pin_gradient as lookup_pin_gradient
 from difflut.kernels.cpp.lookup import lookup_table_gradient as lookup_table_gradient
+from difflut.kernels.cpp.maximum import maximum as maximum
+from difflut.kernels.cpp.maximum import maximum_gradient as maximum_gradient
 from difflut.kernels.cpp.multilinear import multilinear as multilinear
 from difflut.kernels.cpp.multilinear import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
@@ -27,7 +29,5 @@ from difflut.kernels.cpp.select import select_logits_gradient as select_logits_g
 from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient
 from difflut.kernels.cpp.stack import chain_gradients as chain_gradients
 from difflut.kernels.cpp.stack import look_up_chain as look_up_chain
-from difflut.kernels.reference import maximum as maximum
-from difflut.kernels.reference import maximum_gradient as maximum_gradient
 
 name = "cpp"

@@ -1,0 +1,34 @@
+"""The largest input of a node, and its gradient."""
+
+import torch
+from torch import Tensor
+
+from difflut.kernels.bits import holds_bits
+from difflut.kernels.contract import Kept
+from difflut.kernels.cpp.calling import call
+from difflut.kernels.cpp.layout import feature_major, is_binary, packed, sizes, values
+from difflut.kernels.cpp.recycling import recycled
+from difflut.kernels.placements import Placements
+from difflut.kernels.validation import unknown_input
+
+
+def maximum(x: Tensor, wiring: Tensor, least: bool, placements: Placements) -> tuple[Tensor, Kept]:
+    """See `Backend.maximum`; which inputs are the largest is kept as packed bits, (L * P * n, ceil(batch / 64))."""
+    batch, rows = len(x), len(wiring) * placements.count
+    y = recycled(rows, batch)
+    chosen = torch.empty(rows * wiring.shape[1], (batch + 63) // 64, dtype=torch.int64)
+    is_packed = holds_bits(x) or is_binary(x)
+    inputs = packed(x, placements).data if is_packed else values(x, placements).data
+    both = (inputs, None) if is_packed else (None, inputs)
+    place = sizes(placements), batch, *wiring.shape
+    if call("maximum", *both, wiring.contiguous(), int(least), y, chosen, *place):
+        raise unknown_input(wiring, placements)
+    return y.t(), Kept(chosen, batch, "addresses")
+
+
+def maximum_gradient(kept: Kept, wiring: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """See `Backend.maximum_gradient`."""
+    x_grad = recycled(placements.features, kept.batch)
+    place = sizes(placements), kept.batch, *wiring.shape
+    call("maximum_gradient", kept.data, wiring.contiguous(), feature_major(grad), x_grad, *place)
+    return x_grad.t()
