@@ -42,8 +42,9 @@ def proceed(trainer: Trainer, folder: RunFolder, epochs: int) -> None:
         raise ValueError(f"{refusal}: {difference}")
     trainer.model.load_state_dict(checkpoint["state"])
     trainer.load_state_dict(checkpoint["training"])
-    if epochs < trainer.epoch:
-        raise ValueError(f"{folder.path}: has {trainer.epoch} epochs already, more than train.epochs = {epochs}")
+    # Without checkpoints after each epoch the run, and its best network, may be further than the last one.
+    if epochs < (done := max(trainer.epoch, len(folder.metrics()))):
+        raise ValueError(f"{folder.path}: has {done} epochs already, more than train.epochs = {epochs}")
     folder.forget_after(trainer.epoch)
     if trainer.epoch < epochs:
         folder.forget_result()

@@ -98,6 +98,12 @@ def test_what_would_train_something_else_is_refused_and_changes_nothing(copied, 
     assert {path.name: path.read_bytes() for path in copied.path.iterdir() if path.is_file()} == before
 
 
+def test_epochs_that_no_checkpoint_has_count_too(copied):
+    again(copied, "train.epochs = 3", "train.checkpoint_seconds = None")
+    with pytest.raises(config.ConfigurationError, match=r"has 3 epochs already, more than train\.epochs = 2"):
+        again(copied, "train.epochs = 2")
+
+
 def test_another_network_than_that_of_the_checkpoint_is_refused_even_where_the_configuration_is_the_same(copied):
     checkpoint = read_checkpoint(copied.last)
     model = build_model({**checkpoint["config"], "groupsum": {"tau": 7.0, "k": 10, "use_randperm": False}})
