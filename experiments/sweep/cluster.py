@@ -69,6 +69,8 @@ def connected(address: str | None) -> Iterator[None]:
             ray.init(address, **options, log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # Ray has one of its own for each thing that can be wrong
             reason = in_a_line(error).rstrip(".")
+            if address == "local":
+                raise ConfigurationError(f"Ray cannot be started on this machine: {reason}") from error
             raise ConfigurationError(f"Ray at {address!r} cannot be used: {reason}; {REMEDY}") from error
         # Ray's own handler ends the process with a dump of its stack.
         signal.signal(signal.SIGTERM, on_termination)

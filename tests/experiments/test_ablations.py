@@ -24,10 +24,10 @@ def data():
 def test_every_trial_of_a_ready_made_sweep_can_be_built(path, data, monkeypatch, capsys):
     from experiments.sweep import ablate as module
 
-    def created(*arguments):
+    def connected(address):
         raise Checked
 
-    monkeypatch.setattr(module.Sweep, "create", created)
+    monkeypatch.setattr(module, "connected", connected)
     monkeypatch.setattr(module, "kept_rows", lambda rows: kept_rows(data))
     # Narrow, so that learnable wiring among all inputs is quickly built.
     small = [] if "'WIDTH'" in path.read_text() else ["WIDTH = 200"]
