@@ -92,7 +92,7 @@ def test_bits_flip_with_their_probability_in_training_only():
 def test_a_layer_can_ask_for_the_nearest_number_of_inputs_that_its_type_may_have():
     for name, node_type in NODES.items():
         layer = LAYERS["random"](40, 10, node_type, node_kwargs=NodeConfig(input_dim=4, nearest=True))
-        assert layer.n == node_type.nearest_inputs(4) and layer(bits()).shape[1] == 10, name
+        assert layer.n == node_type.nearest_inputs(4) and layer(torch.rand(64, 40).round()).shape[1] == 10, name
     with pytest.raises(ValueError, match="a node may have 2 inputs, got input_dim=4"):
         LAYERS["random"](40, 10, NODES["difflogic"], node_kwargs=NodeConfig(input_dim=4))
 

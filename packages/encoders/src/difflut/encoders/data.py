@@ -165,11 +165,12 @@ class ArrayData(Data):
             pass
         if not self.pooled:
             columns = map(self._columns, torch.arange(math.prod(self.feature_shape)).split(1))
-            return torch.stack([midpoints(*distinct([column], len(column)), count) for column in columns])
-        found = distinct(self._blocks(), DISTINCT_VALUES)
-        if found is None:  # so many that midpoints lie as near to the quantiles as can be
+            found = (distinct([column], len(column)) for column in columns)
+            return torch.stack([midpoints(*each, count) for each in found if each is not None])
+        pooled = distinct(self._blocks(), DISTINCT_VALUES)
+        if pooled is None:  # so many that midpoints lie as near to the quantiles as can be
             return self.quantiles(torch.arange(1, count + 1, dtype=torch.float64) / (count + 1))
-        return midpoints(*found, count).unsqueeze(0)
+        return midpoints(*pooled, count).unsqueeze(0)
 
     def _columns(self, features: Tensor) -> Tensor:
         # Picking by index leaves the array as it is; reshaping a permuted one would copy all of it.

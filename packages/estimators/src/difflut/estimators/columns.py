@@ -76,7 +76,9 @@ def is_numeric(column: np.ndarray) -> bool:
 
 def missing(column: np.ndarray) -> np.ndarray:
     """Where a column has no value: `(rows,)` booleans."""
-    return np.isnan(column) if is_numeric(column) else np.equal(column, None)
+    return (
+        np.isnan(column) if is_numeric(column) else np.fromiter((value is None for value in column), bool, len(column))
+    )
 
 
 def _column(name: str, series: Any) -> np.ndarray:

@@ -60,7 +60,7 @@ class Adam(torch.optim.Adam):
                     accept_factors(p)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
         """One step; see `torch.optim.Optimizer.step`."""
         loss = None
         if closure is not None:
@@ -108,12 +108,14 @@ class Adam(torch.optim.Adam):
             device.set_rate(group["lr"])
         rows, found = [], []
         for p in parameters:
-            state, factors, best = self.state[p], taken_factors(p), known(p, "best_inputs")
-            if factors is not None and best is None:
-                best = cuda.BestInputs()
-                note(p, "best_inputs", best)
-            if factors is not None and best.keys is None:
-                best.keys = p.new_empty(p.shape[1], dtype=torch.int64)
+            state, factors = self.state[p], taken_factors(p)
+            best: cuda.BestInputs | None = known(p, "best_inputs")
+            if factors is not None:
+                if best is None:
+                    best = cuda.BestInputs()
+                    note(p, "best_inputs", best)
+                if best.keys is None:
+                    best.keys = p.new_empty(p.shape[1], dtype=torch.int64)
             if best is not None and best.keys is not None:
                 best.keys.zero_()
             if factors is None:
@@ -123,7 +125,7 @@ class Adam(torch.optim.Adam):
                 given = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
                 scalars = device.rate, device.powers, *group["betas"], group["eps"]
                 moments = state["exp_avg"], state["exp_avg_sq"]
-                cuda.launch("select_adam", p, *moments, *p.shape, *given, *scalars, best.keys)
+                cuda.launch("select_adam", p, *moments, *p.shape, *given, *scalars, None if best is None else best.keys)
         tensors = torch.tensor([[*(t.data_ptr() for t in row), row[0].numel()] for row in rows], dtype=torch.int64)
         place = device.rate, device.steps, device.powers, cuda.ticket(device.rate.device)
         cuda.launch("adam", tensors, len(rows), *place, *group["betas"], group["eps"])

@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-from difflut.kernels.bits import Bits
 from difflut.kernels.placements import Placements
 
+# What a back end takes for x: a tensor, and on a GPU packed bits too (see `backends.accepted`).
+Input = Any
 Form = Literal["values", "bits", "addresses"]
 
 
@@ -59,7 +60,7 @@ class Backend(Protocol):
 
     name: str
 
-    def lookup(self, x: Tensor | Bits, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
+    def lookup(self, x: Input, wiring: Tensor, table: Tensor, placements: Placements) -> tuple[Tensor, Kept]:
         """The look-up (batch, L * m * P).
 
         Raises:
@@ -82,7 +83,7 @@ class Backend(Protocol):
         """The gradient of the table, (L, m, 2**n): the upstream gradient summed by address."""
 
     def multilinear(
-        self, x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements: Placements
+        self, x: Input, wiring: Tensor, table: Tensor, hard: bool, placements: Placements
     ) -> tuple[Tensor, Kept]:
         """The multilinear extension, or the look-up where `hard`, (batch, L * m * P)."""
 
@@ -105,7 +106,7 @@ class Backend(Protocol):
         """The gradient of x, (batch, features): what is the largest gets it in equal parts."""
 
     def fourier(
-        self, x: Tensor | Bits, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements
+        self, x: Input, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements
     ) -> tuple[Tensor, Kept]:
         """The Fourier series, (batch, L * m * P)."""
 
@@ -122,7 +123,7 @@ class Backend(Protocol):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The gradients of x (batch, features), cosines and sines (L, m, 2**n), each where it is needed."""
 
-    def choose(self, x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+    def choose(self, x: Input, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
         """What every pin reads: the first of its largest logits, (window, pins) or, with candidates, (pins, K)."""
 
     def read(self, selected: Selected, placements: Placements) -> Tensor:

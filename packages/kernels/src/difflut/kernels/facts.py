@@ -8,13 +8,13 @@ import weakref
 from collections.abc import MutableMapping
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch.utils.weak import WeakTensorKeyDictionary
 
 
 class _Fact(NamedTuple):
     version: int
-    storage: weakref.ref
+    storage: weakref.ref[UntypedStorage]
     value: Any
 
 

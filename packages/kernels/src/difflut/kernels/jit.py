@@ -31,7 +31,8 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
         compiler = _compiler(files)
         if compiler is None:
             kind, remedy = ("CUDA", "set CUDA_HOME") if _is_cuda(files) else ("C++", "install g++, or set CXX")
-            return _give_up(name, f"no {kind} compiler was found; {remedy}")
+            _give_up(name, f"no {kind} compiler was found; {remedy}")
+            return None
         stem = f"difflut_{name}_{_fingerprint(compiler, files, flags)}"
         return ctypes.CDLL(str(_intact(stem) or _build(name, files, flags, stem)))
     except Exception as error:  # whatever is wrong with a compiler must not stop the training
@@ -40,9 +41,11 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
         reason = next((line for line in lines if " error: " in line), lines[0])
         try:
             log.write_text(f"{error}\n", encoding="utf-8")
+            reason = f"{reason}; see {log}"
         except OSError:
-            return _give_up(name, reason)
-        return _give_up(name, f"{reason}; see {log}")
+            pass
+        _give_up(name, reason)
+        return None
 
 
 def cache_dir() -> Path:

@@ -54,7 +54,7 @@ def are_bits(x: Tensor | Bits) -> bool:
 
     There the relaxed form of a node is its table's entry, with the same gradients but for that of x.
     """
-    return holds_bits(x) or (backend_for(x) is cpp and cpp.is_binary(x))
+    return isinstance(x, Bits) or holds_bits(x) or (backend_for(x) is cpp and cpp.is_binary(x))
 
 
 class _Lookup(torch.autograd.Function):

@@ -116,8 +116,10 @@ def fourier_gradients(
         y = _series(x, wiring, cosines, sines, placements)
     needed = [tensor for tensor in (x, cosines, sines) if tensor.requires_grad]
     gradients = iter(torch.autograd.grad(y, needed, grad))
-    x_grad, *coefficient_grads = (next(gradients) if tensor.requires_grad else None for tensor in (x, cosines, sines))
-    return x_grad, *coefficient_grads
+    x_grad, cosine_grad, sine_grad = (
+        next(gradients) if tensor.requires_grad else None for tensor in (x, cosines, sines)
+    )
+    return x_grad, cosine_grad, sine_grad
 
 
 def choose(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
@@ -179,6 +181,7 @@ def learned_gradients(
     x_grad = logits_grad = None
     pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
     if needs_x:
+        assert logits is not None
         x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
     if needs_logits:
         logits_grad = select_logits_gradient(selected.inputs, candidates, pin_grad, placements)

@@ -55,9 +55,10 @@ def lookup_stack(
         given = reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks)
         y = stack.apply(accepted(x, backend), *given)
         return y if groups is not None else entries_of(banks[-1].table, y)
-    for bank in banks:
-        x = lookup(x, *bank, use_cuda=use_cuda)
-    return x if groups is None else group_sum(x, groups) / tau
+    y = lookup(x, *banks[0], use_cuda=use_cuda)
+    for bank in banks[1:]:
+        y = lookup(y, *bank, use_cuda=use_cuda)
+    return y if groups is None else group_sum(y, groups) / tau
 
 
 def _check_chain(x: Tensor | Bits, banks: Sequence[HardBank]) -> tuple[list[PlacedWiring], int]:
@@ -89,7 +90,7 @@ class _Stack(torch.autograd.Function):
             bits = next_bits
         wires, outputs = cuda.wires_of(reads[-1].wiring, reads[-1].placements), _outputs(tables[-1], reads[-1])
         sums_codes = groups is not None and reads[-1].placements.is_dense
-        y = tables[-1].new_empty(groups if sums_codes else outputs, batch)
+        y = tables[-1].new_empty(groups if groups is not None and sums_codes else outputs, batch)
         codes.append(cuda.read_tables(bits, batch, wires, tables[-1], None if sums_codes else y))
         if sums_codes:
             cuda.group_sum(codes[-1], tables[-1], tau, y)
@@ -106,7 +107,8 @@ class _Stack(torch.autograd.Function):
         count = len(ctx.shapes)
         codes, wirings, slopes = (ctx.saved_tensors[i : i + count] for i in range(0, 3 * count, count))
         needs_x, needs_table = ctx.needs_input_grad[0] and slopes[0] is not None, ctx.needs_input_grad[5:]
-        x_grad, table_grads = None, [None] * count
+        x_grad: Tensor | None = None
+        table_grads: list[Tensor | None] = [None] * count
         scale = 1.0 if ctx.groups is None else 1 / ctx.tau
         upstream = cuda.Upstream(cuda.feature_major(grad), ctx.shapes[-1], ctx.placements[-1], scale)
         if needs_table[-1]:
@@ -117,7 +119,10 @@ class _Stack(torch.autograd.Function):
                 return None, None, None, None, None, *table_grads
             bank = codes[i], wirings[i], ctx.shapes[i], ctx.placements[i]
             after = codes[i + 1], wirings[i + 1], slopes[i + 1], upstream
-            table_grads[i], upstream = cuda.chained_gradient(*bank, *after, needs_table[i], below or needs_x)
+            table_grads[i], between = cuda.chained_gradient(*bank, *after, needs_table[i], below or needs_x)
+            if between is None:  # nothing below needs a gradient
+                break
+            upstream = between
         if needs_x:
             x_grad = cuda.input_gradient(codes[0], wirings[0], slopes[0], upstream).t()
         return x_grad, None, None, None, None, *table_grads

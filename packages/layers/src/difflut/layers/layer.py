@@ -164,6 +164,7 @@ def _node_arguments(
     arguments = node_kwargs.to_dict() if isinstance(node_kwargs, NodeConfig) else dict(node_kwargs or {})
     if n is not None and arguments.setdefault("input_dim", n) != n:
         raise ValueError(f"n={n} needs nodes of {n} inputs, got input_dim={arguments['input_dim']} in node_kwargs")
-    if isinstance(node_kwargs, NodeConfig) and node_kwargs.nearest and isinstance(node_type, type):
+    nearest = isinstance(node_kwargs, NodeConfig) and node_kwargs.nearest
+    if nearest and isinstance(node_type, type) and issubclass(node_type, Node):
         arguments["input_dim"] = node_type.nearest_inputs(arguments["input_dim"])
     return arguments

@@ -125,10 +125,14 @@ class Learnable(Layer):
         node = self.node
         if self.selection == "soft":
             return node(self._mixture(x), self._pins_of_nodes())
-        given, choice = (self.candidates, self.placements), {"tau": self.tau, "use_cuda": node.use_cuda}
+        logits, candidates, where, tau, use_cuda = (
+            self.logits, self.candidates, self.placements, self.tau, node.use_cuda,
+        )  # fmt: skip
         if isinstance(node, HardLookup) and trains_by_lookup(node):
-            return kernels.learned_lookup(x, self.logits, *node.tables(needs_slope=True), *given, **choice)
-        return node(kernels.select(x, self.logits, *given, **choice), self._pins_of_nodes())
+            table, slope = node.tables(needs_slope=True)
+            assert slope is not None  # as it was asked for
+            return kernels.learned_lookup(x, logits, table, slope, candidates, where, tau=tau, use_cuda=use_cuda)
+        return node(kernels.select(x, logits, candidates, where, tau=tau, use_cuda=use_cuda), self._pins_of_nodes())
 
     def temperature(self) -> Tensor:
         """The present temperature of soft selection, a scalar tensor."""
@@ -141,7 +145,7 @@ class Learnable(Layer):
         return with_placements(pins, kernels.Placements(pins.numel(), where.out_height, where.out_width))
 
     def _mixture(self, x: Tensor | kernels.Bits) -> Tensor:
-        logits = self.logits
+        logits: Tensor = self.logits
         if self.training:
             self.steps += 1
             if self.gumbel:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class LUTNetwork(nn.Module):
             raise ValueError("layers=[] must hold at least one layer")
         self.graph = Graph(layers, groupsum)
         self.encoder = encoder
-        self.layers = nn.ModuleList(layers)
+        self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.groupsum = groupsum
         self._check_sizes()
 
@@ -119,7 +119,9 @@ class LUTNetwork(nn.Module):
             outputs = {number: y for number, y in outputs.items() if not graph.is_last_use(number, end - 1)}
             start = end
         read = [outputs[number] for number in graph.head_sources]
-        return read[0] if head is None else head(*read)
+        if head is not None:
+            return head(*read)
+        return read[0].float() if isinstance(read[0], kernels.Bits) else read[0]
 
     def _look_up(self, x: Tensor | kernels.Bits, layers: Sequence[Layer], head: GroupSum | None) -> Tensor:
         layers[0].check_input(x)

@@ -2,6 +2,7 @@
 
 import ctypes
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,11 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
+def symbol(function: str) -> Any:
+    """A function of the compiled kernels, which must be there."""
+    return getattr(library(), f"difflut_{function}")
+
+
 def call(function: str, *arguments: Tensor | float | None) -> int:
     """Calls a kernel with torch's number of threads; the tensors must be as it expects them, mostly contiguous."""
-    return getattr(library(), f"difflut_{function}")(*as_values(arguments), torch.get_num_threads())
+    return symbol(function)(*as_values(arguments), torch.get_num_threads())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difflut.kernels.contract import Kept
-from difflut.kernels.cpp.calling import call, library
+from difflut.kernels.cpp.calling import call, symbol
 from difflut.kernels.placements import Placements
 
 
@@ -20,7 +20,7 @@ def sizes(placements: Placements) -> Tensor:
 
 def is_binary(x: Tensor) -> bool:
     """Whether all of x (batch, features) is exactly 0 or 1."""
-    return bool(library().difflut_is_binary(x.data_ptr(), *x.stride(), *x.shape))
+    return bool(symbol("is_binary")(x.data_ptr(), *x.stride(), *x.shape))
 
 
 def packed(x: Tensor, placements: Placements) -> Kept:

@@ -105,6 +105,7 @@ def learned_gradients(
     n = entries.bit_length() - 1
     upstream = _Upstream(feature_major(grad), slope.contiguous(), kept.data, selected.pins, nodes * n, n, m)
     if needs_x:
+        assert logits is not None
         x_grad = _x_gradient(logits, candidates, selected.pins, tau, upstream, placements)
     if needs_logits:
         if candidates is None and selected.inputs.form == "values":

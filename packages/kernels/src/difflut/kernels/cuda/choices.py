@@ -75,11 +75,12 @@ def logits_gradient(
         placements: Where the pins stand.
     """
     if candidates is None:
-        among, most, choices = (None, None, None), placements.window, 0
+        among: tuple[Tensor | None, ...] = (None, None, None)
+        most, choices = placements.window, 0
         out = torch.empty(most, pins, device=bits.device)
     else:
-        among = union_of(candidates, group)
-        most, choices = among.among.shape[1], candidates.shape[1]
+        union = union_of(candidates, group)
+        among, most, choices = union, union.among.shape[1], candidates.shape[1]
         out = torch.empty(pins, choices, device=bits.device)
     groups, blocks = -(-pins // group), -(-most // CANDIDATES)
     parts = max(1, min(2048 // max(1, groups * blocks), items_of(placements, batch) // 16))
@@ -99,7 +100,7 @@ def listeners_of(logits: Tensor, candidates: Tensor | None, tau: float, placemen
     if candidates is None:
         share = torch.softmax(logits / tau, 0).t().contiguous()
         start = torch.arange(channels + 1, dtype=torch.int32, device=logits.device) * (len(share) * area)
-        given = start, None, None
+        given: tuple[Tensor, Tensor | None, Tensor | None] = start, None, None
     else:
         share, wires = torch.softmax(logits / tau, 1), wires_of(candidates, placements)
         given = *wires.readers(), wires.wiring

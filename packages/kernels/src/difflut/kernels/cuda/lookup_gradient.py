@@ -16,7 +16,7 @@ class Upstream(NamedTuple):
     """The gradient of a bank's outputs; where it is a group's, each output of the group has the same."""
 
     grad: Tensor  # (rows or groups, batch), contiguous
-    shape: tuple[int, int, int]  # of the bank's table
+    shape: tuple[int, ...]  # of the bank's table
     placements: Placements  # of the bank
     scale: float = 1.0  # of the gradient
 
@@ -36,13 +36,12 @@ def input_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, upstream: Upstr
     placements, batch = upstream.placements, upstream.batch
     x_grad, wires = upstream.grad.new_empty(placements.features, batch), wires_of(wiring, placements)
     (nodes, n, m), (start, pins) = bank_sizes(wiring, slope), wires.readers()
-    given = codes, aligned(slope), *upstream.given, x_grad, batch
+    given = aligned(slope), *upstream.given, x_grad, batch
     if placements.is_dense:
-        codes, *others = given
-        launch("lookup_input_gradient", codes, start, pins, *others, placements.features, nodes, n, m)
+        launch("lookup_input_gradient", codes, start, pins, *given, placements.features, nodes, n, m)
     else:
         listeners = start, start[1:], pins, wires.spots(), None
-        launch("image_gradient", image_of(placements), *listeners, *given, placements.channels, n, m)
+        launch("image_gradient", image_of(placements), *listeners, codes, *given, placements.channels, n, m)
     return x_grad
 
 
@@ -70,7 +69,7 @@ def pin_gradient(codes: Tensor, slope: Tensor, upstream: Upstream, split: bool =
 def chained_gradient(
     codes: Tensor,
     wiring: Tensor,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     placements: Placements,
     next_codes: Tensor,
     next_wiring: Tensor,
@@ -86,12 +85,18 @@ def chained_gradient(
         between = Upstream(input_gradient(next_codes, next_wiring, next_slope, upstream), shape, placements)
         return table_gradient(codes, n, between) if needs_table else None, between
     table_grad = upstream.grad.new_empty(shape)
-    between = Upstream(upstream.grad.new_empty(nodes * m, batch), shape, placements) if keep else None
-    own = codes, table_grad, between and between.grad, batch, nodes, n, m
+    kept = Upstream(upstream.grad.new_empty(nodes * m, batch), shape, placements) if keep else None
+    own = codes, table_grad, None if kept is None else kept.grad, batch, nodes, n, m
     readers = wires_of(next_wiring, upstream.placements).readers()
-    after = next_codes, *readers, aligned(next_slope), *upstream.given, *upstream.shape[:2]
+    after: tuple[Tensor | float | None, ...] = (
+        next_codes,
+        *readers,
+        aligned(next_slope),
+        *upstream.given,
+        *upstream.shape[:2],
+    )
     launch("lookup_chained_gradient", *own, *after)
-    return table_grad, between
+    return table_grad, kept
 
 
 def lookup_input_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:

@@ -44,8 +44,8 @@ def multilinear_gradients(
     if needs_x and needs_table and placements.is_dense and wiring.shape[1] <= FUSED_INPUTS:
         parts = _parts(max(features, len(grad)), kept.batch)
         found = x_grad, table_grad, scratch(parts, table), parts
-        given = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
-        launch("multilinear_gradients", *given, *found, *sizes)
+        ordered = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
+        launch("multilinear_gradients", *ordered, *found, *sizes)
     else:
         given = inputs, wires.wiring, image
         if needs_x:

@@ -18,7 +18,7 @@ from difflut.kernels.placements import Placements
 
 def choose(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
     """See `Backend.choose`; x is kept packed where it is known to be bits."""
-    inputs = Kept(pack(x), len(x), "bits") if holds_bits(x) else Kept(x, len(x), "values")
+    inputs = Kept(pack(x), len(x), "bits") if isinstance(x, Bits) or holds_bits(x) else Kept(x, len(x), "values")
     if candidates is None:
         return Selected(inputs, logits.argmax(0).to(torch.int32))
     among = wires_of(candidates, placements).wiring
@@ -61,7 +61,8 @@ def select_x_gradient(
     if grad.numel() == 0 or (candidates is None and placements.is_dense):
         return reference.select_x_gradient(logits, candidates, selected, tau, grad, placements)
     x_grad, batch = grad.new_empty(placements.features, len(grad)), len(grad)
-    if placements.is_dense:
+    given: tuple[Tensor | float | None, ...]
+    if placements.is_dense and candidates is not None:
         given = torch.softmax(logits / tau, 1), candidates.shape[1], feature_major(grad)
         readers = wires_of(candidates, placements).readers()
         launch("candidates_input_gradient", *readers, *given, batch, placements.features, x_grad)
@@ -90,12 +91,15 @@ def learned_gradients(
     if placements.is_dense or grad.numel() == 0 or inputs.form != "bits":
         pin_grad = lookup_pin_gradient(kept, selected.pins.view(nodes, n), slope, grad, placements)
         if needs_x:
+            assert logits is not None
             x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
         if needs_logits:
             logits_grad = select_logits_gradient(inputs, candidates, pin_grad, placements)
         return x_grad, logits_grad
     slope, grad = aligned(slope), feature_major(grad)
+    given: tuple[Tensor | float | None, ...]
     if needs_x:
+        assert logits is not None
         x_grad = grad.new_empty(placements.features, batch)
         given = image_of(placements), *listeners_of(logits, candidates, tau, placements), kept.data, slope, grad
         launch("image_gradient", *given, 1, 1.0, x_grad, batch, placements.channels, n, m)

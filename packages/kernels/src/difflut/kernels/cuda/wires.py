@@ -1,6 +1,7 @@
 """A wiring as the CUDA kernels read it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,8 @@ class Wires:
         if not self.placements.is_dense:
             return None, None
         if self._orders is None:
-            kind, features = {"dtype": torch.int32, "device": self.wiring.device}, self.placements.features
+            kind: dict[str, Any] = {"dtype": torch.int32, "device": self.wiring.device}
+            features = self.placements.features
             if torch.cuda.is_current_stream_capturing():  # the entries cannot be looked at; any order will do
                 return torch.arange(len(self.wiring), **kind), torch.arange(features, **kind)
             nodes, order = walk(self.wiring.tolist(), features)
@@ -88,9 +90,9 @@ def walk(wiring: Sequence[Sequence[int]], features: int) -> tuple[list[int], lis
     two inputs a node and two readers a feature, wirings are rings, and the walk goes once around each.
     """
     readers: list[list[int]] = [[] for _ in range(features)]
-    for node, inputs in enumerate(wiring):
-        for feature in inputs:
-            readers[feature].append(node)
+    for reader, pins in enumerate(wiring):
+        for pin in pins:
+            readers[pin].append(reader)
     nodes, seen = dict[int, None](), dict[int, None]()
     for start in range(features):
         feature: int | None = start
