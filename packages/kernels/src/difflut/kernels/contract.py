@@ -99,7 +99,7 @@ class Backend(Protocol):
     ) -> tuple[Tensor | None, Tensor | None]:
         """The gradients of x (batch, features) and table (L, m, 2**n), each where it is needed."""
 
-    def maximum(self, x: Tensor | Bits, wiring: Tensor, least: bool, placements: Placements) -> tuple[Tensor, Kept]:
+    def maximum(self, x: Input, wiring: Tensor, least: bool, placements: Placements) -> tuple[Tensor, Kept]:
         """The largest input, or where `least` the smallest, (batch, L * P)."""
 
     def maximum_gradient(self, kept: Kept, wiring: Tensor, grad: Tensor, placements: Placements) -> Tensor:

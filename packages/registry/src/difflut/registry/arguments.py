@@ -42,7 +42,8 @@ def checked(target: Target) -> Target:
         TypeError: Likewise, where arguments are missing or too many.
     """
     if isclass(target):
-        target.__init__ = checked_constructor(target.__init__)  # type: ignore[misc]
+        made: Any = target
+        made.__init__ = checked_constructor(made.__init__)
         return target
     shape = signature(target)
 
@@ -62,7 +63,7 @@ def checked_constructor(constructor: Callable[..., None], shape: Signature | Non
 
     @wraps(constructor)
     def construct(self: Any, *args: Any, **kwargs: Any) -> None:
-        (_, *args), kwargs = _checked(type(self).__name__, known, (self, *args), kwargs)  # type: ignore[assignment]
+        (_, *args), kwargs = _checked(type(self).__name__, known, (self, *args), kwargs)
         constructor(self, *args, **kwargs)
 
     return construct
@@ -154,7 +155,7 @@ def _plain(value: Any, kind: type) -> Any:
     types = (int, float) if kind is float else (kind,)
     if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
         raise _Misfit
-    if kind is float and not math.isfinite(value):
+    if kind is float and isinstance(value, int | float) and not math.isfinite(value):
         raise _Misfit
     return value
 

@@ -21,7 +21,7 @@ def maximum(x: Tensor | Bits, wiring: Tensor, least: bool, placements: Placement
     y = torch.empty(outputs, batch, device=x.device)
     given = wires.wiring, image_of(placements), int(least), chosen, y
     sizes = batch, placements.features, nodes, n
-    if not holds_bits(x):
+    if not isinstance(x, Bits) and not holds_bits(x):
         launch("maximum", feature_major(x), *given, *sizes)
         return y.t(), Kept(chosen, batch, "addresses")
     packed = empty_bits(outputs, y, batch)
