@@ -125,6 +125,37 @@ def test_a_network_can_be_compiled(node, training):
         torch.testing.assert_close(found, expected)
 
 
+def trees(node, **pooling):
+    """A convolution of trees of two levels and their maximum, and a dense layer."""
+    options = {"node_type": NODE_TYPES[node], "n": 2}
+    layers = [make_layer("random", shape=(3, 4, 4), kernel_size=3, padding=1, output_size=8, **options)]
+    for _ in range(2):
+        layers.append(make_layer("tree", shape=layers[-1].output_shape, **options))
+    layers.append(make_layer("pool", shape=layers[-1].output_shape, **pooling))
+    layers.append(make_layer("random", shape=(layers[-1].out_features,), output_size=8, **options))
+    return LUTNetwork(None, layers, GroupSum(2, 2.0))
+
+
+@pytest.mark.parametrize("pooling", [{}, {"operation": "and"}, {"stride": 1}])
+@pytest.mark.parametrize("node,count", [("difflogic", 1), ("light", 1), ("probabilistic", 1), ("dwn", 0)])
+def test_trees_run_as_one_operation(monkeypatch, node, count, pooling):
+    network, x, called = trees(node, **pooling), torch.rand(9, 48), []
+
+    def counted(*args, one=kernels.multilinear_tree, **kwargs):
+        called.append(args[3])
+        return one(*args, **kwargs)
+
+    monkeypatch.setattr(kernels, "multilinear_tree", counted)
+    assert_same(network, x)
+    assert called == count * [(1, 1) if pooling else (2, 2)]
+    network.eval()
+    assert_same(network, x)
+    assert len(called) == count
+    network.train().layers[1].register_forward_hook(lambda module, inputs, output: None)
+    assert_same(network, x)
+    assert len(called) == count
+
+
 def test_skips_and_several_heads_are_read_by_name():
     options = {"node_type": NODES["dwn"], "n": 3}
     layers = [

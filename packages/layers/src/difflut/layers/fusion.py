@@ -2,20 +2,23 @@
 
 A layer looks up where nothing of its own, of its node's or of a user's stands between input and output: `forward` and
 `relaxed` are those of the classes that promise it, and there are no hooks. Then `kernels.lookup_stack` gives the same
-numbers as calling the layers one after the other.
+numbers as calling the layers one after the other. In the same way layers that form trees of multilinear extensions run
+as `kernels.multilinear_tree`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from difflut import kernels
 from difflut.layers.group_sum import GroupSum
 from difflut.layers.layer import Layer
-from difflut.nodes import HardLookup, Node
+from difflut.layers.pool import Pool
+from difflut.layers.tree import Tree
+from difflut.nodes import Extension, HardLookup, Node
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -28,14 +31,35 @@ def trains_by_lookup(node: Node) -> bool:
 
 def is_lookup(layer: Layer) -> bool:
     """Whether at present the layer only looks up hard tables, with nothing around that in either pass."""
-    config, node = layer.layer_config, layer.node
-    if layer.training and (config.flip_probability or config.grad_stabilization != "none"):
-        return False
-    if not _has(layer, "forward", Layer.forward) or _is_watched(layer):
+    node = layer.node
+    if not _is_plain(layer):
         return False
     if layer.is_relaxed:
         return _has(layer, "relaxed", Layer.relaxed) and trains_by_lookup(node)
     return _has(node, "forward", Node.forward) and not _is_watched(node)
+
+
+def is_extension(layer: Layer) -> bool:
+    """Whether at present the layer only computes the multilinear extension of its nodes' tables."""
+    node = layer.node
+    promised = isinstance(node, Extension) and _has(node, "relaxed", Extension.relaxed)
+    promised = promised and _has(node, "forward", Node.forward) and _has(layer, "relaxed", Layer.relaxed)
+    return promised and layer.is_relaxed and _is_plain(layer) and not _is_watched(node)
+
+
+def is_level(layer: Layer) -> bool:
+    """Whether it `is_extension` whose node l reads the outputs n l to n l + n - 1 of the layer before."""
+    return isinstance(layer, Tree) and _has(layer, "wiring", Tree.wiring) and is_extension(layer)
+
+
+def is_maximum(layer: Layer) -> bool:
+    """Whether at present the layer is the maximum of windows that lie side by side."""
+    places = layer.placements
+    side_by_side = places.stride == places.kernel and not any(places.padding)
+    promised = isinstance(layer, Pool) and _has(layer, "relaxed", Pool.relaxed) and _has(layer, "wiring", Pool.wiring)
+    if not (promised and side_by_side and layer.operation == "or" and layer.relaxation == "maximum"):
+        return False
+    return layer.is_relaxed and _is_plain(layer) and not _is_watched(layer.node)
 
 
 def is_plain_sum(head: nn.Module) -> bool:
@@ -50,6 +74,22 @@ def bank(layer: Layer, needs_slope: bool, dtype: torch.dtype) -> kernels.HardBan
         return kernels.HardBank(layer.placed_wiring(), *node.tables(needs_slope))
     hard = layer.hard()
     return kernels.HardBank(hard.reads, hard.tables.to(dtype), None)
+
+
+def tree(x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:
+    """A layer that `is_extension`, those after it that are levels, and maybe a maximum, as one operation."""
+    tables = [layer.node.training_table() for layer in layers if isinstance(layer.node, Extension)]
+    use_cuda = all(layer.node.use_cuda for layer in layers)
+    pool = layers[-1].placements.kernel if is_maximum(layers[-1]) else (1, 1)
+    return kernels.multilinear_tree(x, layers[0].placed_wiring(), tables, pool, use_cuda=use_cuda)
+
+
+def _is_plain(layer: Layer) -> bool:
+    """Whether nothing is done with what the layer reads and gives."""
+    config = layer.layer_config
+    if layer.training and (config.flip_probability or config.grad_stabilization != "none"):
+        return False
+    return _has(layer, "forward", Layer.forward) and not _is_watched(layer)
 
 
 def _has(module: nn.Module, name: str, promised: Callable[..., Any]) -> bool:

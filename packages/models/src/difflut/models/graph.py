@@ -59,10 +59,24 @@ class Graph:
         """Where the layers end that run as one operation from `start` on: `start` itself where it is no look-up."""
         end = start
         while end < len(layers) and fusion.is_lookup(layers[end]):
-            if end > start and (self.sources[end] != (end - 1,) or end - 1 not in self._single):
+            if end > start and not self._follows(end):
                 break
             end += 1
         return end
+
+    def tree(self, layers: Sequence[Layer], start: int) -> int:
+        """Where the tree ends whose leaves are a layer: right behind it where it has no levels that it alone feeds."""
+        end = start + 1
+        if layers[start].placements.is_dense or not fusion.is_extension(layers[start]):
+            return end
+        while end < len(layers) and self._follows(end) and fusion.is_level(layers[end]):
+            end += 1
+        pooled = end > start + 1 and end < len(layers) and self._follows(end) and fusion.is_maximum(layers[end])
+        return end + 1 if pooled else end
+
+    def _follows(self, number: int) -> bool:
+        """Whether a layer reads the one before, and is the only one to do so."""
+        return self.sources[number] == (number - 1,) and number - 1 in self._single
 
     def is_last_use(self, number: int, reader: int) -> bool:
         """Whether nobody after a reader, a layer's number or that of layers for the head, reads a source."""

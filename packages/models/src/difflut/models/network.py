@@ -115,7 +115,8 @@ class LUTNetwork(nn.Module):
             if end > start:
                 outputs[end - 1] = self._look_up(x, layers[start:end], None)
             else:
-                outputs[start], end = layers[start](x), start + 1
+                end = graph.tree(layers, start)
+                outputs[end - 1] = layers[start](x) if end == start + 1 else self._climb(x, layers[start:end])
             outputs = {number: y for number, y in outputs.items() if not graph.is_last_use(number, end - 1)}
             start = end
         read = [outputs[number] for number in graph.head_sources]
@@ -134,6 +135,11 @@ class LUTNetwork(nn.Module):
         if not head.tau_is_fixed:
             return head.scale(kernels.lookup_stack(x, banks, head.k, use_cuda=use_cuda))
         return kernels.lookup_stack(x, banks, head.k, head.tau, use_cuda=use_cuda)
+
+    @staticmethod
+    def _climb(x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:
+        layers[0].check_input(x)
+        return fusion.tree(x, layers)
 
     def hard(self) -> list[Stage]:
         """What every layer is in hardware, and what it reads."""

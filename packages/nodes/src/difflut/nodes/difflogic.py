@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.nodes.corners import corners
-from difflut.nodes.node import Node
+from difflut.nodes.extension import Extension
 from difflut.registry import register_node
 
 NUM_GATES = 16
 
 
 @register_node("difflogic")
-class DiffLogic(Node):
+class DiffLogic(Extension):
     """A softmax over the 16 gates of two inputs (arXiv 2210.08277).
 
     A gate's number is its truth table: bit `a` of it is the output at address `a`. The mixture of the gates' tables
@@ -49,10 +49,9 @@ class DiffLogic(Node):
     def soft_table(self) -> Tensor:
         return kernels.gate_table(self.gate_logits, use_cuda=self.use_cuda)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    def training_table(self) -> Tensor:
         noisy = self.noise and self.training
-        table = self._sampled_table(noisy) if noisy or self.straight_through else self.soft_table()
-        return kernels.multilinear(x, wiring, table, use_cuda=self.use_cuda)
+        return self._sampled_table(noisy) if noisy or self.straight_through else self.soft_table()
 
     def _sampled_table(self, noisy: bool) -> Tensor:
         if noisy:

@@ -5,15 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut import kernels
+from difflut.nodes.extension import Extension
 from difflut.nodes.initializers import residual
-from difflut.nodes.node import Node
 from difflut.nodes.relaxation import relaxed_bernoulli
 from difflut.registry import register_node
 
 
 @register_node("light")
-class Light(Node):
+class Light(Extension):
     """One logit for each entry of the table, 2**n instead of 2**(2**n) for each node (arXiv 2510.03250).
 
     It starts as the identity of its first input. With `noise`, each training step samples the table by Gumbel noise
@@ -47,10 +46,9 @@ class Light(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    def training_table(self) -> Tensor:
         noisy = self.noise and self.training
-        table = relaxed_bernoulli(self.logits, self.temperature, noisy, self.straight_through)
-        return kernels.multilinear(x, wiring, table, use_cuda=self.use_cuda)
+        return relaxed_bernoulli(self.logits, self.temperature, noisy, self.straight_through)
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

@@ -5,13 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from difflut import kernels
-from difflut.nodes.node import Node
+from difflut.nodes.extension import Extension
 from difflut.registry import register_node
 
 
 @register_node("probabilistic")
-class Probabilistic(Node):
+class Probabilistic(Extension):
     """The expected table entry when input `l` is 1 with probability `x_l` (BitLogic, arXiv 2602.07400).
 
     That is the multilinear extension of `sigmoid(w / temperature)`.
@@ -30,9 +29,6 @@ class Probabilistic(Node):
 
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits / self.temperature)
-
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
-        return kernels.multilinear(x, wiring, self.soft_table(), use_cuda=self.use_cuda)
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

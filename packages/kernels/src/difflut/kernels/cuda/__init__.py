@@ -38,6 +38,9 @@ from difflut.kernels.cuda.select import learned_gradients as learned_gradients
 from difflut.kernels.cuda.select import read as read
 from difflut.kernels.cuda.select import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cuda.select import select_x_gradient as select_x_gradient
+from difflut.kernels.cuda.trees import fits_tree as fits_tree
+from difflut.kernels.cuda.trees import tree as tree
+from difflut.kernels.cuda.trees import tree_gradients as tree_gradients
 from difflut.kernels.cuda.wires import Wires as Wires
 from difflut.kernels.cuda.wires import wires_of as wires_of
 

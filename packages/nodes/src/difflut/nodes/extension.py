@@ -1,0 +1,17 @@
+"""Nodes that train on the multilinear extension of a table."""
+
+from torch import Tensor
+
+from difflut import kernels
+from difflut.nodes.node import Node
+
+
+class Extension(Node):
+    """A node whose training is `kernels.multilinear`; trees of such nodes run as one operation."""
+
+    def training_table(self) -> Tensor:
+        """The table whose extension training computes, `(L, m, 2**n)`; it may be a sample."""
+        return self.soft_table()
+
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+        return kernels.multilinear(x, wiring, self.training_table(), use_cuda=self.use_cuda)
