@@ -37,11 +37,14 @@ def fit(
         _save(trainer, folder.last)
     while trainer.epoch < epochs:
         with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", trainer.steps_per_epoch) as bar:
+            before = trainer.threads.taken
             row = {"epoch": trainer.epoch + 1, **trainer.run_epoch(bar.update)}
             if len(data.x_val):
                 scores = evaluate(trainer.model, data.x_val, data.y_val)
                 row |= {"gap": scores.pop("gap"), **{f"val_{key}": value for key, value in scores.items()}}
             bar.summarize(row)
+        if trainer.threads.taken != before:
+            print(f"now with {trainer.threads.taken} of {trainer.threads.most} threads, which were quicker", flush=True)
         folder.append_metrics(row)
         run.log(row, step=trainer.epoch)
         is_last, now = trainer.epoch == epochs, time.monotonic()

@@ -18,6 +18,7 @@ from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
 from difflut.training.samples import Augmentation, Samples
+from difflut.training.threads import Threads
 
 # Of an optimizer, what decides its steps; torch keeps other things beside them, which differ by device and version.
 SETTINGS = {"lr", "betas", "eps", "momentum", "dampening", "nesterov", "weight_decay", "amsgrad", "maximize"}
@@ -82,6 +83,7 @@ class Trainer:
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
         self.graph = graph and self.device.type == "cuda"
+        self.threads = Threads(self.device)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -132,8 +134,8 @@ class Trainer:
                 that function waits for the device.
 
         Returns:
-            `train_loss` and `train_accuracy` as seen during the epoch, `learning_rate`, `seconds`, and
-            `samples_per_second`.
+            `train_loss` and `train_accuracy` as seen during the epoch, `learning_rate`, `seconds`,
+            `samples_per_second`, and `threads`, the number that steps took in the end (see `Threads`).
 
         Raises:
             DivergedError: The loss is not finite; the state is that of the diverged network.
@@ -152,9 +154,10 @@ class Trainer:
                 "learning_rate": rate,
                 "seconds": seconds,
                 "samples_per_second": seen / seconds,
+                "threads": self.threads.taken,
             }
 
-        for number, size in enumerate(sizes, start=1):
+        for number, size in enumerate(self.threads.run(sizes), start=1):
             seen += size
             if progress:
                 progress(number, metrics)
