@@ -10,7 +10,6 @@ namespace difflut::engine {
 constexpr size_t kNearestCache = 24 << 10;  // of instructions, with some room
 constexpr size_t kNearCache = 768 << 10;    // of one core, with some room
 constexpr size_t kMostCode = 4 << 20;       // beyond, code comes from far memory, and an interpreter is faster
-constexpr int64_t kParts = 16;              // of the encoder's signals, where not all signals are near at a time
 constexpr int kMostBlocks = 8;
 constexpr int kAbsorbed = 3;  // inputs that one instruction combines
 
@@ -48,9 +47,9 @@ class Engine {
     if (plan.assemble && words_ == 8 && small) assemble(net, plan, counted);
     if (assembled()) return;
     Netlist by_depth = net;
-    reorder(by_depth, order_by_kind(net, 1));
+    reorder(by_depth, order_by_kind(net, {}));
     const bool near = size_t(Places(by_depth).count) * 8 * words_ <= kNearCache;
-    reorder(net, order_by_kind(net, near ? 1 : kParts));
+    reorder(net, order_by_kind(net, near ? std::vector<int32_t>{} : last_parts(net, plan.part)));
     const Places places(net);
     interpreter_ = std::make_unique<Interpreter>(net, places);
     finish(net, places, plan, counted);
@@ -160,9 +159,10 @@ void difflut_engine_run(const void* engine, const void* x, int64_t pixels, int64
   else with.run(static_cast<const float*>(x), rows, classes, counts, threads);
 }
 
-// The chunks of a netlist for a GPU, and how many there are of everything.
-void* difflut_engine_chunks(const Plan* plan, int64_t threads, int64_t step, int64_t banks, int64_t* sizes) {
-  auto* chunks = new Chunks(cut(*plan, threads, step, banks));
+// The chunks of a netlist for a GPU, part of the input after part or not, and how many there are of everything.
+void* difflut_engine_chunks(const Plan* plan, int64_t threads, int64_t step, int64_t banks, int64_t by_part,
+                            int64_t* sizes) {
+  auto* chunks = new Chunks(cut(*plan, threads, step, banks, by_part));
   const int64_t found[] = {chunks->places, int64_t(chunks->chunks.size()), int64_t(chunks->code.size()),
                            int64_t(chunks->votes.size())};
   std::copy(std::begin(found), std::end(found), sizes);

@@ -37,6 +37,7 @@ struct Plan {
   const uint8_t* lane_level;       // [groups][64] it holds where the level is at least this
   const uint8_t* lane_pixel;       // [groups][64] it holds where the pixel is at least this …
   const uint64_t* lane_possible;   // [groups] … and this bit is set
+  const int32_t* part;             // [origin] of the encoder's signals: the part of the input that each depends on
   const int32_t* wiring;           // [nodes][6] the signals read, least significant first; -1 is none
   const uint64_t* tables;          // [nodes] entries, repeated up to 64
   const int64_t* output_start;     // [classes + 1]

@@ -45,14 +45,20 @@ class Chunker {
     out_.places = net.origin + 1;
   }
 
-  Chunks cut() {
+  // By part of the input, where there are parts, and by depth within it.
+  Chunks cut(const std::vector<int32_t>& parts) {
     const std::vector<int32_t> depth = depths(net_);
     std::vector<int32_t> order(net_.nodes.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = int32_t(i);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return depth[a] < depth[b]; });
+    auto part = [&](int32_t i) { return parts.empty() ? 0 : parts[i]; };
+    auto key = [&](int32_t i) { return std::pair(part(i), depth[i]); };
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return key(a) < key(b); });
     while (!order.empty()) {
       std::vector<int32_t> now, later;
-      for (int32_t i : order) (int64_t(now.size()) < step_ && ready(i) ? now : later).push_back(i);
+      for (int32_t i : order) {
+        const bool fits = int64_t(now.size()) < step_ && part(i) == part(order[0]) && ready(i);
+        (fits ? now : later).push_back(i);
+      }
       step(now);
       order = std::move(later);
     }
@@ -168,7 +174,7 @@ class Chunker {
   Chunks out_;
 };
 
-inline Chunks cut(const Plan& plan, int64_t threads, int64_t step, int64_t banks) {
+inline Chunks cut(const Plan& plan, int64_t threads, int64_t step, int64_t banks, bool by_part) {
   Netlist net = netlist(plan);
   std::vector<Alias> counted = reduce(net, 2);
   GateMaker maker(net);
@@ -179,7 +185,7 @@ inline Chunks cut(const Plan& plan, int64_t threads, int64_t step, int64_t banks
     output = {alias.signal, alias.inverted != output.inverted};
   }
   Chunker chunker(net, threads, step, banks);
-  Chunks chunks = chunker.cut();
+  Chunks chunks = chunker.cut(by_part ? last_parts(net, plan.part) : std::vector<int32_t>{});
   chunks.start.push_back(0);
   for (const Votes& votes : count_by_class(plan, counted, [&](int32_t signal) { return chunker.place(signal); })) {
     for (int32_t place : dealt(votes.plain, banks)) chunks.votes.push_back(place);

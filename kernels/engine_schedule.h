@@ -32,23 +32,24 @@ inline std::vector<int32_t> depths(const Netlist& net) {
 // Nodes up to three inputs have a loop for each table, others one for each number of inputs.
 inline int kind(const Node& node) { return node.arity > 3 ? 256 + node.arity : int(node.table & 255); }
 
-// By depth, and by kind within it: for an interpreter.
-//
-// With `parts` more than one, the first nodes are those that need only the first part of the encoder's signals, then
-// those that the second lets follow, and so on. Signals of a convolution are those of an image row by row, so its layers
-// go down the image together, and few signals are needed at a time.
-inline std::vector<int32_t> order_by_kind(const Netlist& net, int64_t parts) {
+// The last part of the input that each node depends on, given those of the encoder's signals. Computed in the order of
+// parts, layers of a convolution go down the image together, and few signals are needed at a time.
+inline std::vector<int32_t> last_parts(const Netlist& net, const int32_t* part) {
+  std::vector<int32_t> last(part, part + net.origin);
+  last.resize(net.signals());
+  for (size_t i = 0; i < net.nodes.size(); ++i)
+    for (int p = 0; p < net.nodes[i].arity; ++p)
+      last[net.origin + i] = std::max(last[net.origin + i], last[net.nodes[i].pins[p]]);
+  return {last.begin() + net.origin, last.end()};
+}
+
+// By part, where there are parts, by depth within it, and by kind within that: for an interpreter.
+inline std::vector<int32_t> order_by_kind(const Netlist& net, const std::vector<int32_t>& parts) {
   const std::vector<int32_t> depth = depths(net);
   std::vector<int32_t> order(net.nodes.size());
-  std::vector<int16_t> part(net.signals());
-  for (int32_t s = 0; s < net.origin; ++s) part[s] = int16_t(s * parts / net.origin);
-  for (size_t i = 0; i < order.size(); ++i) {
-    order[i] = int32_t(i);
-    for (int p = 0; p < net.nodes[i].arity; ++p)
-      part[net.origin + i] = std::max(part[net.origin + i], part[net.nodes[i].pins[p]]);
-  }
+  for (size_t i = 0; i < order.size(); ++i) order[i] = int32_t(i);
   auto key = [&](int32_t i) {
-    return (int64_t(part[net.origin + i]) << 32 | depth[i]) * 512 + kind(net.nodes[i]);
+    return (int64_t(parts.empty() ? 0 : parts[i]) << 32 | depth[i]) * 512 + kind(net.nodes[i]);
   };
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return key(a) < key(b); });
   return order;

@@ -19,6 +19,7 @@ from difflut.circuits import (
 )
 from difflut.circuits.arithmetic.runs import find_runs
 from difflut.circuits.engine.cpu import CpuEngine
+from difflut.circuits.engine.cuda import arranged, chunks
 from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS, NODES
 from tests.circuits.convolutions import KINDS, convolution
@@ -53,7 +54,8 @@ def test_engines_agree(kind, n):
     counts = circuit.counts(images)
     for bits, assemble in ((512, True), (512, False), (64, False)):
         np.testing.assert_array_equal(CpuEngine(circuit, 1, bits, assemble).counts(images), counts)
-    np.testing.assert_array_equal(counts_of_chunks(circuit, images.reshape(200, -1), 64, 6, 16), counts)
+    for by_part in (False, True):
+        np.testing.assert_array_equal(counts_of_chunks(circuit, images.reshape(200, -1), 64, 6, 16, by_part), counts)
 
 
 @pytest.mark.needs("cc")
@@ -100,6 +102,8 @@ def test_a_large_circuit_goes_down_the_image_in_parts():
     engine = circuit.engine(threads=1)
     assert circuit.num_luts > 60_000 and "interpreted" in engine.name
     np.testing.assert_array_equal(engine.counts(images), circuit.counts(images))
+    whole, parts = (chunks(arranged(circuit)[0], 2, 384, 1, 32, by_part)["num_places"] for by_part in (False, True))
+    assert parts < 0.6 * whole
 
 
 def test_runs_are_the_luts_and_a_convolution_has_few(tmp_path):

@@ -86,10 +86,10 @@ def steps(found, threads):
     assert not step
 
 
-def counts_of_chunks(circuit, x, threads, turns, banks):
+def counts_of_chunks(circuit, x, threads, turns, banks, by_part=False):
     """What the kernel computes, in numpy: reads and writes of a step in any order would give the same."""
     net, encoding = arranged(circuit)
-    found = chunks(net, circuit.num_classes, threads, turns, banks)
+    found = chunks(net, circuit.num_classes, threads, turns, banks, by_part)
     signals = encoded(circuit, encoding, x, found["num_places"])
     for step in steps(found, threads):
         written = {}

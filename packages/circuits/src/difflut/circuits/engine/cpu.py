@@ -19,8 +19,8 @@ FLAGS = ("-O3", "-march=native", "-fopenmp")
 _INTEGERS = ("features", "levels", "parts", "groups", "origin", "nodes", "classes", "words", "assemble")
 _ARRAYS = {
     "thresholds": np.float32, "start": np.int64, "byte": np.uint8, "level": np.uint8, "pixel": np.uint8,
-    "possible": np.uint64, "wiring": np.int32, "tables": np.uint64, "output_start": np.int64, "outputs": np.int32,
-    "bias": np.int64,
+    "possible": np.uint64, "part": np.int32, "wiring": np.int32, "tables": np.uint64, "output_start": np.int64,
+    "outputs": np.int32, "bias": np.int64,
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
         loaded.difflut_engine_assembled.argtypes = [pointer]
         for size in (loaded.difflut_engine_words, loaded.difflut_engine_nodes):
             size.argtypes, size.restype = [pointer], integer
-        loaded.difflut_engine_chunks.argtypes = [plan, *[integer] * 3, pointer]
+        loaded.difflut_engine_chunks.argtypes = [plan, *[integer] * 4, pointer]
         loaded.difflut_engine_chunks.restype = pointer
         loaded.difflut_engine_take_chunks.argtypes = [pointer] * 6
         loaded.difflut_engine_run.argtypes = [pointer, pointer, integer, integer, pointer, pointer, integer]

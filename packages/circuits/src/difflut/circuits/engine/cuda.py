@@ -107,11 +107,11 @@ def _network(arrays: dict[str, Any]) -> tuple[_Network, list[torch.Tensor]]:
 
 
 def _fitting(loaded: ctypes.CDLL, net: Netlist, classes: int, words: tuple[int, ...]) -> tuple[dict[str, Any], int]:
-    """The first of the numbers of words, and chunks as large as there is shared memory for."""
+    """The first of the numbers of words, and chunks as large as there is shared memory for, by parts if need be."""
     properties: Any = torch.cuda.get_device_properties(torch.cuda.current_device())  # whose types lack the next one
     room = properties.shared_memory_per_block_optin
-    for each, turns in product(words, TURNS):
-        arrays = chunks(net, classes, THREADS, turns, WARP // each)
+    for by_part, each, turns in product((False, True), words, TURNS):
+        arrays = chunks(net, classes, THREADS, turns, WARP // each, by_part)
         sizes = _Network(**{name: arrays[name] for name in _INTEGERS if name in arrays})
         needed = loaded.difflut_cuda_engine_room(ctypes.byref(sizes), each)
         if needed <= room:
@@ -122,11 +122,16 @@ def _fitting(loaded: ctypes.CDLL, net: Netlist, classes: int, words: tuple[int, 
     )
 
 
-def chunks(net: Netlist, classes: int, threads: int, turns: int, banks: int) -> dict[str, Any]:
-    """The nodes as `kernels/engine_chunks.h` arranges them, as signed integers of the same size."""
+def chunks(net: Netlist, classes: int, threads: int, turns: int, banks: int, by_part: bool = False) -> dict[str, Any]:
+    """The nodes as `kernels/engine_chunks.h` arranges them, as signed integers of the same size.
+
+    Part by part of the input fewer signals of a convolution are there at a time, and there are more barriers.
+    """
     library = cpu.compiled()
     sizes = np.zeros(4, np.int64)
-    handle = library.difflut_engine_chunks(cpu.plan(net, classes), threads, turns * threads, banks, sizes.ctypes.data)
+    handle = library.difflut_engine_chunks(
+        cpu.plan(net, classes), threads, turns * threads, banks, by_part, sizes.ctypes.data
+    )
     places, num_chunks, code, votes = sizes.tolist()
     arrays: dict[str, np.ndarray] = {
         "chunks": np.empty(num_chunks, np.int64),

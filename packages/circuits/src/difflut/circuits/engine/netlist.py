@@ -10,6 +10,7 @@ from difflut.circuits.passes.rewrite import compact
 from difflut.circuits.passes.split import split
 
 PINS = 6
+PARTS = 16  # of the input, neighbouring features; in large circuits nodes are computed part by part
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Netlist:
         comparisons: Feature and threshold index of each: `(comparisons, 2)`.
         nodes: The encoder's, then those of the circuit.
         origin: The signal of the first node.
+        part: The part of the input that each signal of a comparison depends on: `(origin,)`.
         outputs: The signals that are counted, class by class.
         output_start: Where those of each class begin: `(classes + 1,)`.
         bias: What the count of each class begins with, at least 0: `(classes,)`.
@@ -45,6 +47,7 @@ class Netlist:
     comparisons: np.ndarray
     nodes: Nodes
     origin: int
+    part: np.ndarray
     outputs: np.ndarray
     output_start: np.ndarray
     bias: np.ndarray
@@ -72,7 +75,9 @@ def netlist(circuit: Circuit, place: np.ndarray | None = None, origin: int | Non
     members = np.bincount(circuit.groups, minlength=circuit.num_classes)
     offset = max(0, -int(circuit.bias.min(initial=0)))
     start = np.cumsum([0, *members])
-    return Netlist(encoder.comparisons, nodes, origin, outputs[order], start, circuit.bias + offset, offset)
+    part = np.zeros(origin, np.int64)
+    part[place] = encoder.comparisons[:, 0] * PARTS // circuit.num_features
+    return Netlist(encoder.comparisons, nodes, origin, part, outputs[order], start, circuit.bias + offset, offset)
 
 
 def _exclusive_ors(terms: list[list[int]], inverted: list[bool], origin: int) -> tuple[Nodes, list[int]]:
