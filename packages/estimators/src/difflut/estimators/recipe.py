@@ -41,8 +41,8 @@ class Recipe:
         return replace(self, tau=factor * math.sqrt(self.votes))
 
     def shortened(self) -> Self:
-        """A recipe for a comparison of temperatures: half the votes and some of the epochs."""
-        return replace(self, votes=-(-self.votes // 2), epochs=min(self.epochs, 10), validation_rows=0)
+        """A recipe for a comparison of temperatures: a third of the votes and some of the epochs."""
+        return replace(self, votes=-(-self.votes // 3), epochs=min(self.epochs, 10), validation_rows=0)
 
 
 def default_recipe(rows: int, features: int, classes: int) -> Recipe:
@@ -52,7 +52,7 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
     there are few features their values matter more, and they have more thresholds.
     """
     return Recipe(
-        votes=max(100, min(300, 1800 // classes)),
+        votes=max(100, min(900, 2700 // classes)),
         num_bits=64 if features <= 16 else 32,
         candidates=64,
         epochs=24,
