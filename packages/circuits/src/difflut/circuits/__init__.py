@@ -17,6 +17,7 @@ from difflut.circuits.tools.simulate import simulate as simulate
 from difflut.circuits.tools.synthesis import Mapped as Mapped
 from difflut.circuits.tools.synthesis import synthesize as synthesize
 from difflut.circuits.writers.c_source import write_c as write_c
+from difflut.circuits.writers.json_file import write_json as write_json
 from difflut.circuits.writers.testbench import write_testbench as write_testbench
 from difflut.circuits.writers.verilog import Design as Design
 from difflut.circuits.writers.verilog import stages as stages

@@ -13,7 +13,16 @@ from sklearn.utils import Tags, check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from difflut.circuits import Circuit, Cost, estimate_cost, fixed_point_words, simplify, write_c, write_verilog
+from difflut.circuits import (
+    Circuit,
+    Cost,
+    estimate_cost,
+    fixed_point_words,
+    simplify,
+    write_c,
+    write_json,
+    write_verilog,
+)
 from difflut.estimators.columns import Columns, columns_of, is_frame
 from difflut.estimators.fitting import Fitter, Table
 from difflut.estimators.recipe import Recipe, default_recipe
@@ -145,14 +154,16 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
     def export(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the simplified network to a folder, which is made.
 
-        It gets `circuit.npz` (`Circuit.load`), `circuit.c`, `verilog/`, the checkpoint `network.pt` (`load_checkpoint`)
-        and `columns.json`: the features that all of them read, in their order, and the labels of the classes.
+        It gets `circuit.npz` (`Circuit.load`), `circuit.json`, `circuit.c`, `verilog/`, the checkpoint `network.pt`
+        (`load_checkpoint`) and `columns.json`: the features that all of them read, in their order, and the labels of
+        the classes.
         """
         check_is_fitted(self)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         circuit, _ = simplify(self.circuit_)
         circuit.save(folder / "circuit.npz")
+        write_json(circuit, folder / "circuit.json")
         write_c(circuit, folder / "circuit.c")
         write_verilog(circuit, folder / "verilog", fixed_point_words(circuit))
         save_checkpoint(self.network_, folder / "network.pt")

@@ -1,0 +1,76 @@
+"""A circuit as one JSON file, which says itself how it is read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from difflut.circuits.circuit import Circuit
+
+VERSION = 1
+MEANING = [
+    "A value's level is the number of thresholds of its feature that it exceeds (>), in float32; NaN has level 0.",
+    "codebook[level] has the bits of a level; character j is bit j.",
+    "Signals are numbered: first the bits of feature 0, then those of feature 1 and so on, then LUTs in their order.",
+    "A LUT reads the signals in inputs, the first of which is the least significant bit of its address; character i of "
+    "its table is its value at address i. It reads only signals before its own.",
+    "Each of votes adds one to its class where its signal is 1 or, where it is inverted, 0. Counts begin at bias.",
+    "The class is the one with the highest count, of equal counts the lowest. Logits are counts divided by tau.",
+]
+
+
+def write_json(circuit: Circuit, path: str | os.PathLike[str]) -> Path:
+    """Writes thresholds, LUTs and votes with the rules by which they are read.
+
+    Thresholds are written so that they are the same float32 when read. Inputs that a LUT does not have are left out.
+
+    Raises:
+        ValueError: A threshold is infinite, which JSON has no number for.
+    """
+    if not np.isfinite(circuit.thresholds).all():
+        raise ValueError("a threshold is infinite, and JSON has no number for it; fit the encoder to finite values")
+    content = {
+        "format": "difflut circuit",
+        "version": VERSION,
+        "meaning": MEANING,
+        "features": circuit.num_features,
+        "classes": circuit.num_classes,
+        "tau": circuit.tau,
+        "thresholds": circuit.thresholds.tolist(),
+        "codebook": [_characters(bits) for bits in circuit.codebook],
+        "luts": [_lut(circuit, lut) for lut in range(circuit.num_luts)],
+        "votes": [
+            {"signal": signal, "inverted": inverted, "class": group}
+            for signal, inverted, group in zip(
+                circuit.outputs.tolist(), circuit.inverted.tolist(), circuit.groups.tolist(), strict=True
+            )
+        ],
+        "bias": circuit.bias.tolist(),
+    }
+    path = Path(path)
+    path.write_text(_in_lines(content), encoding="utf-8")
+    return path
+
+
+def _lut(circuit: Circuit, lut: int) -> dict[str, Any]:
+    wiring = circuit.wiring[lut]
+    return {"inputs": wiring[wiring >= 0].tolist(), "table": _characters(circuit.connected_table(lut))}
+
+
+def _characters(bits: np.ndarray) -> str:
+    return "".join("01"[bit] for bit in bits.astype(int).tolist())
+
+
+def _in_lines(content: dict[str, Any]) -> str:
+    """JSON with a line for each entry of a list, so that it can be read and compared by line."""
+    members = []
+    for name, value in content.items():
+        if isinstance(value, list):
+            entries = ",\n".join(f"  {json.dumps(entry)}" for entry in value)
+            text = f"[\n{entries}\n ]" if value else "[]"
+        else:
+            text = json.dumps(value)
+        members.append(f" {json.dumps(name)}: {text}")
+    return "{\n" + ",\n".join(members) + "\n}\n"
