@@ -129,7 +129,7 @@ def test_sign_magnitude_mirrors_negated_values():
 @pytest.mark.parametrize("num_bits", [0, -3, 2.0, None])
 @pytest.mark.parametrize("name", ENCODERS)
 def test_impossible_num_bits_are_refused(name, num_bits):
-    with pytest.raises(ValueError, match=f"num_bits must be a whole number, 1 or more; got {num_bits}"):
+    with pytest.raises(ValueError, match=f"num_bits.* must be a whole number|num_bits={num_bits} must be at least 1"):
         ENCODERS[name](num_bits)
 
 
@@ -142,7 +142,7 @@ def test_positional_codes_limit_num_bits(name):
 
 @pytest.mark.parametrize("base", [1.0, 0.5, -2.0, math.inf, math.nan])
 def test_impossible_base_is_refused(base):
-    with pytest.raises(ValueError, match=f"base must be finite and greater than 1; got {base}"):
+    with pytest.raises(ValueError, match=f"base={base} must be (a finite number|greater than 1)"):
         ENCODERS["logarithmic"](base=base)
 
 

@@ -57,8 +57,8 @@ class Encoder(Configured, nn.Module, ABC):
         self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True, word_bits: int | None = None
     ) -> None:
         super().__init__()
-        if not isinstance(num_bits, int) or num_bits < 1:
-            raise ValueError(f"num_bits must be a whole number, 1 or more; got {num_bits!r}")
+        if num_bits < 1:
+            raise ValueError(f"{type(self).__name__}: num_bits={num_bits} must be at least 1")
         if self.max_bits is not None and num_bits > self.max_bits:
             raise ValueError(
                 f"{type(self).__name__} compares each feature with 2**num_bits - 1 thresholds, so num_bits may be "

@@ -1,7 +1,5 @@
 """Thermometer codes: bit `i` says whether the input exceeds threshold `i`, so level 3 of 5 bits is 11100."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -76,8 +74,8 @@ class Logarithmic(Thermometer):
         base: float = 10.0,
         word_bits: int | None = None,
     ) -> None:
-        if not 1 < base < math.inf:
-            raise ValueError(f"base must be finite and greater than 1; got {base}")
+        if base <= 1:
+            raise ValueError(f"base={base} must be greater than 1")
         super().__init__(num_bits, flatten, feature_wise, word_bits)
         self.base = base
 

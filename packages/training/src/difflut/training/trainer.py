@@ -70,8 +70,8 @@ class Trainer:
         augmentation: Augmentation | None = None,
         teacher: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r} must be a whole number, 1 or more")
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be a whole number, 1 or more")
         check_labels(model, x, y)
         self.device = next(model.parameters()).device
         self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
