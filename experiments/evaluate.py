@@ -9,8 +9,7 @@ from difflut.registry import register_job
 from difflut.training import evaluate as scores_of
 from difflut.training import predict
 from experiments.arguments import configured, device_named
-from experiments.data import Dataset
-from experiments.train import dataset
+from experiments.data import Dataset, dataset
 
 
 @register_job("evaluate")

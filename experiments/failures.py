@@ -8,6 +8,10 @@ class JobError(RuntimeError):
     """What a job that did its work came to, where a line says all of it."""
 
 
+class MismatchError(JobError):
+    """A back end computes something else than the network."""
+
+
 def in_a_line(error: BaseException) -> str:
     """The kind of an error and the first line of what it says."""
     lines = str(error).strip().splitlines()

@@ -18,13 +18,11 @@ from difflut.registry import register_job
 from difflut.training import predict
 from experiments.arguments import check_seed
 from experiments.costs import PARTS, in_words
-from experiments.data import Dataset
-from experiments.export import MismatchError
-from experiments.failures import JobError
+from experiments.data import Dataset, dataset
+from experiments.failures import JobError, MismatchError
 from experiments.runs import RunFolder
 from experiments.sweep.checking import Checker
 from experiments.sweep.plan import SEED, Point
-from experiments.train import dataset
 
 RESULT = "reproduction.json"
 

@@ -20,14 +20,13 @@ from difflut.training import Teacher, Trainer
 from difflut.training.losses import cross_entropy
 from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
 from experiments.costs import in_words
-from experiments.data import Dataset, load_dataset
+from experiments.data import Dataset, dataset
 from experiments.fitting import fit
 from experiments.measuring import draw, measure
 from experiments.resuming import proceed, resuming_command
 from experiments.runs import RunFolder, TrialRun
 from experiments.tracking import tracker
 
-dataset = configurable("dataset")(load_dataset)
 tracking = configurable("tracking")(tracker)
 
 

@@ -30,7 +30,7 @@ from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES, register_job
 from experiments.arguments import check_names, check_some, check_whole, configured
 from experiments.data import load_dataset
-from experiments.export import MismatchError
+from experiments.failures import MismatchError
 
 Bank = Callable[..., Layer]
 

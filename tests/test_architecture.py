@@ -24,6 +24,14 @@ ORDER = [
 WINGS = ["circuit", "passes", "arithmetic", "writers", "engine", "tools"]
 # `difflut.utils` is a part of the layers package, `difflut.sklearn` of the estimators.
 HOME = {"utils": "layers", "sklearn": "estimators"} | {name: name for name in ORDER}
+# The parts of `experiments`: tools and files; training; hardware; sweeps and what is made of their results; timing.
+PARTS = [
+    "failures", "locking", "markdown", "data", "arguments", "runs", "costs", "plots",
+    "progress", "tracking", "resuming", "fitting", "measuring", "train", "evaluate",
+    "export", "verify", "inference",
+    "trials", "report", "sweep", "dashboard", "reproduce", "papers",
+    "step_plots", "peers", "timing", "benchmark", "listing",
+]  # fmt: skip
 TOP_LEVEL = {
     "README.md", "WORKSPACE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE",
     "run.py", "pyproject.toml", "mkdocs.yml",
@@ -165,6 +173,15 @@ def test_extras_that_a_hint_names_exist():
     hints = [hint for file in files for hint in re.findall(r"(?:difflut|\.)\[([\w,]+)\]", file.read_text())]
     extras = {extra for hint in hints for extra in hint.split(",")}
     assert extras and extras <= set(project(ROOT)["project"]["optional-dependencies"])
+
+
+def test_a_part_of_experiments_imports_only_those_before_it():
+    folder = ROOT / "experiments"
+    assert {path.stem for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")} == set(PARTS)
+    for number, part in enumerate(PARTS):
+        files = sorted((folder / part).rglob("*.py")) if (folder / part).is_dir() else [folder / f"{part}.py"]
+        used = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("experiments.")}
+        assert not used - {part} & set(PARTS[number:]), f"{part} imports a later part"
 
 
 def test_the_namespace_has_no_init():

@@ -26,6 +26,7 @@ categorical features those of two values become one column of 0 and 1, the other
 """
 
 from experiments.data.dataset import Dataset as Dataset
+from experiments.data.dataset import dataset as dataset
 from experiments.data.dataset import dataset_names as dataset_names
 from experiments.data.dataset import kept_rows as kept_rows
 from experiments.data.dataset import load_dataset as load_dataset

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from difflut.config import configurable
 from difflut.registry import DATASETS, closest
 from experiments.data.files import data_folder, file_name, not_found, read_file
 from experiments.data.openml import from_openml
@@ -82,6 +83,9 @@ def load_dataset(
     check_alike(rows.x_train, rows.x_test, rows.origin)
     train, val = _validation_split(len(x), validation_fraction, seed)
     return Dataset(name, x[train], y[train], x[val], y[val], x_test, y_test, list(class_names))
+
+
+dataset = configurable("dataset")(load_dataset)
 
 
 def dataset_names() -> list[str]:

@@ -18,14 +18,10 @@ from experiments.export.files import draw, write_files
 from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
 from experiments.export.table import headline, write_table
-from experiments.failures import JobError
+from experiments.failures import MismatchError
 from experiments.runs import RunFolder, dataset_of, write_json
 
 LUT_SIZES = range(1, 13)
-
-
-class MismatchError(JobError):
-    """A back end computes something else than the network."""
 
 
 @register_job("export")

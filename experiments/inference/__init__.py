@@ -14,7 +14,8 @@ import torch
 from difflut.circuits import simplify
 from difflut.registry import register_job
 from experiments.arguments import check_names, check_seconds, check_some, check_whole, configured
-from experiments.export import LUT_SIZES, MismatchError
+from experiments.export import LUT_SIZES
+from experiments.failures import MismatchError
 from experiments.inference.back_ends import BACK_ENDS, Candidate, serves
 from experiments.inference.networks import Loaded, load_network
 from experiments.runs import RunFolder

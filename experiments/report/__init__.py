@@ -25,7 +25,7 @@ from experiments.report.tables import (
     trials_csv,
     unfinished_table,
 )
-from experiments.sweep.folder import Sweep
+from experiments.trials import Sweep
 
 
 @register_job("report")

@@ -18,7 +18,7 @@ from experiments.report.outcomes import (
 )
 from experiments.report.style import Look, looks
 from experiments.report.tables import GAP, HARD, LUTS, SECONDS, Score
-from experiments.sweep.folder import Sweep
+from experiments.trials import Sweep
 
 ORDER = ("finished", "running", "pending", "stopped", "failed")
 LUT_PARTS = [Score(name, name.removeprefix("luts_").replace("_", " ")) for name in PARTS + REGISTERS]

@@ -38,13 +38,13 @@ from experiments.resuming import changed, resuming_command, tell
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected, slots
 from experiments.sweep.courier import open_office
-from experiments.sweep.folder import Sweep, Trial
 from experiments.sweep.guided import check_every_value, guided
 from experiments.sweep.objectives import check_objectives
 from experiments.sweep.plan import Plan, Point
 from experiments.sweep.space import read_dimensions
 from experiments.sweep.tuning import Settings, Tuning
 from experiments.sweep.worker import Work
+from experiments.trials import Sweep, Trial
 
 SEARCHES = ("grid", "random", "optuna")
 # What a sweep may be continued with: how its trials are run, not what they train.

@@ -9,9 +9,9 @@ from typing import Any
 
 from difflut.config import ConfigurationError
 from experiments.arguments import check_whole
-from experiments.sweep.folder import Sweep, Trial
 from experiments.sweep.recorder import Recorder
 from experiments.sweep.worker import Work, run_trial
+from experiments.trials import Sweep, Trial
 
 SCHEDULERS = ("none", "asha")
 

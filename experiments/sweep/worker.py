@@ -21,8 +21,8 @@ from experiments.locking import locked
 from experiments.runs import RunFolder, TrialRun
 from experiments.sweep.checking import trial_config
 from experiments.sweep.courier import trial_folder
-from experiments.sweep.folder import tracking_key
 from experiments.sweep.objectives import measures
+from experiments.trials import tracking_key
 
 OUTCOME = "outcome"
 

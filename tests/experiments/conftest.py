@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 import experiments  # noqa: F401
 from difflut import config
-from experiments.sweep.folder import Sweep
+from experiments.trials import Sweep
 
 SEED = "train.seed"
 TRAIN = """

@@ -10,7 +10,8 @@ from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit
 from difflut.models import load_checkpoint
 from experiments.data import load_dataset
-from experiments.export import MismatchError, checks, export, plots
+from experiments.export import checks, export, plots
+from experiments.failures import MismatchError
 
 
 @pytest.fixture(autouse=True)

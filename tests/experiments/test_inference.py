@@ -3,7 +3,7 @@ import pytest
 from difflut.circuits import Circuit
 from difflut.config import ConfigurationError
 from difflut.models import load_checkpoint
-from experiments.export import MismatchError
+from experiments.failures import MismatchError
 from experiments.inference import back_ends, inference
 
 

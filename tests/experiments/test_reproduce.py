@@ -8,7 +8,7 @@ import torch
 import experiments  # noqa: F401
 from difflut import config
 from experiments.costs import PARTS
-from experiments.export import MismatchError
+from experiments.failures import MismatchError
 from experiments.papers import papers
 from experiments.reproduce import mean_and_deviation
 
@@ -124,7 +124,7 @@ def test_a_failed_seed_names_its_output(tmp_path):
             "^each of reproduce.seeds must be .*, 0 to 4294967295; got 99999999999",
         ),
         ("reproduce.seeds = [4294967296]", "^each of reproduce.seeds must be .*, 0 to 4294967295; got 4294967296"),
-        ("layers.random.output_size = 61", "^train.seed = 0: .*not a multiple of the 10 classes"),
+        ("layers.random.output_size = 61", "^train.seed = 0: .*61 features cannot be divided into k=10 equal groups"),
         ('dataset.name = "nope"', "^train.seed = 0: .*'nope'"),
         ("train.batch_size = 0", "^train.seed = 0: .*batch_size=0"),
         ("reproduce.seeds = []", "reproduce.seeds must be one or more different seeds"),

@@ -2,8 +2,8 @@ import pytest
 
 from difflut.circuits.engine import Engine
 from difflut.config import ConfigurationError
-from difflut.registry import NODES
-from experiments.export import MismatchError
+from difflut.registry import ENCODERS, NODES
+from experiments.failures import MismatchError
 from experiments.verify import IMAGES, WIRINGS, verify
 
 SMALL = {"features": 10, "samples": 64}
@@ -12,8 +12,9 @@ SMALL = {"features": 10, "samples": 64}
 @pytest.mark.parametrize("node", NODES)
 def test_every_node_type_wiring_and_encoder_is_its_circuit(node, capsys):
     dense = [wiring for wiring in WIRINGS if wiring not in IMAGES]
-    assert verify("digits", nodes=[node], wirings=dense, back_ends=["numpy", "engine"], **SMALL) == 32
-    assert "32 networks, 64 samples, 0 mismatches" in capsys.readouterr().out
+    networks = len(dense) * len(ENCODERS)
+    assert verify("digits", nodes=[node], wirings=dense, back_ends=["numpy", "engine"], **SMALL) == networks
+    assert f"{networks} networks, 64 samples, 0 mismatches" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("node", NODES)

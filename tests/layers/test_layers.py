@@ -5,7 +5,7 @@ import torch
 
 from difflut import kernels
 from difflut.layers import LayerConfig
-from difflut.layers.regularity import flip_bits
+from difflut.layers.noise import flip_bits
 from difflut.nodes import NodeConfig
 from difflut.registry import LAYERS, NODES
 from tests.layers.making import WIRED, make_layer

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.layers.hard import HardLayer, with_placements
 from difflut.layers.layer_config import LayerConfig
-from difflut.layers.regularity import flip_bits, stabilize_gradient
+from difflut.layers.noise import flip_bits, stabilize_gradient
 from difflut.layers.shapes import InputSize, Shape, chosen_shape, place
 from difflut.layers.wiring import check_inputs
 from difflut.nodes import Node, NodeConfig, Relaxable

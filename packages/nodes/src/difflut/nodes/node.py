@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.kernels.validation import MAX_INPUTS
-from difflut.nodes.regularization import as_penalties
+from difflut.nodes.penalties import as_penalties
 from difflut.nodes.relaxation import Relaxable
 from difflut.registry import Configured, check_call
 
