@@ -22,6 +22,7 @@ from difflut.training import Trainer, predict
 from difflut.training.schedules import adam, cosine
 
 FOLDS = 3
+ROWS_TO_FOLD = 300  # fewer leave too few in one part
 ROWS_TO_COMPARE = 4000
 
 
@@ -104,8 +105,8 @@ class Fitter:
     def choose_tau(self, table: Table, recipe: Recipe) -> Recipe:
         """The recipe at the low temperature if that classes more held-out rows right, and otherwise at the high one.
 
-        More means by more than one standard deviation of chance. Small tables are split into three parts, each of which
-        is held out once; of large ones a sample is split, and one part held out.
+        More means by more than one standard deviation of chance. A third of the rows is held out, of large tables a
+        third of a sample; of tables with fewer than 300 rows each third is, one after the other.
         """
         gain, short = np.zeros(0), recipe.shortened()
         for training, held_out in self._splits(table):
@@ -118,7 +119,7 @@ class Fitter:
         # Dealt out by class, so that each part has its share of every class.
         order = order[np.argsort(table.y[order], kind="stable")]
         part = np.arange(len(order)) % FOLDS
-        for number in range(FOLDS if len(order) < ROWS_TO_COMPARE // 4 else 1):
+        for number in range(FOLDS if len(order) < ROWS_TO_FOLD else 1):
             yield table.rows(order[part != number]), table.rows(order[part == number])
 
 

@@ -55,7 +55,7 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
         votes=max(100, min(900, 2700 // classes)),
         num_bits=64 if features <= 16 else 32,
         candidates=64,
-        epochs=24,
+        epochs=20,
         batch_size=2 ** round(math.log2(max(32, min(1024, rows / 8)))),
         learning_rate=0.05,
         tau=math.nan,
