@@ -49,19 +49,21 @@ struct RealInputs {
   int64_t batch;
 
   void add(const int64_t* rows, const Block* blocks, int count, const float* tile, int64_t pitch, Line* sums) const {
+    Line all = {};
+    for (int i = 0; i < count; ++i)
+      for (int64_t b = 0; b < kBlock; b += kLine) all += load<Line>(tile + i * pitch + b);
     for (int k = 0; k < kLine; ++k) {
-      Line total = {};
+      Line total[2] = {};
       for (int i = 0; i < count; ++i) {
         const float* row = x + (rows[k] + blocks[i].offset) * batch + blocks[i].start;
         const float* g = tile + i * pitch;
         const int64_t samples = batch - blocks[i].start;
         if (samples >= kBlock)
-          for (int64_t b = 0; b < kBlock; b += kLine) total += (2 * load<Line>(row + b) - 1) * load<Line>(g + b);
+          for (int64_t b = 0; b < kBlock; b += kLine) total[b / kLine % 2] += load<Line>(row + b) * load<Line>(g + b);
         else
-          for (int64_t b = 0; b < samples; b += kLine)
-            total += (2 * load<Line>(row + b, samples - b) - 1) * load<Line>(g + b);
+          for (int64_t b = 0; b < samples; b += kLine) total[0] += load<Line>(row + b, samples - b) * load<Line>(g + b);
       }
-      sums[k] += total;
+      sums[k] += 2 * (total[0] + total[1]) - all;
     }
   }
 };
