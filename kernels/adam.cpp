@@ -1,4 +1,5 @@
-// Adam: of all parameters at once, and of the logits of a dense selection whose gradient is only written as factors.
+// Adam with decoupled weight decay: of all parameters at once, and of the logits of a dense selection whose gradient is
+// only written as factors.
 #include "bit_sums.h"
 
 #include <cmath>
@@ -16,11 +17,12 @@ inline Line root(Line v) {
 }
 
 struct Adam {
-  float step_size, scale, eps, rest1, keep2, rest2;
+  float keep, step_size, scale, eps, rest1, keep2, rest2;
 
   // For the step with this number, the first being 1.
-  Adam(double rate, double beta1, double beta2, double eps, double step)
-      : step_size(float(rate / (1 - std::pow(beta1, step)))),
+  Adam(double rate, double beta1, double beta2, double eps, double weight_decay, double step)
+      : keep(float(1 - rate * weight_decay)),
+        step_size(float(rate / (1 - std::pow(beta1, step)))),
         scale(float(1 / std::sqrt(1 - std::pow(beta2, step)))),
         eps(float(eps)),
         rest1(float(1 - beta1)),
@@ -32,7 +34,7 @@ struct Adam {
                                                  int64_t count) const {
     const Line m = load<Line>(mean, count), new_mean = m + rest1 * (g - m);
     const Line new_square = keep2 * load<Line>(square, count) + rest2 * g * g;
-    const Line w = load<Line>(weight, count) - step_size * new_mean / (root(new_square) * scale + eps);
+    const Line w = keep * load<Line>(weight, count) - step_size * new_mean / (root(new_square) * scale + eps);
     store(mean, new_mean, count);
     store(square, new_square, count);
     store(weight, w, count);
@@ -90,14 +92,14 @@ extern "C" {
 
 // One step of `count` tensors, each with its number in step[0].
 void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta1, double beta2, double eps,
-                  int64_t threads) {
+                  double weight_decay, int64_t threads) {
   constexpr int64_t kPart = 4096;
   int64_t total = 0;
   for (int64_t t = 0; t < count; ++t) total += tensors[t].size;
 #pragma omp parallel num_threads(threads) if (total > 65536)
   for (int64_t t = 0; t < count; ++t) {
     const Tensor& x = tensors[t];
-    const Adam adam(rate, beta1, beta2, eps, x.step[0]);
+    const Adam adam(rate, beta1, beta2, eps, weight_decay, x.step[0]);
 #pragma omp for nowait
     for (int64_t start = 0; start < x.size; start += kPart)
       for (int64_t i = start; i < std::min(start + kPart, x.size); i += kLine)
@@ -109,8 +111,8 @@ void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta
 // a batch of up to 128; chosen[pins] are the inputs with the largest new logits.
 void difflut_select_adam(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
                          float* logits, float* mean, float* square, const float* step, int64_t* chosen, double rate,
-                         double beta1, double beta2, double eps, int64_t threads) {
-  const Adam adam(rate, beta1, beta2, eps, step[0]);
+                         double beta1, double beta2, double eps, double weight_decay, int64_t threads) {
+  const Adam adam(rate, beta1, beta2, eps, weight_decay, step[0]);
 #pragma omp parallel for num_threads(threads) if (features * pins > 16384)
   for (int64_t first = 0; first < pins; first += kLines * kLine)
     select_strip(adam, bits, grad, batch, features, pins, first, logits, mean, square, chosen);

@@ -1,4 +1,4 @@
-// Adam for several tensors at once.
+// Adam for several tensors at once, with decoupled weight decay.
 #include "bank.cuh"
 
 namespace difflut::adam {
@@ -14,12 +14,12 @@ struct Parameters {
 };
 
 struct Rule {
-  float one_minus_beta1, beta2, one_minus_beta2, step_size, scale, eps;
+  float keep, one_minus_beta1, beta2, one_minus_beta2, step_size, scale, eps;
 
   __device__ void operator()(float& weight, float grad, float& mean, float& square) const {
     mean = fmaf(one_minus_beta1, grad - mean, mean);
     square = fmaf(one_minus_beta2 * grad, grad, beta2 * square);
-    weight -= step_size * mean / (sqrtf(square) * scale + eps);
+    weight = fmaf(keep, weight, -step_size * mean / (sqrtf(square) * scale + eps));
   }
 };
 
@@ -27,10 +27,11 @@ struct Rule {
 // one are on the device, so that a graph can be replayed.
 __global__ void __launch_bounds__(kBlock) adam(const __grid_constant__ Parameters parameters, const double* rate,
                                                float* steps, double* powers, unsigned* ticket, double beta1,
-                                               double beta2, float eps) {
+                                               double beta2, float eps, double weight_decay) {
   follow();
-  const Rule rule{float(1 - beta1), float(beta2), float(1 - beta2), float(__ldcg(rate) / (1 - __ldcg(powers))),
-                  float(1 / sqrt(1 - __ldcg(powers + 1))), eps};
+  const double step_rate = __ldcg(rate);
+  const Rule rule{float(1 - step_rate * weight_decay), float(1 - beta1), float(beta2), float(1 - beta2),
+                  float(step_rate / (1 - __ldcg(powers))), float(1 / sqrt(1 - __ldcg(powers + 1))), eps};
   int tensor = 0;
   while (int(blockIdx.x) >= parameters.first_block[tensor + 1] && tensor < kMostTensors - 1) ++tensor;
   const int64_t first = int64_t(blockIdx.x - parameters.first_block[tensor]) * kChunk, count = parameters.count[tensor];
@@ -60,7 +61,8 @@ extern "C" {
 
 // tensors[count][5], on the host: the addresses of weight, grad, mean and square, and the number of entries.
 int difflut_cuda_adam(const int64_t* tensors, int64_t count, const double* rate, float* steps, double* powers,
-                      unsigned* ticket, double beta1, double beta2, double eps, cudaStream_t stream) {
+                      unsigned* ticket, double beta1, double beta2, double eps, double weight_decay,
+                      cudaStream_t stream) {
   if (count > kMostTensors) return cudaErrorInvalidValue;
   Parameters parameters{};
   for (int i = 0; i < count; ++i) {
@@ -74,7 +76,7 @@ int difflut_cuda_adam(const int64_t* tensors, int64_t count, const double* rate,
   }
   const int blocks = parameters.first_block[count];  // without any the step is counted all the same
   return enqueue(adam, blocks > 0 ? blocks : 1, kBlock, 0, stream, parameters, rate, steps, powers, ticket, beta1,
-                 beta2, float(eps));
+                 beta2, float(eps), weight_decay);
 }
 
 }  // extern "C"

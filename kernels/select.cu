@@ -94,8 +94,9 @@ __device__ inline void store(float* to, int count, bool vector, const float (&fr
   }
 }
 
-// Adam on logits[inputs][pins] whose gradient is (2x - 1)^T grad for packed x and grad[pins][samples], without writing
-// that gradient down; keys[pins], 0 before, are those of the new logits. A block has 128 pins, a lane four of them.
+// Adam with decoupled weight decay on logits[inputs][pins] whose gradient is (2x - 1)^T grad for packed x and
+// grad[pins][samples], without writing that gradient down; keys[pins], 0 before, are those of the new logits. A block
+// has 128 pins, a lane four of them.
 //
 // A gradient is a sum over quads of samples, +-g0 +-g1 +-g2 +-g3. Up to its sign there are eight such sums for a quad
 // and a pin, and a block makes them all beforehand.
@@ -103,7 +104,8 @@ template <int Words>
 __global__ void __launch_bounds__(kBlock, Words == 1 ? 3 : 2)
     adam(float* __restrict__ weight, float* __restrict__ mean, float* __restrict__ square, int inputs, int pins,
          const uint32_t* __restrict__ bits, int64_t row_words, const float* __restrict__ grad, int64_t row_samples,
-         const double* rate, const double* powers, double beta1, double beta2, float eps, unsigned long long* keys) {
+         const double* rate, const double* powers, double beta1, double beta2, float eps, double weight_decay,
+         unsigned long long* keys) {
   follow();
   extern __shared__ __align__(16) float sums[];  // [quad of samples][8][kTile]; at last the keys of the warps
   const int warp = threadIdx.x / kWarp, first = int(blockIdx.x) * kTile, pin = first + kColumns * lane_index();
@@ -121,6 +123,7 @@ __global__ void __launch_bounds__(kBlock, Words == 1 ? 3 : 2)
 
   const float step_size = float(__ldcg(rate) / (1 - __ldcg(powers)));
   const float scale = float(1 / sqrt(1 - __ldcg(powers + 1)));
+  const float keep = float(1 - __ldcg(rate) * weight_decay);
   const float rest1 = float(1 - beta1), keep2 = float(beta2), rest2 = float(1 - beta2);
   const int count = pins - pin < kColumns ? pins - pin : kColumns, stride = int(gridDim.y) * kWarps;
   const bool vector = pins % kColumns == 0 && ((uintptr_t(weight) | uintptr_t(mean) | uintptr_t(square)) & 15) == 0;
@@ -163,7 +166,7 @@ __global__ void __launch_bounds__(kBlock, Words == 1 ? 3 : 2)
     for (int k = 0; k < kColumns; ++k) {
       m[k] = fmaf(rest1, g[k] - m[k], m[k]);
       v[k] = fmaf(rest2 * g[k], g[k], keep2 * v[k]);
-      w[k] -= __fdividef(step_size * m[k], fmaf(root(v[k]), scale, eps));
+      w[k] = fmaf(keep, w[k], -__fdividef(step_size * m[k], fmaf(root(v[k]), scale, eps)));
       const unsigned long long key = key_of(w[k], row);
       largest[k] = key > largest[k] ? key : largest[k];
     }
@@ -183,7 +186,8 @@ __global__ void __launch_bounds__(kBlock, Words == 1 ? 3 : 2)
 template <int Words>
 int launch_adam(float* weight, float* mean, float* square, int64_t inputs, int64_t pins, const uint32_t* bits,
                 int64_t row_words, const float* grad, int64_t row_samples, const double* rate, const double* powers,
-                double beta1, double beta2, double eps, unsigned long long* keys, cudaStream_t stream) {
+                double beta1, double beta2, double eps, double weight_decay, unsigned long long* keys,
+                cudaStream_t stream) {
   constexpr int kBytes = sizeof(float) * Words * kQuads * 8 * kTile;
   const int failed = cudaFuncSetAttribute(adam<Words>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (failed) return failed;
@@ -191,7 +195,7 @@ int launch_adam(float* weight, float* mean, float* square, int64_t inputs, int64
   const int64_t each = ceil_div(kBlocks + 1, tiles) - 1;
   const dim3 blocks(unsigned(tiles), unsigned(each < 1 ? 1 : each < most ? each : most));
   return enqueue(adam<Words>, blocks, kBlock, kBytes, stream, weight, mean, square, int(inputs), int(pins), bits,
-                 row_words, grad, row_samples, rate, powers, beta1, beta2, float(eps), keys);
+                 row_words, grad, row_samples, rate, powers, beta1, beta2, float(eps), weight_decay, keys);
 }
 
 extern "C" {
@@ -216,10 +220,10 @@ int difflut_cuda_signs(const uint32_t* bits, int64_t features, int64_t words, ui
 int difflut_cuda_select_adam(float* weight, float* mean, float* square, int64_t inputs, int64_t pins,
                              const uint32_t* bits, int64_t row_words, const float* grad, int64_t row_samples,
                              int64_t batch, const double* rate, const double* powers, double beta1, double beta2,
-                             double eps, unsigned long long* keys, cudaStream_t stream) {
+                             double eps, double weight_decay, unsigned long long* keys, cudaStream_t stream) {
   const auto launch = batch <= kWarp ? launch_adam<1> : launch_adam<2>;
   return launch(weight, mean, square, inputs, pins, bits, row_words, grad, row_samples, rate, powers, beta1, beta2, eps,
-                keys, stream);
+                weight_decay, keys, stream);
 }
 
 }  // extern "C"

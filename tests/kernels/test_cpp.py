@@ -191,10 +191,10 @@ def test_unknown_candidates_are_an_error(bad):
         kernels.select(x, logits, candidates)
 
 
-def trained(make, start, x, upstream, dtype, steps=4):
+def trained(make, start, x, upstream, dtype, steps=4, weight_decay=0.0):
     """Logits, a parameter beside them and the optimizer after some steps with changing rates."""
     logits, beside = (torch.nn.Parameter(tensor.to(dtype, copy=True)) for tensor in start)
-    optimizer = make([logits, beside], lr=0.001, betas=(0.8, 0.99))
+    optimizer = make([logits, beside], lr=0.001, betas=(0.8, 0.99), weight_decay=weight_decay)
     optimizer.takes_factors = True
     for number in range(steps):
         optimizer.param_groups[0]["lr"] = 0.01 / (1 + number)
@@ -213,9 +213,10 @@ def test_adam_with_factors_agrees_with_torch_in_double_precision(batch, threads)
     start = torch.rand(150, pins, generator=generator), torch.randn(70_001, generator=generator)
     # Far from 0: where gradients nearly cancel, a step is as large with either sign of what is left.
     upstream = torch.rand(batch, pins, generator=generator) + 0.01 + torch.arange(batch)[:, None] % 7
-    logits, beside, optimizer = trained(kernels.Adam, start, x, upstream, torch.float32)
+    given = start, x, upstream
+    logits, beside, optimizer = trained(kernels.Adam, *given, torch.float32, weight_decay=3.0)
     assert (logits.grad is None) == (batch <= cpp.FACTORED_BATCH)
-    expected, beside_expected, reference = trained(torch.optim.Adam, start, x, upstream, torch.float64)
+    expected, beside_expected, reference = trained(torch.optim.AdamW, *given, torch.float64, weight_decay=3.0)
     torch.testing.assert_close(beside.double(), beside_expected, rtol=1e-6, atol=1e-6)
     found, expected_state = optimizer.state[logits], reference.state[expected]
     for name in ("exp_avg", "exp_avg_sq"):

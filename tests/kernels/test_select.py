@@ -125,8 +125,8 @@ def test_learned_lookup_among_candidates_is_a_lookup_of_what_was_selected(kind, 
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=2e-4)  # sums of up to 300 terms
 
 
-def factored_adam(parameters, lr):
-    optimizer = kernels.Adam(parameters, lr)
+def factored_adam(parameters, lr, weight_decay=0.0):
+    optimizer = kernels.Adam(parameters, lr, weight_decay=weight_decay)
     optimizer.takes_factors = True
     return optimizer
 
@@ -146,8 +146,8 @@ def test_no_gradient_is_missing_where_factors_were_not_asked_for(device):
 
 
 @pytest.mark.parametrize("device,most", [("cpu", 128), pytest.param("cuda", 64, marks=pytest.mark.cuda)])
-@pytest.mark.parametrize("batch", [1, 32, 50, 64, 200])
-def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
+@pytest.mark.parametrize("batch,decay", [(1, 0.0), (32, 9.0), (50, 0.0), (64, 9.0), (200, 9.0)])
+def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, decay, device, most):
     x, labels = kernels.mark_bits(torch.rand(batch, 70).round().to(device)), torch.randn(batch, 21).to(device)
     table, slope = torch.rand(21, 1, 64).to(device), torch.randn(21, 1, 64).to(device)
     start = torch.rand(70, 126)
@@ -162,8 +162,8 @@ def test_adam_takes_the_gradient_of_the_logits_as_factors(batch, device, most):
             optimizer.step()
         return logits, tables, factored
 
-    found = trained(lambda p: factored_adam(p, lr=0.001))
-    expected = trained(lambda p: torch.optim.Adam(p, lr=0.001))
+    found = trained(lambda p: factored_adam(p, lr=0.001, weight_decay=decay))
+    expected = trained(lambda p: torch.optim.AdamW(p, lr=0.001, weight_decay=decay))
     assert found[2] == (batch <= most) and not expected[2]
     torch.testing.assert_close(found[:2], expected[:2], rtol=0, atol=1e-5)
 

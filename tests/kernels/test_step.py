@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -74,9 +76,10 @@ def optimized(make, device, captured=False):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_adam_is_that_of_torch(device):
-    found, optimizer = optimized(lambda p: kernels.Adam(p, betas=(0.8, 0.99)), device)
-    expected, reference = optimized(lambda p: torch.optim.Adam(p, betas=(0.8, 0.99)), device)
+@pytest.mark.parametrize("kind,decay", [(torch.optim.Adam, {}), (torch.optim.AdamW, {"weight_decay": 3.0})])
+def test_adam_is_that_of_torch(device, kind, decay):
+    found, optimizer = optimized(lambda p: kernels.Adam(p, betas=(0.8, 0.99), **decay), device)
+    expected, reference = optimized(lambda p: kind(p, betas=(0.8, 0.99), **decay), device)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     states = optimizer.state_dict()["state"], reference.state_dict()["state"]
     for ours, theirs in zip(*(state.values() for state in states), strict=True):
@@ -84,16 +87,40 @@ def test_adam_is_that_of_torch(device):
         torch.testing.assert_close(ours["exp_avg_sq"], theirs["exp_avg_sq"])
 
 
-@pytest.mark.cuda
-def test_adam_falls_back_where_a_gradient_is_missing():
-    parameters = [torch.nn.Parameter(torch.ones(4, device="cuda")) for _ in range(2)]
-    optimizer = kernels.Adam(parameters, lr=0.1)
-    for _ in range(2):
-        (parameters[0] + parameters[1]).sum().backward()
+@pytest.mark.parametrize("device", DEVICES)
+def test_adam_falls_back_where_a_gradient_is_missing(device):
+    def trained(kind):
+        parameters = [torch.nn.Parameter(torch.full((4,), start, device=device)) for start in (1.0, 2.0)]
+        optimizer = kind(parameters, lr=0.1, weight_decay=0.5)
+        for _ in range(2):
+            optimizer.zero_grad()
+            (parameters[0] * parameters[1]).sum().backward()
+            optimizer.step()
+        parameters[1].grad = None
         optimizer.step()
-    parameters[1].grad = None
-    optimizer.step()
-    assert [optimizer.state[p]["step"].item() for p in parameters] == [3, 2]
+        assert [optimizer.state[p]["step"].item() for p in parameters] == [3, 2]
+        return parameters
+
+    torch.testing.assert_close(trained(kernels.Adam), trained(torch.optim.AdamW))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_adam_goes_on_with_the_state_and_the_decay_of_torch(device, kind):
+    start = torch.nn.Parameter(torch.rand(9, device=device) + 1)
+    first = kind([start], lr=0.1, weight_decay=0.5)
+    start.grad = torch.rand(9, device=device) + 1
+    first.step()
+
+    def second_step(kind):
+        parameter = torch.nn.Parameter(start.detach().clone())
+        optimizer = kind([parameter])
+        optimizer.load_state_dict(deepcopy(first.state_dict()))
+        parameter.grad = start.grad.flip(0)
+        optimizer.step()
+        return parameter
+
+    torch.testing.assert_close(second_step(kernels.Adam), second_step(kind))
 
 
 @pytest.mark.cuda

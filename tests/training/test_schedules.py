@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from difflut.training.schedules import adam, milestones, sgd, step
+from difflut.training.schedules import adam, adamw, milestones, sgd, step
 
 PARAMETERS = [torch.nn.Parameter(torch.zeros(2))]
 
@@ -16,6 +16,14 @@ def test_a_rate_that_cannot_be_is_refused(lr):
 def test_decays_that_cannot_be_are_refused(betas):
     with pytest.raises(ValueError, match="must be two numbers"):
         adam(PARAMETERS, betas=betas)
+
+
+def test_the_weight_decay_of_adamw_leaves_the_gradient_alone():
+    weights = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
+    weights.grad = torch.tensor([5.0, 0.5])
+    adamw([weights], lr=0.1, weight_decay=0.5).step()
+    # The first step of Adam is the rate, whatever the size of the gradient.
+    torch.testing.assert_close(weights.detach(), torch.tensor([3 * 0.95 - 0.1, -2 * 0.95 - 0.1]))
 
 
 @pytest.mark.parametrize("at", [3, (3, 4.5)])

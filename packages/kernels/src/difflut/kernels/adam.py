@@ -1,4 +1,4 @@
-"""Adam with one kernel for all parameters."""
+"""Adam and AdamW with one kernel for all parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,13 @@ from difflut.kernels.factors import accept_factors, has_factors, taken_factors
 from difflut.kernels.facts import known, note
 
 MOST_TENSORS = 63
-OPTIONS = ("weight_decay", "amsgrad", "maximize")  # of torch's Adam that the kernels do not know
+OPTIONS = ("amsgrad", "maximize")  # of torch's Adam that the kernels do not know
 
 
 class Adam(torch.optim.Adam):
-    """`torch.optim.Adam`, the same to rounding and with the same state, whose step is one kernel.
+    """`torch.optim.AdamW`, the same to rounding and with the same state, whose step is one kernel.
+
+    Without weight decay, as by default, it is `torch.optim.Adam`.
 
     On a GPU the number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph.
     After changing the rate of a captured step, call `refresh`.
@@ -28,6 +30,8 @@ class Adam(torch.optim.Adam):
         lr: Learning rate.
         betas: Decay of the running means of the gradient and of its square.
         eps: Added to the root of the mean square.
+        weight_decay: Share of each weight, times the rate, that a step takes off: decoupled weight decay
+            (arXiv 1711.05101).
 
     Attributes:
         takes_factors: Whether logits of a dense selection (`select`, `learned_lookup`) may come with their gradient as
@@ -36,10 +40,15 @@ class Adam(torch.optim.Adam):
     """
 
     def __init__(
-        self, params: Any, lr: float = 0.001, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+        self,
+        params: Any,
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
     ) -> None:
         self.takes_factors = False
-        super().__init__(params, lr=lr, betas=betas, eps=eps, fused=True)
+        super().__init__(params, lr, betas, eps, weight_decay, fused=True, decoupled_weight_decay=True)
         self._on_device: dict[int, _DeviceState] = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -106,6 +115,7 @@ class Adam(torch.optim.Adam):
             device = self._on_device[number] = self._device_state(group)
         if not torch.cuda.is_current_stream_capturing():
             device.set_rate(group["lr"])
+        constants = _constants(group)
         rows, found = [], []
         for p in parameters:
             state, factors = self.state[p], taken_factors(p)
@@ -123,12 +133,12 @@ class Adam(torch.optim.Adam):
                 found += [(p, best)] if best is not None and best.keys is not None else []
             else:
                 given = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
-                scalars = device.rate, device.powers, *group["betas"], group["eps"]
+                scalars = device.rate, device.powers, *constants
                 moments = state["exp_avg"], state["exp_avg_sq"]
                 cuda.launch("select_adam", p, *moments, *p.shape, *given, *scalars, None if best is None else best.keys)
         tensors = torch.tensor([[*(t.data_ptr() for t in row), row[0].numel()] for row in rows], dtype=torch.int64)
         place = device.rate, device.steps, device.powers, cuda.ticket(device.rate.device)
-        cuda.launch("adam", tensors, len(rows), *place, *group["betas"], group["eps"])
+        cuda.launch("adam", tensors, len(rows), *place, *constants)
         for p, best in found:
             best.find(p)
 
@@ -147,7 +157,7 @@ class Adam(torch.optim.Adam):
             state[name] = state[name].contiguous() if name in state else torch.zeros_like(p)
 
     def _step_on_cpu(self, group: dict[str, Any]) -> None:
-        scalars = float(group["lr"]), *group["betas"], group["eps"]
+        scalars = float(group["lr"]), *_constants(group)
         rows = []
         for p in group["params"]:
             self._prepare(p)
@@ -165,12 +175,17 @@ class Adam(torch.optim.Adam):
 def _backend_of(group: dict[str, Any]) -> Backend | None:
     """The back end that can do the step of a group, if one can."""
     parameters = group["params"]
-    if any(group[option] for option in OPTIONS) or not all(map(_has_gradient, parameters)):
+    coupled = group["weight_decay"] and not group["decoupled_weight_decay"]  # in a state of torch's Adam
+    if coupled or any(group[option] for option in OPTIONS) or not all(map(_has_gradient, parameters)):
         return None
     backends = {backend_for(p) for p in parameters}
     if backends == {cpp} or (backends == {cuda} and len(parameters) <= MOST_TENSORS):
         return backends.pop()
     return None
+
+
+def _constants(group: dict[str, Any]) -> tuple[float, ...]:
+    return *group["betas"], group["eps"], group["weight_decay"]
 
 
 def _has_gradient(p: Tensor) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 
 from difflut import kernels
@@ -25,9 +25,9 @@ def adamw(
     betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.002,
 ) -> Optimizer:
-    """AdamW, with one fused update of all parameters."""
+    """Adam with decoupled weight decay, with one fused update of all parameters."""
     _check(lr, betas)
-    return AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay, fused=True)
+    return kernels.Adam(parameters, lr=lr, betas=(betas[0], betas[1]), weight_decay=weight_decay)
 
 
 @register_optimizer("sgd")

@@ -13,7 +13,7 @@ from difflut.kernels.facts import note
 def adam(rows: Sequence[tuple[Tensor, ...]], scalars: tuple[float, ...]) -> None:
     """A step of Adam in place for (parameter, gradient, two moments, number of the step) in each row.
 
-    The scalars are the rate, the two decays and epsilon.
+    The scalars are the rate, the two decays, epsilon and the weight decay.
     """
     tensors = [[*(tensor.data_ptr() for tensor in row), row[0].numel()] for row in rows]
     call("adam", torch.tensor(tensors, dtype=torch.int64), len(rows), *scalars)

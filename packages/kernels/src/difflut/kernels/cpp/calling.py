@@ -50,8 +50,8 @@ _FUNCTIONS = {
     "select_inputs_gradient": "ppppppiiiip",
     "select_candidates_gradient": "pppipppppiiiip",
     "select_x_gradient": "ppipdpppppiiiip",
-    "adam": "pidddd",
-    "select_adam": "ppiiipppppdddd",
+    "adam": "piddddd",
+    "select_adam": "ppiiipppppddddd",
 }
 
 

@@ -64,11 +64,11 @@ _FUNCTIONS = {
     "candidates_gradient": "ppipiip",
     "candidates_gradient_of_bits": "ppipiip",
     "candidates_input_gradient": "pppipiip",
-    "select_adam": "pppiipipiippdddp",
+    "select_adam": "pppiipipiippddddp",
     "choose": "pippppiipp",
     "binarize": "ppppii",
     "cross_entropy": "ppppppii",
-    "adam": "pippppddd",
+    "adam": "pippppdddd",
 }
 
 
