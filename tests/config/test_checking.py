@@ -152,7 +152,7 @@ def test_what_a_reference_makes_may_be_annotated_more_widely(bind, annotation, v
         (list[T], "3", "3 must be a list, each item ~T"),
         (Sequence[Literal["a", "b"]], "'a'", "'a' must be a list, each item Literal['a', 'b']"),
         (list[Any], "3", "3 must be a list"),
-        (list[Path], "3", "3 must be a list, each item pathlib.Path"),
+        (list[Path], "3", "3 must be a list, each item Path"),
     ],
     ids=str,
 )

@@ -150,7 +150,7 @@ def _words(annotation: Any) -> str:
     if _is_ours(kind):
         return f"one of the {kind.__name__}s, as @NAME()"
     if not isclass(kind) or kind not in LITERALS:
-        return formatannotation(annotation)
+        return kind.__name__ if isclass(kind) and not inner else formatannotation(annotation)
     if kind is tuple and inner and inner[-1] is not ...:
         return f"({', '.join(map(_words, inner))})"
     word = LITERALS[kind][1]
