@@ -7,8 +7,10 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_gate_table_is_the_mean_of_the_gates_tables(device):
-    logits, upstream = 3 * torch.randn(37, 2, 16), torch.randn(37, 2, 4)
+@pytest.mark.parametrize("start", [0, 1])  # in memory, aligned or not
+def test_gate_table_is_the_mean_of_the_gates_tables(device, start):
+    numbers, upstream = 3 * torch.randn(start + 37 * 2 * 16), torch.randn(37, 2, 4)
+    logits, placed = (tensor[start:].view(37, 2, 16) for tensor in (numbers, numbers.to(device)))
     gates = torch.tensor([[gate >> address & 1 for address in range(4)] for gate in range(16)]).double()
 
     def evaluate(operation, logits):
@@ -17,7 +19,7 @@ def test_gate_table_is_the_mean_of_the_gates_tables(device):
         return table.detach(), torch.autograd.grad(table, logits, upstream.to(table))[0]
 
     expected = evaluate(lambda logits: logits.softmax(-1) @ gates, logits.double())
-    found = evaluate(kernels.gate_table, logits.to(device))
+    found = evaluate(kernels.gate_table, placed)
     for single, double in zip(found, expected, strict=True):
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=1e-6)
 

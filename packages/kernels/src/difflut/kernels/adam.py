@@ -133,7 +133,7 @@ class Adam(torch.optim.Adam):
                 found += [(p, best)] if best is not None and best.keys is not None else []
             else:
                 given = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
-                scalars = device.rate, device.powers, *constants
+                scalars: tuple[Tensor | float, ...] = device.rate, device.powers, *constants
                 moments = state["exp_avg"], state["exp_avg_sq"]
                 cuda.launch("select_adam", p, *moments, *p.shape, *given, *scalars, None if best is None else best.keys)
         tensors = torch.tensor([[*(t.data_ptr() for t in row), row[0].numel()] for row in rows], dtype=torch.int64)
