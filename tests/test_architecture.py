@@ -122,6 +122,7 @@ def test_the_root_lists_every_package():
         "experiments",
     ]
     assert set(root["tool"]["uv"]["sources"]) == {f"difflut-{name}" for name in ORDER}
+    assert root["tool"]["mypy"]["mypy_path"] == [f"packages/{name}/src" for name in ORDER]
 
 
 def test_the_root_announces_the_components_of_every_package():
