@@ -186,7 +186,7 @@ def test_every_configuration_is_built_once_and_its_size_printed(capsys):
         ({"N": [4, 9]}, "^trial 2 of 2, N = 9: .*a node may have .* inputs, got input_dim=9"),
         ({"NODE": ["@nodes.dwn", "@nodes.dnw"]}, "trial 2 of 2, NODE = dnw: .*nodes.dnw"),
         ({"nodes.dwn.input_dm": [4]}, "trial 1 of 1, nodes.dwn.input_dm = 4: .*input_dm"),
-        ({"output/layers.random.output_size": [20, 25]}, "output_size = 25: .*25 is not a multiple of the 10 classes"),
+        ({"output/layers.random.output_size": [20, 25]}, "output_size = 25: .*25 features cannot be divided into k=10"),
         ({"dataset.name": ["digits", "digitz"]}, "dataset.name = digitz: .*did you mean 'digits'"),
         ({"optimizers.adam.lr": [0.1, -1.0]}, "lr = -1.0"),
         ({"tracking.mode": ["disabled", "ofline"]}, "^trial 2 of 2, tracking.mode = ofline: .*there is no 'ofline'"),

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import wandb
 
 from difflut.config import ConfigurationError
 from experiments.tracking import tracker
@@ -129,6 +130,7 @@ def test_variables_of_the_environment_hold_where_nothing_else_is_said(tmp_path, 
     for name, value in said.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     monkeypatch.setenv("WANDB_RUN_ID", "shared")
+    wandb.teardown()  # which has read the environment already, where another test has used it
     shown = []
     for folder, options in (("env", {}), ("own", {"project": "q", "group": "h", "tags": ("z",), "name": "m"})):
         with tracker(**options)(tmp_path / folder, {}) as run:

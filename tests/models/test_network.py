@@ -43,7 +43,7 @@ def test_a_network_without_layers_is_an_error():
 
 def test_a_width_that_the_classes_do_not_divide_is_an_error():
     layer = partial(LAYERS["random"], output_size=31, node_type=NODES["dwn"], n=4)
-    with pytest.raises(ValueError, match="output_size=31 is not a multiple of the 3 classes"):
+    with pytest.raises(ValueError, match="31 features cannot be divided into k=3 equal groups"):
         network((15,), 3, ENCODERS["thermometer"](num_bits=2), [layer])
 
 

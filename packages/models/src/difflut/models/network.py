@@ -223,13 +223,7 @@ def network(
     for i, (make_layer, layer_seed) in enumerate(zip(layers, seeds, strict=False)):
         built.append(make_layer(input_size=shapes, seed=layer_seed))
         shapes[name_of(i, built[-1])] = built[-1].output_shape
-    model = LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
-    for number in model.head_sources:
-        width = built[number].out_features
-        if width % num_classes:
-            which = "the last layer's" if number == len(built) - 1 else f"layers[{number}]'s"
-            raise ValueError(f"{which} output_size={width} is not a multiple of the {num_classes} classes")
-    return model
+    return LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
 
 
 def _encoded_shape(input_shape: Sequence[int], bits: int) -> Shape:
