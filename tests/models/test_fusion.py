@@ -53,10 +53,16 @@ def build(layer, node, groups=2, **options):
     return LUTNetwork(None, [first, second, tested, hidden, last], GroupSum(groups, 3.0))
 
 
-def one_by_one(network, x):
+def outputs_of(network, x):
+    """What each layer gives, called one after the other."""
     outputs = {-1: x}
     for i, (layer, sources) in enumerate(zip(network.layers, network.graph.sources, strict=True)):
-        outputs[i] = layer(kernels.side_by_side([outputs[number] for number in sources]))
+        outputs[i] = layer(torch.cat([outputs[number] for number in sources], 1))
+    return [outputs[i] for i in range(len(network.layers))]
+
+
+def one_by_one(network, x):
+    outputs = outputs_of(network, x)
     return network.groupsum(*(outputs[number] for number in network.head_sources))
 
 
@@ -172,15 +178,8 @@ def test_skips_and_several_heads_are_read_by_name():
     assert_same(network, x)
     a, one, merged, head = (layer.out_features for layer in layers)
     assert (a, one, merged, head) == (96, 96, 96, 8)
-    ones = [output.view(7, 2, -1).sum(2) for output in _outputs(network, x)]
+    ones = [output.view(7, 2, -1).sum(2) for output in outputs_of(network, x)]
     torch.testing.assert_close(network(x), (ones[1] + ones[3]) / 2)
-
-
-def _outputs(network, x):
-    outputs = {-1: x}
-    for i, (layer, sources) in enumerate(zip(network.layers, network.graph.sources, strict=True)):
-        outputs[i] = layer(torch.cat([outputs[number] for number in sources], 1))
-    return [outputs[i] for i in range(len(network.layers))]
 
 
 @pytest.mark.parametrize(
