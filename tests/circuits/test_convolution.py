@@ -17,7 +17,7 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.circuits.arithmetic.runs import find_runs
+from difflut.circuits.arithmetic.stencils import find_stencils
 from difflut.circuits.engine.cpu import CpuEngine
 from difflut.circuits.engine.cuda import arranged, chunks
 from difflut.models import network
@@ -106,15 +106,27 @@ def test_a_large_circuit_goes_down_the_image_in_parts():
     assert parts < 0.6 * whole
 
 
-def test_runs_are_the_luts_and_a_convolution_has_few(tmp_path):
+def test_stencils_are_the_luts_and_a_convolution_has_few_lists_of_places():
     circuit, _ = circuit_and_images("plain", n=4)
     for each in (circuit, random_circuit(1), replace(circuit, table_of=np.zeros_like(circuit.table_of))):
-        runs, seen = find_runs(each), []
-        for run in range(len(runs.first)):
-            along = np.arange(runs.count[run])[:, None]
-            luts = runs.first[run] + along[:, 0] * runs.step[run]
-            np.testing.assert_array_equal(each.wiring[luts], runs.pins[run] + along * runs.pin_steps[run])
+        found, seen = find_stencils(each), []
+        for first, number in zip(found.first, found.list_of, strict=True):
+            places = slice(*found.start[number : number + 2])
+            luts = first + found.writes[places]
+            pins = each.wiring[first] + found.reads[places, None]
+            np.testing.assert_array_equal(each.wiring[luts], np.where(each.wiring[first] < 0, -1, pins))
             assert len(set(each.table_of[luts])) == len(set(each.layers[luts])) == 1
             seen += luts.tolist()
-        assert sorted(seen) == list(range(each.num_luts))
-    assert (find_runs(circuit).first < 6 * 30).sum() < 6 * 30 / 2
+        assert sorted(seen) == list(range(each.num_luts)) and (np.diff(each.layers[found.first]) >= 0).all()
+    found = find_stencils(circuit)
+    assert (found.first < 6 * 30).sum() <= 6 * 9 and len(found.start) - 1 <= 2 * 9 + 1
+
+
+@pytest.mark.needs("cc")
+def test_c_of_a_large_convolution_is_small(tmp_path):
+    circuit, images = circuit_and_images("plain", n=4, shape=(60, 60, 2))
+    source = write_c(circuit, tmp_path / "c.c")
+    behind_the_encoder = source.read_text().partition("TABLE[]")[2]
+    assert circuit.num_luts > 30_000 and len(behind_the_encoder) < 300_000
+    compiled = CompiledCircuit(source, circuit.num_features, circuit.num_classes)
+    np.testing.assert_array_equal(compiled.counts_and_classes(images[:70])[0], circuit.counts(images[:70]))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ("-std=c99", "-O1", "-march=native")
+FLAGS = ("-std=c99", "-O2", "-march=native")
 
 
 class CompiledCircuit:
