@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from difflut.circuits import Circuit, simplify, stages
+from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
 from difflut.encoders.encoder import WORD_BITS
 from difflut.models import load_checkpoint
-from difflut.registry import register_job
+from difflut.registry import FORMATS, register_job
 from experiments.arguments import check_names, check_whole, configured
 from experiments.costs import input_words
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import find_costs
-from experiments.export.files import draw, write_files
+from experiments.export.files import Format, draw, write_files, write_formats
 from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
 from experiments.export.table import headline, write_table
@@ -38,6 +39,8 @@ def export(
     yosys: bool = False,
     prove: bool = False,
     place: str | None = None,
+    prefix: str = "",
+    formats: Sequence[Format] = (),
 ) -> dict[str, Any]:
     """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
 
@@ -60,6 +63,9 @@ def export(
         prove: Whether ABC proves the netlist equal to the circuit.
         place: "core" or "circuit", the encoder too, for nextpnr to place and route on an ECP5, which takes minutes and
             needs registers.
+        prefix: Begins the names of C functions, Verilog modules and their files, so that several networks fit into one
+            program or FPGA.
+        formats: For other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
 
     Returns:
         The content of report.json.
@@ -70,6 +76,9 @@ def export(
     """
     _check_arguments(lut_size, pipeline, max_width, levels, simulated_samples, simulator, place)
     with configured():
+        check_prefix(prefix)
+        for write in formats:
+            FORMATS.name_of(write)
         source, steps = RunFolder.open_finished(run), Steps()
         target = Path(folder) if folder else source.path / "export"
         if target.is_file():
@@ -88,9 +97,9 @@ def export(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    design = write_files(
-        network, circuit, target, words, pipeline, counts, levels, expected.first(simulated_samples), steps
-    )
+    verilog = {"pipeline": pipeline, "counts": counts, "levels": levels}
+    design = write_files(network, circuit, target, words, prefix, verilog, expected.first(simulated_samples), steps)
+    write_formats(circuit, target, words, prefix, formats, steps)
     steps.attempt("plots", lambda: draw(circuit, simplified, target))
     report = {
         "run": str(source.path),

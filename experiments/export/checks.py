@@ -80,7 +80,7 @@ def check_back_ends(
     """Compares the written files and the engines; None is what could not be run."""
     checks: dict[str, Callable[[], Check]] = {
         "numpy": lambda: _numpy(folder / "circuit.npz", expected),
-        "C": lambda: _c(folder / "circuit.c", circuit, expected, steps),
+        "C": lambda: _c(folder / f"{design.prefix}circuit.c", circuit, design.prefix, expected, steps),
         "engine, cpu": lambda: _engine("cpu", circuit, expected, steps),
     }
     if torch.cuda.is_available():
@@ -99,9 +99,11 @@ def _numpy(path: Path, expected: Expected) -> Check:
     return _compare("numpy", Circuit.load(path), expected.x, expected.logits)
 
 
-def _c(path: Path, circuit: Circuit, expected: Expected, steps: Steps) -> Check:
+def _c(path: Path, circuit: Circuit, prefix: str, expected: Expected, steps: Steps) -> Check:
     """The class is one more column, so that it is compared too."""
-    compiled = steps.run("compile C", lambda: CompiledCircuit(path, circuit.num_features, circuit.num_classes))
+    compiled = steps.run(
+        "compile C", lambda: CompiledCircuit(path, circuit.num_features, circuit.num_classes, prefix=prefix)
+    )
 
     def predict(x: np.ndarray) -> np.ndarray:
         return np.column_stack(compiled.counts_and_classes(x))

@@ -1,16 +1,20 @@
 """The files of an export: the circuit, C, Verilog with its testbench, and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from difflut.circuits import Circuit, Design, InputWords, Report, write_c, write_testbench, write_verilog
 from difflut.models import LUTNetwork, save_checkpoint
+from difflut.registry import FORMATS
 from experiments.export import plots
 from experiments.export.checks import Expected
 from experiments.export.steps import Steps
 
-# All that an export leaves in its folder, but for verilog/.
-NAMES = ("network.pt", "circuit.npz", "circuit.c", "luts.png", "circuit.png", "circuit.svg", "report.json", "export.md")
+# What an export leaves in its folder, but for verilog/ and what is named with the prefix.
+NAMES = ("network.pt", "circuit.npz", "luts.png", "circuit.png", "circuit.svg", "report.json", "export.md")
+Format = Callable[..., Path]
 
 
 def write_files(
@@ -18,29 +22,41 @@ def write_files(
     circuit: Circuit,
     folder: Path,
     words: InputWords,
-    pipeline: bool | Sequence[str],
-    counts: bool,
-    levels: int,
+    prefix: str,
+    verilog: Mapping[str, Any],
     expected: Expected,
     steps: Steps,
 ) -> Design:
-    """Writes network.pt, circuit.npz, circuit.c and verilog/, whose testbench has the samples that are given.
+    """Writes network.pt, circuit.npz, circuit.c, verilog/, whose testbench has the samples that are given.
 
     The files of an export that was there before are removed, but those in verilog/ written over, with the layers of a
     deeper circuit removed. Other files stay.
+
+    Args:
+        verilog: Arguments of `write_verilog`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
+    for name in [*NAMES, *(f"{prefix}circuit.{ending}" for ending in ("c", *FORMATS))]:
         (folder / name).unlink(missing_ok=True)
     save_checkpoint(network, folder / "network.pt")
     circuit.save(folder / "circuit.npz")
-    steps.run("write C", lambda: write_c(circuit, folder / "circuit.c"))
+    steps.run("write C", lambda: write_c(circuit, folder / f"{prefix}circuit.c", prefix))
     design = steps.run(
-        "write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, pipeline, counts, levels)
+        "write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, prefix=prefix, **verilog)
     )
     print(f"latency of the Verilog: {design.latency} cycles")
     steps.run("write testbench", lambda: write_testbench(design, expected.x, expected.counts(), expected.classes))
     return design
+
+
+def write_formats(
+    circuit: Circuit, folder: Path, words: InputWords, prefix: str, formats: Sequence[Format], steps: Steps
+) -> None:
+    """Writes the files that other tools read; one that cannot be written is a line of what was not done."""
+    for write in formats:
+        ending = FORMATS.name_of(write)
+        file = partial(write, circuit, folder / f"{prefix}circuit.{ending}", words)
+        steps.attempt(ending, partial(steps.run, f"write {ending}", file))
 
 
 def draw(circuit: Circuit, simplified: Report, folder: Path) -> None:

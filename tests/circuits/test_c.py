@@ -1,3 +1,4 @@
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -49,6 +50,55 @@ def test_it_is_strict_c99_and_works_with_words_of_64_bits(tmp_path):
     source.write_text(source.read_text().replace("defined(__GNUC__)", "0"))
     counts, _ = CompiledCircuit(source, circuit.num_features, circuit.num_classes).counts_and_classes(inputs(circuit))
     np.testing.assert_array_equal(counts, circuit.counts(inputs(circuit)))
+
+
+@pytest.mark.needs("c++")
+def test_it_is_c_plus_plus_too(tmp_path):
+    circuit = random_circuit(0)
+    flags = ["-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-Werror"]
+    assert_equal(circuit, inputs(circuit), tmp_path, flags=flags)
+
+
+PROGRAM = """
+#include <stdint.h>
+#include <stdio.h>
+int first_predict_f32(const float *, size_t, int32_t *, int32_t *);
+int second_predict_f32(const float *, size_t, int32_t *, int32_t *);
+int main(void)
+{
+    float x[4];
+    while (scanf("%f %f %f %f", x, x + 1, x + 2, x + 3) == 4) {
+        int32_t first, second;
+        if (first_predict_f32(x, 1, NULL, &first) || second_predict_f32(x, 1, NULL, &second))
+            return 1;
+        printf("%d %d\\n", first, second);
+    }
+    return 0;
+}
+"""
+
+
+def test_with_prefixes_two_circuits_are_linked_into_one_program(tmp_path):
+    first, second = (random_circuit(seed) for seed in (1, 2))
+    files = [write_c(one, tmp_path / f"{name}.c", f"{name}_") for one, name in ((first, "first"), (second, "second"))]
+    (tmp_path / "main.c").write_text(PROGRAM)
+    program = tmp_path / "main"
+    subprocess.run(["cc", "-O1", "-o", program, tmp_path / "main.c", *files], check=True)
+    x = np.nan_to_num(inputs(first, 80), posinf=1e9, neginf=-1e9)
+    rows = "\n".join(" ".join(map(float.hex, row)) for row in x.tolist())
+    output = subprocess.run([program], input=rows, capture_output=True, text=True, check=True).stdout
+    found = np.array(output.split(), int).reshape(-1, 2)
+    np.testing.assert_array_equal(found, np.column_stack([first.classes(x), second.classes(x)]))
+    assert (found[:, 0] != found[:, 1]).any()
+    compiled = CompiledCircuit(files[1], 4, 3, prefix="second_")
+    np.testing.assert_array_equal(compiled.counts_and_classes(x)[1], second.classes(x))
+
+
+@pytest.mark.parametrize("prefix", ["1st_", "_net", "my-net", "a b"])
+def test_what_cannot_begin_a_name_is_no_prefix(prefix, tmp_path):
+    with pytest.raises(ValueError, match=f"prefix='{prefix}' must be empty, or a letter"):
+        write_c(random_circuit(0), tmp_path / "c.c", prefix)
+    assert not (tmp_path / "c.c").exists()
 
 
 def test_thousands_of_classes_fit_the_stack_of_a_small_thread(tmp_path):

@@ -18,6 +18,24 @@ def evaluate(tables, values):
     return values | {f"~{name}": 1 - value for name, value in values.items()}
 
 
+def test_a_table_of_constants_and_inverses_is_what_it_comes_to_and_no_larger():
+    rng = np.random.default_rng(0)
+    bits = {f"b{index}": rng.integers(2, size=256) for index in range(3)}
+    known = ["0", "1", *bits, *(f"~{name}" for name in bits)]
+    for _ in range(500):
+        tables, inputs = Tables("t"), rng.choice(known, rng.integers(1, 5)).tolist()
+        init = int(rng.integers(2 ** (2 ** len(inputs))))
+        output = tables.add(init, inputs)
+        found = evaluate(tables, bits)
+        address = sum(found[name] << place for place, name in enumerate(inputs))
+        np.testing.assert_array_equal(found[output], init >> address & 1)
+        if len({name.removeprefix("~") for name in inputs} & bits.keys()) == sum(name[0] in "~b" for name in inputs):
+            for table in tables.made:  # every input of it matters
+                rows = np.arange(2 ** len(table.inputs))
+                entries = table.init >> rows & 1
+                assert all((entries != entries[rows ^ 1 << place]).any() for place in range(len(table.inputs)))
+
+
 def number(digits, values):
     return sum(values[digit] << place for place, digit in enumerate(digits))
 

@@ -183,6 +183,49 @@ def test_a_missing_simulator_is_named(tmp_path, monkeypatch):
         simulate(design)
 
 
+BOTH = """\
+module testbench;
+    reg clk = 0;
+    reg [{width}-1:0] x [0:{samples}-1];
+    integer i;
+    reg [{width}-1:0] row;
+    wire [1:0] first, second;
+    first_circuit one (.x(row), .winner(first));
+    second_circuit two (.clk(clk), .x(row), .winner(second));
+    initial begin
+        $readmemh("first/inputs.hex", x);
+        for (i = 0; i < {samples}; i = i + 1) begin
+            row = x[i];
+            #1 clk = 1;
+            #1 clk = 0;
+            #1 $display("%0d %0d", first, second);
+        end
+    end
+endmodule
+"""
+
+
+@icarus
+def test_with_prefixes_two_circuits_fit_into_one_design(tmp_path):
+    circuits = {"first": random_circuit(1), "second": random_circuit(2)}
+    thresholds = circuits["first"].thresholds
+    circuits["second"] = replace(circuits["second"], thresholds=thresholds)
+    x, files = inputs(circuits["first"], 40), []
+    for name, circuit in circuits.items():
+        words, registers = fixed_point_words(circuit), ["argmax"] * (name == "second")
+        design = write_verilog(circuit, tmp_path / name, words, registers, prefix=f"{name}_")
+        assert {path.name for path in design.folder.iterdir()} == set(design.files)
+        write_testbench(design, x, circuit.counts(x), circuit.classes(x))
+        assert simulate(design, "iverilog").mismatches == 0
+        files += [str(design.folder / file) for file in design.files]
+    (tmp_path / "both.v").write_text(BOTH.format(width=4 * words.width, samples=len(x)))
+    subprocess.run(["iverilog", "-g2005", "-Wall", "-o", "both", "both.v", *files], cwd=tmp_path, check=True)
+    output = subprocess.run(["vvp", "-n", "both"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    found = np.array(output.split(), int).reshape(-1, 2)
+    np.testing.assert_array_equal(found, np.column_stack([circuit.classes(x) for circuit in circuits.values()]))
+    assert (found[:, 0] != found[:, 1]).any()
+
+
 @icarus
 def test_a_constant_network_has_its_bias_alone(tmp_path):
     circuit = random_circuit(0)

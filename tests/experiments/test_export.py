@@ -131,6 +131,8 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"max_width": 64}, "export.max_width = 64 must be from 2 to 32, or 'smallest'"),
         ({"max_width": "small"}, "export.max_width = 'small' must be from 2 to 32, or 'smallest'"),
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
+        ({"prefix": "1st"}, "prefix='1st' must be empty, or a letter"),
+        ({"formats": [circuits.write_c]}, "write_c is not a registered format"),
         ({"simulated_samples": 0}, "export.simulated_samples = 0 must be at least 1"),
     ],
 )
@@ -151,6 +153,21 @@ def test_a_second_export_leaves_nothing_of_the_first_but_files_that_are_not_its_
     assert {path.name for path in tmp_path.iterdir()} == {
         "network.pt", "circuit.npz", "circuit.c", "verilog", "luts.png", "report.json", "export.md", "notes.md",
     }  # fmt: skip
+
+
+@pytest.mark.needs("cc", "iverilog", "onnx")
+def test_formats_and_names_with_a_prefix(finished_run, tmp_path, capsys):
+    run = f'export.run = "{finished_run}"\nexport.folder = "{tmp_path}/two"\nexport.simulated_samples = 9\n'
+    for prefix, formats in (("one_", "[@formats.onnx, @formats.aag]"), ("two_", "[@formats.blif]")):
+        file = tmp_path / "export.gin"
+        file.write_text(f"run.job = @export\n{run}export.prefix = '{prefix}'\nexport.formats = {formats}\n")
+        config.parse([str(file)], [])
+        config.run()
+    report, names = read(tmp_path / "two"), {path.name for path in (tmp_path / "two").iterdir()}
+    assert names >= {"one_circuit.c", "one_circuit.onnx", "one_circuit.aag", "two_circuit.c", "two_circuit.blif"}
+    assert report["checks"]["C"]["mismatches"] == report["checks"]["Verilog"]["mismatches"] == 0
+    assert report["seconds"].keys() >= {"write blif"} and report["not_done"] == {}
+    assert (tmp_path / "two" / "verilog" / "two_circuit.v").exists()
 
 
 def test_a_run_whose_result_says_nothing_is_refused(finished_run, tmp_path):

@@ -6,6 +6,12 @@ from difflut.circuits.arithmetic.words import InputWords as InputWords
 from difflut.circuits.arithmetic.words import fixed_point_words as fixed_point_words
 from difflut.circuits.arithmetic.words import pixel_words as pixel_words
 from difflut.circuits.circuit import Circuit as Circuit
+from difflut.circuits.formats import write_aag as write_aag
+from difflut.circuits.formats import write_aig as write_aig
+from difflut.circuits.formats import write_blif as write_blif
+from difflut.circuits.formats import write_json as write_json
+from difflut.circuits.formats import write_onnx as write_onnx
+from difflut.circuits.formats import write_vhdl as write_vhdl
 from difflut.circuits.passes.simplify import Report as Report
 from difflut.circuits.passes.simplify import simplify as simplify
 from difflut.circuits.tools.compiled import CompiledCircuit as CompiledCircuit
@@ -17,7 +23,6 @@ from difflut.circuits.tools.simulate import simulate as simulate
 from difflut.circuits.tools.synthesis import Mapped as Mapped
 from difflut.circuits.tools.synthesis import synthesize as synthesize
 from difflut.circuits.writers.c_source import write_c as write_c
-from difflut.circuits.writers.json_file import write_json as write_json
 from difflut.circuits.writers.testbench import write_testbench as write_testbench
 from difflut.circuits.writers.verilog import Design as Design
 from difflut.circuits.writers.verilog import stages as stages

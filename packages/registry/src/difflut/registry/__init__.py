@@ -15,6 +15,7 @@ from difflut.registry.arguments import checked_constructor as checked_constructo
 from difflut.registry.components import AUGMENTATIONS as AUGMENTATIONS
 from difflut.registry.components import DATASETS as DATASETS
 from difflut.registry.components import ENCODERS as ENCODERS
+from difflut.registry.components import FORMATS as FORMATS
 from difflut.registry.components import INITIALIZERS as INITIALIZERS
 from difflut.registry.components import JOBS as JOBS
 from difflut.registry.components import KINDS as KINDS
@@ -39,6 +40,7 @@ from difflut.registry.components import get_regularizer as get_regularizer
 from difflut.registry.components import register_augmentation as register_augmentation
 from difflut.registry.components import register_dataset as register_dataset
 from difflut.registry.components import register_encoder as register_encoder
+from difflut.registry.components import register_format as register_format
 from difflut.registry.components import register_initializer as register_initializer
 from difflut.registry.components import register_job as register_job
 from difflut.registry.components import register_layer as register_layer

@@ -12,6 +12,7 @@ SCHEDULES = Registry("schedule")
 LOSSES = Registry("loss", plural="losses")
 AUGMENTATIONS = Registry("augmentation")
 TEACHERS = Registry("teacher")
+FORMATS = Registry("format")
 DATASETS = Registry("dataset")
 JOBS = Registry("job")
 
@@ -26,6 +27,7 @@ KINDS = (
     LOSSES,
     AUGMENTATIONS,
     TEACHERS,
+    FORMATS,
     DATASETS,
     JOBS,
 )
@@ -45,7 +47,7 @@ register_regularizer, get_regularizer, get_registered_regularizers = (
 )
 register_optimizer, register_schedule, register_loss = OPTIMIZERS.register, SCHEDULES.register, LOSSES.register
 register_augmentation, register_teacher = AUGMENTATIONS.register, TEACHERS.register
-register_dataset, register_job = DATASETS.register, JOBS.register
+register_format, register_dataset, register_job = FORMATS.register, DATASETS.register, JOBS.register
 
 
 class Components:
@@ -67,6 +69,7 @@ class Components:
     register_augmentation = AUGMENTATIONS.register
     get_augmentation, list_augmentations = AUGMENTATIONS.__getitem__, AUGMENTATIONS.names
     register_teacher, get_teacher, list_teachers = TEACHERS.register, TEACHERS.__getitem__, TEACHERS.names
+    register_format, get_format, list_formats = FORMATS.register, FORMATS.__getitem__, FORMATS.names
     register_dataset, get_dataset, list_datasets = DATASETS.register, DATASETS.__getitem__, DATASETS.names
     register_job, get_job, list_jobs = JOBS.register, JOBS.__getitem__, JOBS.names
 

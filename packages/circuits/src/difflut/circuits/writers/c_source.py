@@ -1,4 +1,4 @@
-"""A circuit as one C99 file without dependencies, which evaluates 64 samples or more with each operation."""
+"""A circuit as one C file without dependencies, which evaluates 64 samples or more with each operation."""
 
 import os
 from collections.abc import Iterable
@@ -11,21 +11,30 @@ from difflut.circuits.arithmetic.stencils import find_stencils
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.rewrite import compact
 from difflut.circuits.passes.split import LUT_SIZE, split
+from difflut.circuits.writers.names import check_prefix
 
 TEMPLATE = Path(__file__).with_name("circuit.c.in")
 
 
-def write_c(circuit: Circuit, path: str | os.PathLike[str]) -> Path:
+def write_c(circuit: Circuit, path: str | os.PathLike[str], prefix: str = "") -> Path:
     """Writes a self-contained C file; its header comment documents inputs, outputs and their order.
 
     The comment also says how to compile it; `CompiledCircuit` does that and loads it. Tables and wiring are data, and
-    what a convolution does at many places is written once.
+    what a convolution does at many places is written once. The file is C99 and C++ as well.
+
+    Args:
+        prefix: Begins the names of the two functions, so that several circuits can be linked into one program.
+
+    Raises:
+        ValueError: No name can begin with the prefix.
     """
+    check_prefix(prefix)
     circuit = compact(split(circuit, LUT_SIZE))
     encoder, order = encoder_bits(circuit), np.argsort(circuit.groups, kind="stable")
     starts = np.cumsum([0, *map(len, encoder.terms)]).tolist()
     members = np.bincount(circuit.groups, minlength=circuit.num_classes)
     values = {
+        "PREFIX": prefix,
         "FEATURES": circuit.num_features,
         "CLASSES": circuit.num_classes,
         "LUTS": circuit.num_luts,

@@ -27,7 +27,7 @@ module testbench;
     reg [{counts}+{label}-1:0] expected [0:{samples}-1];
     integer i, mismatches, first;
 
-    circuit circuit_ ({ports});
+    {prefix}circuit circuit_ ({ports});
 
     initial begin
         $readmemh("inputs.hex", inputs);
@@ -75,6 +75,7 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
         inputs=inputs,
         counts=sums,
         label=design.index_width,
+        prefix=design.prefix,
         samples=len(x),
         latency=design.latency,
         results=", ".join(results),

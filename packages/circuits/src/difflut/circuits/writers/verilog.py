@@ -15,11 +15,13 @@ from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import split
 from difflut.circuits.writers.modules import CLOCK, encoder, layer, module, vector
+from difflut.circuits.writers.names import check_prefix, prefixed
 from difflut.circuits.writers.sums import argmax, group_sum
 
 LUT_MODULE = Path(__file__).with_name("lut.v")
 HEADER = """\
-// A network of {luts} look-up tables, written by DiffLUT. Top module: circuit; `core` is all of it but the encoder.
+// A network of {luts} look-up tables, written by DiffLUT. Top module: {prefix}circuit; `{prefix}core` is all of it but
+// the encoder.
 //
 // x        {features} features of {width} bits, feature f in x[{width}*f +: {width}], unsigned.
 //          {meaning}
@@ -44,6 +46,7 @@ class Design:
         latency: Clock cycles from an input to its class; one input a cycle. 0 is combinational.
         core_latency: Those of them from the bits of the encoder on.
         levels: Tables on a path between registers of compressors and of the tournament.
+        prefix: Begins the names of modules and files.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class Design:
     latency: int
     core_latency: int
     levels: int
+    prefix: str
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def write_verilog(
     pipeline: bool | Collection[str] = False,
     counts: bool = False,
     levels: int = LEVELS,
+    prefix: str = "",
 ) -> Design:
     """Writes a module a file: encoder, each layer, group sum, argmax, `core` of the latter, and `circuit`.
 
@@ -116,10 +121,12 @@ def write_verilog(
         counts: Whether the counts are outputs too, delayed to come with their class.
         levels: Tables on a path between the registers of "compressors" and of "tournament": with fewer the clock is
             faster, and there are more cycles and registers.
+        prefix: Begins the names of all modules and files, so that several circuits fit into one design.
 
     Raises:
-        ValueError: There is no such stage.
+        ValueError: There is no such stage, or no name can begin with the prefix.
     """
+    check_prefix(prefix)
     registers = _chosen(stages(circuit), pipeline)
     circuit = split(circuit)
     bits, slices, live = encoder_bits(circuit), circuit.layer_slices(), _live(circuit)
@@ -142,20 +149,20 @@ def write_verilog(
     encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
     top = _circuit(encoded, circuit.num_features * words.width, sums * counts, label, core_latency)
     latency = core_latency + encoded.latency
-    modules["circuit"] = _header(circuit, words, width * counts, latency, registers) + top
+    modules["circuit"] = _header(circuit, words, width * counts, latency, registers, prefix) + top
+    modules = {LUT_MODULE.stem: LUT_MODULE.read_text(encoding="utf-8"), **modules}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _forget_layers_after(len(slices), folder)
+    _forget_layers_after(len(slices), folder, prefix)
     for name, text in modules.items():
-        (folder / f"{name}.v").write_text(text, encoding="utf-8")
-    (folder / LUT_MODULE.name).write_text(LUT_MODULE.read_text(encoding="utf-8"), encoding="utf-8")
-    files = [LUT_MODULE.name, *(f"{name}.v" for name in modules)]
-    return Design(folder, files, words, width * counts, label, latency, core_latency, levels)
+        (folder / f"{prefix}{name}.v").write_text(prefixed(text, prefix, modules), encoding="utf-8")
+    files = [f"{prefix}{name}.v" for name in modules]
+    return Design(folder, files, words, width * counts, label, latency, core_latency, levels, prefix)
 
 
-def _forget_layers_after(number: int, folder: Path) -> None:
+def _forget_layers_after(number: int, folder: Path, prefix: str) -> None:
     """Removes those of a deeper design written here before, which `*.v` would compile along."""
-    layers = (folder / f"layer{later}.v" for later in count(number + 1))
+    layers = (folder / f"{prefix}layer{later}.v" for later in count(number + 1))
     for file in takewhile(Path.exists, layers):
         file.unlink()
 
@@ -207,7 +214,9 @@ def _results(counts: int, label: int) -> list[str]:
     return [vector("output", counts, "counts")] * (counts > 0) + [vector("output", label, "winner")]
 
 
-def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int, registers: list[str]) -> str:
+def _header(
+    circuit: Circuit, words: InputWords, count_width: int, latency: int, registers: list[str], prefix: str
+) -> str:
     if not words.pixels:
         rounding = "every float32 is classified as by the network" if words.exact else "thresholds are rounded down"
         scales, offsets = (" ".join(map(str, of.tolist())) for of in (words.scales, words.offsets))
@@ -220,4 +229,5 @@ def _header(circuit: Circuit, words: InputWords, count_width: int, latency: int,
     timing = f"Registers after {', '.join(registers)}: latency {latency} cycles, one input a cycle."
     counts = f"// counts   The count of ones of class c in counts[{count_width}*c +: {count_width}].\n"
     return HEADER.format(luts=circuit.num_luts, features=circuit.num_features, width=words.width, meaning=meaning,
-                         counts=counts * (count_width > 0), timing=timing if latency else "Combinational.")  # fmt: skip
+                         counts=counts * (count_width > 0), timing=timing if latency else "Combinational.",
+                         prefix=prefix)  # fmt: skip

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
+from difflut.registry import register_format
 
 VERSION = 1
 MEANING = [
@@ -21,10 +23,14 @@ MEANING = [
 ]
 
 
-def write_json(circuit: Circuit, path: str | os.PathLike[str]) -> Path:
+@register_format("json")
+def write_json(circuit: Circuit, path: str | os.PathLike[str], words: InputWords | None = None) -> Path:
     """Writes thresholds, LUTs and votes with the rules by which they are read.
 
     Thresholds are written so that they are the same float32 when read. Inputs that a LUT does not have are left out.
+
+    Args:
+        words: Not needed; values are compared as floats.
 
     Raises:
         ValueError: A threshold is infinite, which JSON has no number for.
