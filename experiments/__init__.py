@@ -6,6 +6,7 @@ from experiments import evaluate as evaluate
 from experiments import export as export
 from experiments import inference as inference
 from experiments import papers as papers
+from experiments import publish as publish
 from experiments import report as report
 from experiments import reproduce as reproduce
 from experiments import train as train

@@ -17,9 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from difflut.config import ConfigurationError, meanings
 from difflut.models import write_whole
-from experiments.data import Dataset, load_dataset
+from difflut.pretrained import VECTORS, Pretrained, folder_of, names, read_model
+from experiments.data import Dataset, DatasetNotFoundError, load_dataset
 
 
 class RunFolder:
@@ -58,12 +61,12 @@ class RunFolder:
 
     @classmethod
     def open_finished(cls, path: str) -> "RunFolder":
-        """Opens the folder of a finished run, for its network.
+        """Opens the folder of a finished run, for its network; or a model that comes along, by its name.
 
         Raises:
             FileNotFoundError: It has no best.pt or no result.json.
         """
-        return cls._having(path, "finished run", "best.pt", "result.json")
+        return cls._having(str(folder_of(path)), "finished run", "best.pt", "result.json")
 
     @classmethod
     def _having(cls, path: str, what: str, *files: str) -> "RunFolder":
@@ -82,6 +85,17 @@ class RunFolder:
     @property
     def teacher(self) -> Path:
         return self.path / "teacher.pt"
+
+    @property
+    def vectors(self) -> Path:
+        """Test inputs that a published model brings."""
+        return self.path / VECTORS
+
+    @property
+    def exports(self) -> Path:
+        """Where its exports go; those of a model that comes along go to the present folder's runs."""
+        comes_along = self.path.name in names() and self.path == folder_of(self.path.name)
+        return Path("runs", self.path.name, "export") if comes_along else self.path / "export"
 
     @property
     def plots(self) -> Path:
@@ -138,6 +152,8 @@ class RunFolder:
 def dataset_of(run: RunFolder) -> Dataset:
     """The data of a finished run, from where it had them, with its own validation rows.
 
+    Where they are not there, a published model's test vectors are all its rows.
+
     Raises:
         ValueError: Its result.json does not say which data set and seed it had.
         DatasetNotFoundError: They are no longer there.
@@ -145,7 +161,19 @@ def dataset_of(run: RunFolder) -> Dataset:
     result, bound = run.result(), meanings(run.config)
     given = {key: bound.get(f"dataset.{key}") for key in ("validation_fraction", "cache_dir")}
     said = {key: value for key, value in given.items() if value is not None}
-    return load_dataset(result["dataset"], seed=result["seed"], **said)
+    try:
+        return load_dataset(result["dataset"], seed=result["seed"], **said)
+    except DatasetNotFoundError as error:
+        if not run.vectors.exists():
+            raise
+        data = _of_vectors(read_model(run.path))
+        print(f"{error}; the {len(data.x_test)} test vectors of {run.path.name} take its place", flush=True)
+        return data
+
+
+def _of_vectors(model: Pretrained) -> Dataset:
+    x, y = torch.from_numpy(model.x), torch.from_numpy(model.y)
+    return Dataset(str(model.card["dataset"]), x[:0], y[:0], x[:0], y[:0], x, y, list(model.card["classes"]))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ ORDER = [
     "circuits",
     "training",
     "estimators",
+    "pretrained",
     "config",
     "command",
 ]
@@ -28,7 +29,7 @@ HOME = {"utils": "layers", "sklearn": "estimators"} | {name: name for name in OR
 PARTS = [
     "failures", "locking", "markdown", "data", "arguments", "runs", "costs", "plots",
     "progress", "tracking", "resuming", "fitting", "measuring", "train", "evaluate",
-    "export", "verify", "inference",
+    "export", "publish", "verify", "inference",
     "trials", "report", "sweep", "dashboard", "reproduce", "papers",
     "step_plots", "peers", "timing", "benchmark", "listing",
 ]  # fmt: skip

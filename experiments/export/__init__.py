@@ -47,8 +47,9 @@ def export(
     What needs a tool that is missing or fails is left out, and a line says why.
 
     Args:
-        run: A run folder; its best checkpoint is taken, and the test set of the data set that its result.json names.
-        folder: Where to write; None is the folder `export` in the run's.
+        run: A run folder, or the name of a model that comes along; its best checkpoint is taken, and the test set of
+            the data set that its result.json names.
+        folder: Where to write; None is the folder `export` in the run's, or `runs/NAME/export` of a model.
         lut_size: Inputs that a LUT may have after simplification.
         pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
             "tournament", "argmax"); True is all, False none.
@@ -80,7 +81,7 @@ def export(
         for write in formats:
             FORMATS.name_of(write)
         source, steps = RunFolder.open_finished(run), Steps()
-        target = Path(folder) if folder else source.path / "export"
+        target = Path(folder) if folder else source.exports
         if target.is_file():
             raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
         result = source.result()

@@ -5,6 +5,7 @@ from difflut.models.checkpoint import read_checkpoint as read_checkpoint
 from difflut.models.checkpoint import save_checkpoint as save_checkpoint
 from difflut.models.description import build_model as build_model
 from difflut.models.description import describe as describe
+from difflut.models.hardening import hardened as hardened
 from difflut.models.network import LUTNetwork as LUTNetwork
 from difflut.models.network import network as network
 from difflut.models.sealed import CheckpointError as CheckpointError

@@ -9,33 +9,43 @@ import torch
 from torch import Tensor
 
 from difflut.models.description import build_model, describe
+from difflut.models.hardening import hardened, pack, unpack
 from difflut.models.network import LUTNetwork
 from difflut.models.sealed import CheckpointError, load_sealed, save_sealed
 from difflut.registry import checked
 
 FORMAT = 2
-MAPPINGS = ("versions", "config", "state")
+MAPPINGS = ("versions", "config", "state", "tables")
+TENSORS = ("state", "tables")
 
 
 @checked
-def save_checkpoint(model: LUTNetwork, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(
+    model: LUTNetwork, path: str | os.PathLike[str], training: Mapping[str, Any] | None = None, hard: bool = False
+) -> None:
     """Writes a network to a file, whole or not at all, with a digest of all that is in it.
 
     Args:
         model: All its components registered.
         path: Replaced where it exists.
         training: What a training run needs in order to continue: tensors and plain data.
+        hard: Whether only what evaluation computes is kept, in a file of kilobytes: encoder, wiring, and tables as bits
+            (see `hardened`).
 
     Raises:
         OSError: The file cannot be written, or the disk is full; the error names the path.
     """
+    model = hardened(model) if hard else model
+    state, tables = pack(model) if hard else (model.state_dict(), {})
     content = {
         "format": FORMAT,
         "versions": {"difflut": _version(), "torch": str(torch.__version__)},
         "config": describe(model),
-        "state": model.state_dict(),
+        "state": state,
         "training": training,
     }
+    if hard:
+        content["tables"] = tables
     save_sealed(content, path)
 
 
@@ -49,7 +59,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
     content = read_checkpoint(path)
     try:
         model = build_model(content["config"])
-        model.load_state_dict(content["state"])
+        model.load_state_dict(unpack(model, content["state"], content["tables"]))
     except Exception as error:  # any component may find any fault in what it is given
         raise CheckpointError(f"{path}: its description and its weights do not fit this version: {error}") from error
     return model.to(device).eval()
@@ -72,9 +82,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: format {found} of difflut {made_by or 'unknown'}; this version reads format {FORMAT}"
         )
+    content.setdefault("tables", {})  # others than hard ones have none
     wrong = [key for key in MAPPINGS if not isinstance(content.get(key), Mapping)]
-    if not wrong and not all(isinstance(value, Tensor) for value in content["state"].values()):
-        wrong = ["state"]
+    wrong = wrong or [key for key in TENSORS if not all(isinstance(x, Tensor) for x in content[key].values())]
     if wrong or not isinstance(content.get("training"), Mapping | None):
         raise CheckpointError(f"{path}: not a DiffLUT checkpoint, its {(wrong or ['training'])[0]} is none")
     return content

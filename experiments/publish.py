@@ -1,0 +1,104 @@
+"""The publish job: a run's network as a model that others load by name."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from difflut.circuits import Circuit
+from difflut.models import LUTNetwork, load_checkpoint
+from difflut.pretrained import Pretrained, read_model, write_model
+from difflut.registry import register_job
+from experiments.arguments import check_whole, configured
+from experiments.data import Dataset
+from experiments.export import export
+from experiments.export.checks import expect
+from experiments.failures import MismatchError
+from experiments.runs import RunFolder, dataset_of
+
+COPIED = ("config.gin", "result.json")
+
+
+@register_job("publish")
+def publish(
+    run: str,
+    name: str,
+    description: str,
+    data_licence: str,
+    folder: str = "models",
+    licence: str = "MIT",
+    command: str | None = None,
+    vectors: int = 100,
+    simulator: str = "none",
+) -> dict[str, Any]:
+    """Writes a finished run's network as a model: files of kilobytes that `difflut.pretrained.load` reads.
+
+    The run is exported first, and numpy, C and engine are compared with its network on the whole test set.
+
+    Args:
+        run: A run folder; its best checkpoint is taken.
+        name: By which the model is loaded, such as `mnist-4000`.
+        description: What it is, in a line.
+        data_licence: Name and licence of the data, of which test inputs are in the model.
+        folder: Where the model's folder is written.
+        licence: Of the network.
+        command: The command that made the run; where it is not given, the one that repeats it from its `config.gin`.
+        vectors: Test inputs that come along with the votes that they get; evenly spaced.
+        simulator: With which the Verilog is compared, too: see `export`.
+
+    Returns:
+        The model's card.
+
+    Raises:
+        ConfigurationError: The run is not finished, or an argument is out of range.
+        MismatchError: A back end differs from the network; nothing is written then.
+    """
+    check_whole("publish.vectors", vectors)
+    with configured():
+        source = RunFolder.open_finished(run)
+        result, data, network = source.result(), dataset_of(source), load_checkpoint(source.best)
+    with TemporaryDirectory() as scratch:
+        report = export(run, f"{scratch}/export", simulator=simulator)
+        card = {
+            "name": name,
+            "description": description,
+            "dataset": data.name,
+            "features": data.meaning["features"],
+            "shape": list(data.feature_shape),
+            "classes": data.class_names,
+            "accuracy": report["accuracy"],
+            "samples": report["samples"],
+            "compared": [name for name, check in report["checks"].items() if check],
+            "seed": result["seed"],
+            "tables": network.num_luts,
+            **report["costs"]["estimate"]["after simplification"],
+            "licence": licence,
+            "data_licence": data_licence,
+            "command": command or f"difflut --gin_file {name}/config.gin",
+            "difflut": version("difflut"),
+        }
+        written = Path(scratch, name)
+        written.mkdir()
+        for file in COPIED:
+            shutil.copyfile(source.path / file, written / file)
+        chosen = [number * len(data.x_test) // vectors for number in range(min(vectors, len(data.x_test)))]
+        circuit = Circuit.load(f"{scratch}/export/circuit.npz")
+        write_model(written, network, circuit, card, data.x_test[chosen].numpy(), data.y_test[chosen].numpy())
+        _compare(read_model(written), network, data)
+        target = Path(folder, name)
+        shutil.copytree(written, target, dirs_exist_ok=True)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    print(f"{name}: {report['accuracy']:.2%} of {report['samples']} test samples, {size / 1024:.0f} KiB: {target}")
+    return card
+
+
+def _compare(model: Pretrained, network: LUTNetwork, data: Dataset) -> None:
+    """Compares what is published with the run's network on the whole test set."""
+    logits = expect(network, data.x_test, 1.0).logits
+    for name, found in {
+        "the network": expect(model.network, data.x_test, 1.0).logits,
+        "the circuit": model.circuit(data.x_test.numpy()),
+    }.items():
+        if wrong := int((found != logits).any(1).sum()):
+            raise MismatchError(f"{model.name}: {name} as published differs from the run's in {wrong} samples")

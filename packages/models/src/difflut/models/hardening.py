@@ -1,0 +1,98 @@
+"""Networks reduced to what evaluation computes: fixed wiring, and tables of bits."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from difflut.layers import Layer
+from difflut.models.network import LUTNetwork
+from difflut.registry import LAYERS, NODES
+
+INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
+
+
+def hardened(model: LUTNetwork) -> LUTNetwork:
+    """A network that evaluates as this one does, bit for bit, and holds nothing that only training needs.
+
+    Each layer that learns becomes a layer of fixed wiring with the same tables in `dwn` nodes, which may be trained on.
+    Encoder, group sum and layers without parameters are copies of the given network's.
+    """
+    layers = [_fixed(layer) if _learns(layer) else deepcopy(layer) for layer in model.layers]
+    return LUTNetwork(deepcopy(model.encoder), layers, deepcopy(model.groupsum)).eval()
+
+
+def _learns(layer: Layer) -> bool:
+    return any(True for _ in layer.parameters())
+
+
+def _fixed(layer: Layer) -> Layer:
+    hard = layer.hard()
+    outputs, entries = hard.tables.shape[1:]
+    fixed = LAYERS["random"](
+        layer.input_size,
+        layer.output_size,
+        NODES["dwn"],
+        node_kwargs={"input_dim": entries.bit_length() - 1, "output_dim": outputs},
+        layer_config=layer.layer_config,
+        seed=layer.seed,
+        kernel_size=layer.kernel_size,
+        stride=layer.stride,
+        padding=layer.padding,
+        name=layer.name,
+        reads=layer.reads,
+    ).to(hard.tables.device)
+    fixed.mapping.copy_(hard.wiring)
+    fixed.node.load_table(hard.tables.float())
+    return fixed
+
+
+def pack(model: LUTNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state of a hardened network in as few bytes as hold it.
+
+    Returns:
+        The state without the nodes that learned, whole numbers in small types; and the tables of each layer that
+        learned, by its number, eight entries a byte.
+    """
+    learned = {str(i): layer for i, layer in enumerate(model.layers) if _learns(layer)}
+    nodes = tuple(f"layers.{number}.node." for number in learned)
+    state = {key: _small(value) for key, value in model.state_dict().items() if not key.startswith(nodes)}
+    return state, {number: pack_bits(layer.hard().tables) for number, layer in learned.items()}
+
+
+def unpack(model: LUTNetwork, state: Mapping[str, Tensor], tables: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The whole state of a network from what `pack` gave; loads its tables.
+
+    Raises:
+        ValueError: A layer's tables are not as many as it has.
+    """
+    nodes = tuple(f"layers.{number}.node." for number in tables)
+    for number, packed in tables.items():
+        node = model.layers[int(number)].node
+        shape = node.truth_table().shape
+        if packed.dtype != torch.uint8 or packed.numel() != -(-shape.numel() // 8):
+            raise ValueError(f"layer {number} needs {shape.numel()} table entries, got {8 * packed.numel()} bits")
+        node.load_table(unpack_bits(packed, shape.numel()).view(shape).float())
+    return {**{key: value for key, value in model.state_dict().items() if key.startswith(nodes)}, **state}
+
+
+def pack_bits(bits: Tensor) -> Tensor:
+    """Booleans of any shape, the first one in the lowest bit of the first byte: `(bytes,)` uint8."""
+    flat = bits.flatten().to(torch.uint8)
+    flat = torch.nn.functional.pad(flat, (0, -flat.numel() % 8)).view(-1, 8)
+    return (flat << torch.arange(8, dtype=torch.uint8, device=flat.device)).sum(1, dtype=torch.uint8)
+
+
+def unpack_bits(packed: Tensor, count: int) -> Tensor:
+    """The first `count` bits of bytes: `(count,)` booleans."""
+    return (packed[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).bool().flatten()[:count]
+
+
+def _small(value: Tensor) -> Tensor:
+    """Whole numbers in the smallest type that holds them; other tensors as they are."""
+    if value.is_floating_point() or not value.numel():
+        return value
+    low, high = int(value.min()), int(value.max())
+    return value.to(next(kind for kind in INTEGERS if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max))

@@ -1,0 +1,99 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from difflut.circuits import Circuit, CompiledCircuit, write_c
+from difflut.pretrained import ModelError, folder_of, load, names, read_model, write_model
+from tests.circuits.convolutions import convolution
+
+MOST_BYTES = 2**20  # of a model that comes along
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_model_computes_the_votes_of_its_vectors(name):
+    model = load(name)
+    with torch.no_grad():
+        logits = model.network(torch.from_numpy(model.x)).numpy()
+    np.testing.assert_array_equal(np.rint(logits * model.circuit.tau), model.counts)
+    np.testing.assert_array_equal(model.circuit.counts(model.x), model.counts)
+    np.testing.assert_array_equal(model.circuit.engine(threads=1).counts(model.x), model.counts)
+    # One in a thousand cases is further from the accuracy on all test rows than this.
+    right, said = (model.counts.argmax(1) == model.y).mean(), model.card["accuracy"]
+    assert abs(right - said) < 3.3 * np.sqrt(said * (1 - said) / len(model.y)) + 1 / len(model.y)
+
+
+@pytest.mark.needs("cc")
+def test_the_c_of_a_model_computes_the_votes_of_its_vectors(tmp_path):
+    model = load("digits-2000")
+    write_c(model.circuit, tmp_path / "circuit.c")
+    compiled = CompiledCircuit(tmp_path / "circuit.c", model.circuit.num_features, model.circuit.num_classes)
+    np.testing.assert_array_equal(compiled.counts_and_classes(model.x)[0], model.counts)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_card_says_what_a_user_asks(name):
+    folder, card = folder_of(name), load(name).card
+    assert card["name"] == name and card["command"].startswith("difflut --gin_file ")
+    assert card["samples"] >= 100 and 0.5 < card["accuracy"] < 1 and {"numpy", "C"} <= set(card["compared"])
+    assert card["luts"] == sum(card[f"luts_{part}"] for part in ("tables", "popcount", "argmax", "encoder"))
+    assert card["licence"] and card["data_licence"] and card["description"]
+    assert set(card["sha256"]) == {path.name for path in folder.iterdir()} - {"card.json"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
+
+
+@pytest.fixture
+def written(tmp_path):
+    network, images = convolution("pooled")
+    card = {"name": "small", "dataset": "none", "classes": ["a", "b", "c"]}
+    x, y = images[:20].numpy(), np.arange(20) % 3
+    return write_model(tmp_path / "small", network, Circuit.from_model(network), card, x, y), network, images
+
+
+def test_what_is_written_is_read(written):
+    folder, network, images = written
+    model = load(folder)
+    assert model.name == "small" and torch.equal(model.network(images), network(images))
+    np.testing.assert_array_equal(model.counts, model.circuit.counts(images[:20].numpy()))
+    np.testing.assert_array_equal(model.y, np.arange(20) % 3)
+
+
+def test_a_large_circuit_is_made_from_the_network(written, monkeypatch):
+    folder, network, images = written
+    monkeypatch.setattr("difflut.pretrained.model.LARGEST_CIRCUIT", 1000)
+    card = json.loads((folder / "card.json").read_text())
+    write_model(folder, network, Circuit.from_model(network), card, images[:20].numpy(), np.zeros(20, int))
+    assert not (folder / "circuit.npz").exists()
+    x = images.numpy()
+    np.testing.assert_array_equal(read_model(folder).circuit(x), network(images).detach().numpy())
+
+
+@pytest.mark.parametrize("file", ["best.pt", "circuit.npz", "vectors.npz"])
+def test_a_file_that_is_missing_or_changed_is_refused(written, file):
+    folder, *_ = written
+    path = folder / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f"{file}: damaged"):
+        load(folder)
+    path.unlink()
+    with pytest.raises(ModelError, match=f"{file}: missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": {"best.pt": "0"}}'])
+def test_a_card_that_is_none_is_refused(written, text):
+    folder, *_ = written
+    (folder / "card.json").write_text(text)
+    with pytest.raises(ModelError, match=r"card\.json: (cannot be read|no card)"):
+        load(folder)
+
+
+def test_a_name_that_is_none_lists_those_that_are(tmp_path):
+    with pytest.raises(ModelError, match=r"mnist-5: no model, .*digits-2000, digits-conv"):
+        load("mnist-5")
+    shutil.copytree(folder_of("digits-2000"), tmp_path / "mine")
+    assert load(tmp_path / "mine").name == "digits-2000"
