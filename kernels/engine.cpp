@@ -3,6 +3,7 @@
 #include "engine_chunks.h"
 #include "engine_count.h"
 #include "engine_encode.h"
+#include "engine_levels.h"
 #include "engine_reduce.h"
 
 namespace difflut::engine {
@@ -176,6 +177,27 @@ void difflut_engine_take_chunks(void* from, uint64_t* chunks, uint64_t* code, in
   static_assert(sizeof(Chunks::Chunk) == sizeof *chunks);
   std::memcpy(chunks, of->chunks.data(), of->chunks.size() * sizeof *chunks);
   std::copy(of->code.begin(), of->code.end(), code);
+  std::copy(of->votes.begin(), of->votes.end(), votes);
+  std::copy(of->start.begin(), of->start.end(), start);
+  std::copy(of->bias.begin(), of->bias.end(), bias);
+}
+
+// The levels of a netlist for a GPU, and how many there are of everything.
+void* difflut_engine_levels(const Plan* plan, int64_t* sizes) {
+  auto* found = new Levels(levels(*plan));
+  const int64_t sized[] = {int64_t(found->groups.size()), int64_t(found->pins.size()), int64_t(found->tables.size()),
+                           int64_t(found->votes.size())};
+  std::copy(std::begin(sized), std::end(sized), sizes);
+  return found;
+}
+
+// Copies them and ends their life.
+void difflut_engine_take_levels(void* from, int64_t* groups, int32_t* pins, uint64_t* tables, int32_t* votes,
+                                int32_t* start, int32_t* bias) {
+  const std::unique_ptr<Levels> of(static_cast<Levels*>(from));
+  std::memcpy(groups, of->groups.data(), of->groups.size() * sizeof(Levels::Group));
+  std::copy(of->pins.begin(), of->pins.end(), pins);
+  std::copy(of->tables.begin(), of->tables.end(), tables);
   std::copy(of->votes.begin(), of->votes.end(), votes);
   std::copy(of->start.begin(), of->start.end(), start);
   std::copy(of->bias.begin(), of->bias.end(), bias);

@@ -50,6 +50,8 @@ def library(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
         loaded.difflut_engine_chunks.argtypes = [plan, *[integer] * 4, pointer]
         loaded.difflut_engine_chunks.restype = pointer
         loaded.difflut_engine_take_chunks.argtypes = [pointer] * 6
+        loaded.difflut_engine_levels.argtypes, loaded.difflut_engine_levels.restype = [plan, pointer], pointer
+        loaded.difflut_engine_take_levels.argtypes = [pointer] * 7
         loaded.difflut_engine_run.argtypes = [pointer, pointer, integer, integer, pointer, pointer, integer]
         loaded.difflut_engine_run.restype = None
     return loaded

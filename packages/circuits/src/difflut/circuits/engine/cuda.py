@@ -11,15 +11,13 @@ import torch
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.engine import cpu
-from difflut.circuits.engine.engine import Engine
+from difflut.circuits.engine.gpu import WARP, GpuEngine, counted
 from difflut.circuits.engine.netlist import Netlist, netlist
 from difflut.kernels import jit
 
 FLAGS = ("-O3",)
 THREADS = 384  # of a block: two blocks have the registers of a multiprocessor
-WARP = 32
 TURNS = 6, 4, 2, 1  # gates of a thread between two barriers: the more, the more signals are there at a time
-MOST_VOTES = 63 * WARP  # of a warp
 QUAD = 4
 HALF = 1024  # bytes are compared as half-precision numbers, this added
 
@@ -27,7 +25,9 @@ _ARRAYS = ("chunks", "code", "votes", "start", "bias", "quads", "limits", "place
 _INTEGERS = ("features", "num_quads", "levels", "num_chunks", "num_places", "classes", "parts")
 
 
-class _Network(ctypes.Structure):
+class Network(ctypes.Structure):
+    """What `kernels/engine_network.cuh` calls a network."""
+
     _fields_ = [(name, ctypes.c_void_p) for name in _ARRAYS] + [(name, ctypes.c_int64) for name in _INTEGERS]
 
 
@@ -43,26 +43,26 @@ def library() -> ctypes.CDLL | None:
     return loaded
 
 
-class CudaEngine(Engine):
-    """Tiles of samples, each in the shared memory of a multiprocessor from input to class.
+class TooLargeError(RuntimeError):
+    """Shared memory does not hold a circuit's signals."""
 
-    Inputs are numpy arrays, or tensors, whose results are tensors on the GPU; bytes and floats are told apart as on the
-    CPU.
+
+class CudaEngine(GpuEngine):
+    """Tiles of samples, each in the shared memory of a multiprocessor from input to class.
 
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
         words: Of 32 samples, in a tile: 1, 2 or 4; None is as many as shared memory holds.
 
     Raises:
-        RuntimeError: There is no GPU, no compiler, or too little shared memory for the circuit.
+        TooLargeError: There is too little shared memory for the circuit.
+        RuntimeError: There is no GPU, or no compiler.
     """
 
     def __init__(self, circuit: Circuit, words: int | None = None) -> None:
         super().__init__(circuit)
-        if not torch.cuda.is_available():
-            raise RuntimeError("the GPU engine needs an NVIDIA GPU that torch can use; take device='cpu'")
         loaded = library()
-        if not cpu.available() or loaded is None:
+        if loaded is None:
             raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
         self._library = loaded
         net, encoding = arranged(circuit)
@@ -71,39 +71,20 @@ class CudaEngine(Engine):
         self.name = f"GPU engine ({WARP * self._words} samples a tile)"
         self._networks = {pixels: _network(arrays | comparisons(circuit, encoding, pixels)) for pixels in (False, True)}
 
-    def counts(self, x: Any) -> Any:
-        return self._run(x, "counts", (self.circuit.num_classes,)) - self._offset
-
-    def classes(self, x: Any) -> Any:
-        return self._run(x, "classes", ())
-
-    def logits(self, x: Any) -> Any:
-        counts = self.counts(x)
-        if isinstance(counts, np.ndarray):
-            return counts.astype(np.float32) / np.float32(self.circuit.tau)
-        return counts.float() / self.circuit.tau
-
-    def _run(self, x: Any, wanted: str, shape: tuple[int, ...]) -> Any:
-        if not isinstance(x, torch.Tensor):
-            return self._run(torch.from_numpy(self._checked(x)), wanted, shape).cpu().numpy()
-        x = x.to("cuda", torch.uint8 if x.dtype == torch.uint8 else torch.float32).contiguous()
-        self._check_features(x)
-        result = torch.empty(len(x), *shape, dtype=torch.int64, device=x.device)
+    def _launch(self, x: torch.Tensor, classes: int | None, counts: int | None, stream: int) -> int:
         pixels = x.dtype == torch.uint8
         network, _ = self._networks[pixels]
-        outputs = [result.data_ptr() if name == wanted else None for name in ("classes", "counts")]
-        sizes, stream = (pixels, len(x), self._words, THREADS), torch.cuda.current_stream().cuda_stream
-        if len(x):
-            code = self._library.difflut_cuda_engine(ctypes.byref(network), x.data_ptr(), *sizes, *outputs, stream)
-            if code:
-                raise RuntimeError(f"the GPU engine could not be launched: CUDA error {code}")
-        return result
+        sizes = pixels, len(x), self._words, THREADS
+        code: int = self._library.difflut_cuda_engine(
+            ctypes.byref(network), x.data_ptr(), *sizes, classes, counts, stream
+        )
+        return code
 
 
-def _network(arrays: dict[str, Any]) -> tuple[_Network, list[torch.Tensor]]:
+def _network(arrays: dict[str, Any]) -> tuple[Network, list[torch.Tensor]]:
     """The network as the kernel takes it, and the tensors in which it lies."""
     tensors = [torch.from_numpy(np.ascontiguousarray(arrays[name])).cuda() for name in _ARRAYS]
-    return _Network(*(tensor.data_ptr() for tensor in tensors), *(arrays[name] for name in _INTEGERS)), tensors
+    return Network(*(tensor.data_ptr() for tensor in tensors), *(arrays[name] for name in _INTEGERS)), tensors
 
 
 def _fitting(loaded: ctypes.CDLL, net: Netlist, classes: int, words: tuple[int, ...]) -> tuple[dict[str, Any], int]:
@@ -112,11 +93,11 @@ def _fitting(loaded: ctypes.CDLL, net: Netlist, classes: int, words: tuple[int, 
     room = properties.shared_memory_per_block_optin
     for by_part, each, turns in product((False, True), words, TURNS):
         arrays = chunks(net, classes, THREADS, turns, WARP // each, by_part)
-        sizes = _Network(**{name: arrays[name] for name in _INTEGERS if name in arrays})
+        sizes = Network(**{name: arrays[name] for name in _INTEGERS if name in arrays})
         needed = loaded.difflut_cuda_engine_room(ctypes.byref(sizes), each)
         if needed <= room:
             return arrays, each
-    raise RuntimeError(
+    raise TooLargeError(
         f"the GPU engine needs {needed} bytes of shared memory for {arrays['num_places']} signals at a time, there are "
         f"{room}; simplify the circuit, or take device='cpu'"
     )
@@ -141,9 +122,7 @@ def chunks(net: Netlist, classes: int, threads: int, turns: int, banks: int, by_
         "bias": np.empty(classes, np.int32),
     }
     library.difflut_engine_take_chunks(handle, *(array.ctypes.data for array in arrays.values()))
-    most = int(np.diff(arrays["start"]).max(initial=1))
-    parts = -(-most // MOST_VOTES)
-    return arrays | {"num_places": places, "num_chunks": num_chunks - 1, "classes": classes, "parts": parts}
+    return arrays | {"num_places": places, "num_chunks": num_chunks - 1} | counted(classes, arrays["start"])
 
 
 def arranged(circuit: Circuit) -> tuple[Netlist, np.ndarray]:

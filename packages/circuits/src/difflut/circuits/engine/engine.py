@@ -1,11 +1,14 @@
 """What every engine offers, and which one serves a circuit."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
+
+MOST_SHARED = 2**16  # LUTs; of more it is not even tried whether a GPU's shared memory holds their signals
 
 
 class Engine:
@@ -55,7 +58,11 @@ def make_engine(circuit: Circuit, device: str = "cpu", threads: int | None = Non
 
         return cpu.CpuEngine(circuit, threads) if cpu.available() else Engine(circuit)
     if device == "cuda":
-        from difflut.circuits.engine.cuda import CudaEngine
+        from difflut.circuits.engine.cuda import CudaEngine, TooLargeError
+        from difflut.circuits.engine.levels import LevelsEngine
 
-        return CudaEngine(circuit)
+        if circuit.num_luts <= MOST_SHARED:
+            with suppress(TooLargeError):
+                return CudaEngine(circuit)
+        return LevelsEngine(circuit)
     raise ValueError(f"there is no engine for the device {device!r}; known: cpu, cuda")
