@@ -1,3 +1,4 @@
+import importlib
 import importlib.util
 import os
 import shutil
@@ -12,6 +13,18 @@ from difflut.kernels import cpp
 
 def _package(name):
     return lambda: importlib.util.find_spec(name)
+
+
+def _imports(name):
+    """A package that may be installed and yet not run in this Python or without a GPU."""
+
+    def can():
+        try:
+            return importlib.import_module(name)
+        except Exception:
+            return None
+
+    return can
 
 
 def _program(name):
@@ -31,11 +44,14 @@ NEEDS = {
     "onnxruntime": (_package("onnxruntime"), "ONNX Runtime: pip install onnxruntime"),
     "optuna": (_package("optuna"), "Optuna: pip install optuna"),
     "wandb_workspaces": (_package("wandb_workspaces"), "W&B workspaces: pip install wandb-workspaces"),
+    "torchlogix": (_imports("torchlogix"), "torchlogix: pip install --no-deps torchlogix"),
+    "difflogic": (_imports("difflogic"), "difflogic, which needs CUDA"),
+    "torch_dwn": (_imports("torch_dwn"), "torch_dwn, which needs CUDA"),
     "cuda": (torch.cuda.is_available, "an NVIDIA GPU"),
     "nvcc": (_program("nvcc"), "the CUDA toolkit"),
 }
-# A machine that runs CI must have the others.
-HARDWARE = {"cuda", "nvcc"}
+# What a machine without a GPU cannot have; one that runs CI must have the others.
+HARDWARE = {"cuda", "nvcc", "difflogic", "torch_dwn"}
 
 
 @cache

@@ -12,6 +12,9 @@ from difflut.circuits.formats import write_blif as write_blif
 from difflut.circuits.formats import write_json as write_json
 from difflut.circuits.formats import write_onnx as write_onnx
 from difflut.circuits.formats import write_vhdl as write_vhdl
+from difflut.circuits.imports import from_difflogic as from_difflogic
+from difflut.circuits.imports import from_torch_dwn as from_torch_dwn
+from difflut.circuits.imports import from_torchlogix as from_torchlogix
 from difflut.circuits.passes.simplify import Report as Report
 from difflut.circuits.passes.simplify import simplify as simplify
 from difflut.circuits.tools.compiled import CompiledCircuit as CompiledCircuit
