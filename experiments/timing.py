@@ -145,7 +145,7 @@ def _step(case: Case, network: nn.Module, x: torch.Tensor, y: torch.Tensor, grap
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
         return partial(_peer_step, network, optimizer, x, y)
     trainer = Trainer(network, x, y, batch_size=case.batch, optimizer=partial(adam, lr=0.01), graph=graph)
-    return trainer.run_epoch if graph else partial(trainer.step, x, y)
+    return trainer.run_epoch if graph else partial(trainer.step, trainer.ranks.part(len(y)), x, y)
 
 
 def _network(case: Case) -> nn.Module:

@@ -58,7 +58,7 @@ def test_without_augmentation_the_teacher_is_asked_once():
 def test_a_batch_has_the_labels_and_the_lessons_of_its_rows():
     trained = trainer(augmentation=None)
     rows = {tuple(x.flatten().tolist()): y.item() for x, y in zip(trained.samples.x, trained.samples.y, strict=True)}
-    for x, y, taught in trained.batches():
+    for _, (x, y, taught) in trained.batches():
         assert [rows[tuple(image.flatten().tolist())] for image in x] == y.tolist()
         assert torch.equal(taught, teacher(x))
 

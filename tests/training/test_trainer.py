@@ -109,8 +109,8 @@ def test_an_epoch_visits_every_row_once_in_a_new_order():
     for epoch in range(2):
         trained.epoch = epoch
         batches = list(trained.batches())
-        assert [len(y) for _, y in batches] == [32] * 6 + [8] and trained.steps_per_epoch == 7
-        epochs.append(torch.cat([x for x, _ in batches]))
+        assert [len(y) for _, (_, y) in batches] == [32] * 6 + [8] and trained.steps_per_epoch == 7
+        epochs.append(torch.cat([x for _, (x, _) in batches]))
     assert torch.equal(epochs[0].sort(0).values, data()[0].sort(0).values)
     assert not torch.equal(epochs[0], epochs[1])
 

@@ -36,8 +36,8 @@ class PackedRows:
         torch.cat([_by_sample(some) for some in bits], out=self.rows)
 
     def begin(self, order: Tensor) -> None:
-        """Starts over with a new order of the samples, (rows,)."""
-        self.order.copy_(order)
+        """Starts over with a new order of samples, of all of them or fewer."""
+        self.order[: len(order)].copy_(order)
         self.position.zero_()
 
     def choose(self, batch: int) -> tuple[Bits, Tensor]:

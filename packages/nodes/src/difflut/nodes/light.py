@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from difflut.nodes.extension import Extension
 from difflut.nodes.initializers import residual
-from difflut.nodes.relaxation import relaxed_bernoulli
+from difflut.nodes.relaxation import logistic_noise, relaxed_bernoulli
 from difflut.registry import register_node
 
 
@@ -47,8 +47,8 @@ class Light(Extension):
         return torch.sigmoid(self.logits)
 
     def training_table(self) -> Tensor:
-        noisy = self.noise and self.training
-        return relaxed_bernoulli(self.logits, self.temperature, noisy, self.straight_through)
+        noise = logistic_noise(torch.empty_like(self.logits)) if self.noise and self.training else None
+        return relaxed_bernoulli(self.logits, self.temperature, noise, self.straight_through)
 
     @torch.no_grad()
     def load_table(self, table: Tensor) -> None:

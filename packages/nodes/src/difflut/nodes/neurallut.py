@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.nodes.corners import corners
 from difflut.nodes.node import Node, as_features
-from difflut.nodes.relaxation import relaxed_bernoulli
+from difflut.nodes.parts import draw_by_row
+from difflut.nodes.relaxation import logistic_noise, relaxed_bernoulli
 from difflut.registry import register_node
 
 
@@ -71,7 +72,8 @@ class NeuralLUT(Node):
             logits = as_features(
                 self._network(kernels.gather(x, wiring)), kernels.placed(wiring, x.shape[1]).placements.count
             )
-        return relaxed_bernoulli(logits, self.temperature, self.noise and self.training, self.straight_through)
+        noise = draw_by_row(logits, logistic_noise) if self.noise and self.training else None
+        return relaxed_bernoulli(logits, self.temperature, noise, self.straight_through)
 
     def _corner_logits(self) -> Tensor:
         return self._network(corners(self.input_dim, like=self.layers[0].bias).T)

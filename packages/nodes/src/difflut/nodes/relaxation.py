@@ -41,19 +41,19 @@ def gumbel_noise(like: Tensor) -> Tensor:
     return -torch.empty_like(like).exponential_().log()
 
 
-def logistic_noise(like: Tensor) -> Tensor:
-    """Standard logistic noise, the difference of two Gumbel variables, in the shape of a tensor."""
-    return torch.logit(torch.rand_like(like), eps=1e-6)
+def logistic_noise(tensor: Tensor) -> Tensor:
+    """Fills a tensor with standard logistic noise, the difference of two Gumbel variables."""
+    return torch.logit(tensor.uniform_(), eps=1e-6)
 
 
-def relaxed_bernoulli(logits: Tensor, temperature: float, noisy: bool, hard: bool) -> Tensor:
+def relaxed_bernoulli(logits: Tensor, temperature: float, noise: Tensor | None, hard: bool) -> Tensor:
     """A relaxed sample of bits with the given logits, `sigmoid((logits + noise) / temperature)`.
 
     Args:
         logits: Of any shape.
         temperature: Towards 0 the samples become bits.
-        noisy: Without noise the result is the mean form and deterministic.
+        noise: Logistic noise in the shape of the logits; without it the result is the mean form and deterministic.
         hard: Whether the value is rounded to a bit; the gradient stays that of the relaxed value.
     """
-    soft = torch.sigmoid((logits + logistic_noise(logits) if noisy else logits) / temperature)
+    soft = torch.sigmoid((logits if noise is None else logits + noise) / temperature)
     return kernels.straight_through((soft >= 0.5).to(soft.dtype), soft) if hard else soft

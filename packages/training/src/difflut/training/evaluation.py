@@ -7,6 +7,7 @@ from torch import Tensor
 
 from difflut.models import LUTNetwork
 from difflut.nodes import relaxed
+from difflut.training.ranks import ALONE, Ranks
 
 
 @torch.no_grad()
@@ -15,13 +16,20 @@ def predict(model: LUTNetwork, x: Tensor, batch_size: int = 4096) -> Tensor:
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
-        return torch.cat([model(batch.to(device)).argmax(1) for batch in x.split(batch_size)]).to(x.device)
+        classes = [model(batch.to(device)).argmax(1) for batch in x.split(batch_size) if len(batch)]
+        return torch.cat(classes or [x.new_empty(0, dtype=torch.int64)]).to(x.device)
     finally:
         model.train(was_training)
 
 
-def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096) -> dict[str, float]:
+def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096, ranks: Ranks = ALONE) -> dict[str, float]:
     """Accuracy of the hard network and of the relaxed one, and what discretisation costs.
+
+    Args:
+        x: Inputs `(rows, *features)`.
+        y: Class indices `(rows,)`.
+        batch_size: Rows that are computed at once.
+        ranks: Processes that call this together, each of which counts a part of the rows.
 
     Raises:
         ValueError: Inputs and labels differ in number, or labels are not classes of the network.
@@ -30,11 +38,14 @@ def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096) ->
         `accuracy_hard`, `accuracy_relaxed`, and `gap`, the relaxed minus the hard accuracy; fractions of 1.
     """
     check_labels(model, x, y)
-    accuracy = {}
+    device = next(model.parameters()).device
+    accuracy, mine = {}, ranks.rows(len(y))
     for form, context in (("hard", nullcontext()), ("relaxed", relaxed(model))):
         with context:
             # Counted, since a mean on a GPU may be off in the last digit.
-            accuracy[form] = (predict(model, x, batch_size) == y).sum().item() / len(y)
+            correct = (predict(model, x[mine], batch_size) == y[mine]).sum().to(device)
+            ranks.add(correct)
+            accuracy[form] = correct.item() / len(y)
     return {
         "accuracy_hard": accuracy["hard"],
         "accuracy_relaxed": accuracy["relaxed"],

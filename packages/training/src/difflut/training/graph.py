@@ -10,7 +10,9 @@ from torch.optim import Optimizer
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.nodes.parts import Part
 from difflut.training.losses import cross_entropy
+from difflut.training.ranks import GradientSums
 from difflut.training.samples import AT_ONCE, Samples
 
 WARM_UP = 2
@@ -28,6 +30,7 @@ class GraphedSteps:
         samples: Begun.
         optimizer: Of the model's parameters.
         loss: Of logits and class indices and, where samples are taught, the teacher's logits.
+        sums: Of the gradients over all processes, which is part of the graph.
     """
 
     def __init__(
@@ -35,9 +38,10 @@ class GraphedSteps:
         model: LUTNetwork,
         samples: Samples,
         optimizer: Optimizer,
-        loss: Callable[..., Tensor] = cross_entropy,
+        loss: Callable[..., Tensor],
+        sums: GradientSums,
     ) -> None:
-        self.model, self.samples, self.optimizer, self.loss = model, samples, optimizer, loss
+        self.model, self.samples, self.optimizer, self.loss, self.sums = model, samples, optimizer, loss, sums
         device = next(model.parameters()).device
         self.y = samples.y.to(device)
         self.taught = None if samples.taught is None else samples.taught.to(device)
@@ -46,7 +50,7 @@ class GraphedSteps:
         self.rows, self._version = kernels.PackedRows(self._encoded(), labels), samples.version
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
         self.stream = torch.cuda.Stream(device)
-        self._orders: dict[int, Tensor] = {}
+        self._orders: dict[int, tuple[list[Part], Tensor]] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -55,24 +59,28 @@ class GraphedSteps:
         self._done: dict[int, int] = {}
         self._rates: list[float] = []
 
-    def epoch(self, number: int, batch_size: int) -> Iterator[int]:
-        """Trains on all samples in the order of an epoch; yields the number of samples after each step.
+    def epoch(self, number: int, batch_size: int) -> Iterator[Part]:
+        """Trains on all samples in the order of an epoch; yields the part of the batch after each step.
 
-        `totals` then holds the summed loss and the number of correct samples.
+        `totals` then holds the summed loss and the number of correct samples of these parts.
         """
         self._follow_samples()
         self._follow_rates()
         self.totals.zero_()
-        order = self._orders.pop(number, None)
-        self.rows.begin(self._order(number) if order is None else order)
-        for start in range(0, len(self.y), batch_size):
-            size = min(batch_size, len(self.y) - start)
-            self._step(size)
-            yield size
-        self._orders = {number + 1: self._order(number + 1)}  # drawn while the device is still at work
+        drawn = self._orders.pop(number, None)
+        parts, order = drawn or self._order(number, batch_size)
+        self.rows.begin(order)
+        for part in parts:
+            self._step(part)
+            yield part
+        self._orders = {number + 1: self._order(number + 1, batch_size)}  # drawn while the device is still at work
 
-    def _order(self, number: int) -> Tensor:
-        return self.samples.order(number).pin_memory().to(self.y.device, non_blocking=True)
+    def _order(self, number: int, batch_size: int) -> tuple[list[Part], Tensor]:
+        """The parts of an epoch's batches, and their rows one after the other."""
+        batches = self.samples.order(number).split(batch_size)
+        parts = [self.sums.ranks.part(len(chosen)) for chosen in batches]
+        order = torch.cat([chosen[part.computed] for chosen, part in zip(batches, parts, strict=True)])
+        return parts, order.pin_memory().to(self.y.device, non_blocking=True)
 
     def _encoded(self) -> Iterator[Tensor]:
         device = next(self.model.parameters()).device
@@ -97,17 +105,19 @@ class GraphedSteps:
             if "capturable" in group:
                 group["capturable"] = True
 
-    def _step(self, size: int) -> None:
-        graph = self._graphs.get(size)
+    def _step(self, part: Part) -> None:
+        # The same on all processes, which capture the same steps; with one size of batch go the same parts of it.
+        graph = self._graphs.get(part.total)
         if graph is not None:
             return graph.replay()
         with self._on_stream():
-            self._train(size)
-        self._done[size] = self._done.get(size, 0) + 1
-        if self._done[size] == WARM_UP:
-            self._graphs[size] = graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=self.stream):
-                self._train(size)
+            self._train(part)
+        self._done[part.total] = self._done.get(part.total, 0) + 1
+        if self._done[part.total] == WARM_UP:
+            self._graphs[part.total] = graph = torch.cuda.CUDAGraph()
+            # Only what this thread does is captured: a thread of NCCL's looks after earlier sums meanwhile.
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                self._train(part)
 
     @contextmanager
     def _on_stream(self) -> Iterator[None]:
@@ -117,21 +127,30 @@ class GraphedSteps:
             yield
         current.wait_stream(self.stream)
 
-    def _train(self, size: int) -> None:
-        bits, y = self.rows.choose(size)
-        taught: tuple[Tensor, ...] = ()
-        if self.taught is not None:
-            y, taught = self.y[y], (self.taught[y],)
-        logits = self.model.classify(bits)
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.loss in (cross_entropy, F.cross_entropy):  # with its gradient in one kernel
-            outputs, gradients = [logits], [kernels.cross_entropy_gradient(logits, y, self.totals)]
-        else:
-            loss = self.loss(logits, y, *taught)
-            self.totals += torch.stack((loss.detach() * size, (logits.argmax(1) == y).sum()))
-            outputs, gradients = [loss], [torch.ones_like(loss)]
-        if (penalty := self.model.regularization()) is not None:
-            outputs.append(penalty)
-            gradients.append(torch.ones_like(penalty))
-        torch.autograd.backward(outputs, gradients)
+    def _train(self, part: Part) -> None:
+        with self.sums.ranks.computing(part):
+            bits, y = self.rows.choose(max(part.rows, 1))
+            taught: tuple[Tensor, ...] = ()
+            if self.taught is not None:
+                y, taught = self.y[y], (self.taught[y],)
+            logits = self.model.classify(bits)
+            self.optimizer.zero_grad(set_to_none=True)
+            output, gradient = self._objective(part, logits, y, *taught)
+            outputs, gradients = [output], [gradient]
+            if (penalty := self.model.regularization()) is not None:
+                outputs.append(penalty)
+                gradients.append(torch.full_like(penalty, part.share))
+            with self.sums.following():
+                torch.autograd.backward(outputs, gradients)
         self.optimizer.step()
+
+    def _objective(self, part: Part, logits: Tensor, y: Tensor, *taught: Tensor) -> tuple[Tensor, Tensor]:
+        """From where the backward pass starts, and the gradient there of the mean loss over the whole batch."""
+        if self.loss in (cross_entropy, F.cross_entropy):  # with its gradient in one kernel
+            totals = self.totals if part.rows else torch.zeros_like(self.totals)
+            gradient = kernels.cross_entropy_gradient(logits, y, totals)
+            return logits, gradient if part.rows == part.total else gradient * part.share
+        loss = self.loss(logits, y, *taught)
+        correct = (logits.argmax(1) == y)[: part.rows].sum()
+        self.totals += torch.stack((loss.detach() * part.rows, correct))
+        return loss, torch.full_like(loss, part.share)

@@ -4,8 +4,11 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 WARM_UP = 2  # steps, the first of which may compile
 TRIED = 4  # steps with each number of threads
@@ -30,7 +33,7 @@ class Threads:
         self._to_try: list[int] = []
         self._spent: dict[int, float] = {}
 
-    def run(self, steps: Iterator[int]) -> Iterator[int]:
+    def run(self, steps: Iterator[T]) -> Iterator[T]:
         """The same steps, each done with the number of threads that is taken, or tried."""
         if not self.may_choose:
             yield from steps

@@ -13,10 +13,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.nodes.parts import Part
 from difflut.registry import checked_constructor
 from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
+from difflut.training.ranks import GradientSums, Ranks
 from difflut.training.samples import Augmentation, Samples
 from difflut.training.threads import Threads
 
@@ -33,17 +35,19 @@ class DivergedError(RuntimeError):
 class Trainer:
     """Trains a network; its data may lie on its device or, when too large for that, elsewhere.
 
-    Each epoch visits all samples once, in an order that follows from the seed and the epoch's number.
+    Each epoch visits all samples once, in an order that follows from the seed and the epoch's number. Where torch has a
+    process group its processes train together: each computes a part of every batch, and the network is that of one
+    process with the same seed, to the rounding of sums over rows (see `Ranks`).
 
     Args:
         model: On the device that trains it.
         x: Training inputs `(rows, *features)`.
         y: Class indices `(rows,)`.
-        batch_size: Samples in a step; the last step of an epoch takes what is left.
+        batch_size: Samples in a step, over all processes; the last step of an epoch takes what is left.
         optimizer: Makes the optimizer of the parameters.
         schedule: Makes the learning rate schedule of the optimizer; it advances once an epoch, and decides the rate by
             the number of epochs alone. None keeps the rate.
-        loss: Of logits and class indices; with a teacher, of its logits too.
+        loss: Of logits and class indices; with a teacher, of its logits too. A mean over the rows.
         seed: Of the order of the samples, and of the augmentation.
         graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, and quicker where batches are
             small. Nothing changes on a CPU.
@@ -74,11 +78,15 @@ class Trainer:
             raise ValueError(f"batch_size={batch_size} must be a whole number, 1 or more")
         check_labels(model, x, y)
         self.device = next(model.parameters()).device
+        self.ranks = Ranks.present()
+        self.ranks.follow_first(model.state_dict().values())
         self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
         self.model, self.batch_size, self.loss = model, batch_size, loss
         self.optimizer = optimizer(model.parameters())
         if isinstance(self.optimizer, kernels.Adam):
-            self.optimizer.takes_factors = True  # nothing here reads gradients between backward pass and step
+            # Nothing here reads gradients between backward pass and step, but for their sum over processes.
+            self.optimizer.takes_factors = self.ranks.count == 1
+        self.sums = GradientSums(model.parameters(), self.ranks)
         self.schedule = schedule(self.optimizer) if schedule else None
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
@@ -89,39 +97,45 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         return -(-len(self.samples) // self.batch_size)
 
-    def batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """The batches of the present epoch: inputs and labels and, with a teacher, its logits."""
+    def batches(self) -> Iterator[tuple[Part, tuple[Tensor, ...]]]:
+        """This process's part of each batch of the present epoch: inputs, labels and, with a teacher, its logits."""
         samples = self.samples
         samples.begin(self.epoch)
         for chosen in samples.order(self.epoch).to(samples.x.device).split(self.batch_size):
-            yield tuple(some.to(self.device) for some in (samples.x[chosen], *samples.targets(chosen)))
+            part = self.ranks.part(len(chosen))
+            rows = chosen[part.computed]
+            yield part, tuple(some.to(self.device) for some in (samples.x[rows], *samples.targets(rows)))
 
-    def step(self, x: Tensor, y: Tensor, *taught: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step; returns the summed loss and the number of correct samples, still on the device."""
-        logits = self.model(x)
-        loss = self.loss(logits, y, *taught)
-        self.optimizer.zero_grad(set_to_none=True)
-        penalty = self.model.regularization()
-        (loss if penalty is None else loss + penalty).backward()
+    def step(self, part: Part, x: Tensor, y: Tensor, *taught: Tensor) -> Tensor:
+        """One optimiser step; returns the part's summed loss and number of correct samples, still on the device."""
+        with self.ranks.computing(part):
+            logits = self.model(x)
+            loss = self.loss(logits, y, *taught)
+            self.optimizer.zero_grad(set_to_none=True)
+            penalty = self.model.regularization()
+            objective = loss if penalty is None else loss + penalty
+            with self.sums.following():
+                objective.backward(torch.full_like(objective, part.share))
         self.optimizer.step()
         with torch.no_grad():
-            return loss.detach() * len(y), (logits.argmax(1) == y).sum()
+            correct = (logits.argmax(1) == y)[: part.rows].sum()
+            return torch.stack((loss.detach() * part.rows, correct))
 
-    def _steps(self) -> tuple[Tensor, Iterator[int]]:
-        """The sums of loss and correct samples, and an iterator that does a step and gives its number of samples."""
+    def _steps(self) -> tuple[Tensor, Iterator[Part]]:
+        """The sums of loss and correct samples, and an iterator that does a step and gives its part of the batch."""
         totals = torch.zeros(2, dtype=torch.float64, device=self.device)
 
-        def steps() -> Iterator[int]:
-            for batch in self.batches():
-                totals.add_(torch.stack(self.step(*batch)))
-                yield len(batch[0])
+        def steps() -> Iterator[Part]:
+            for part, batch in self.batches():
+                totals.add_(self.step(part, *batch))
+                yield part
 
         return totals, steps()
 
-    def _graphed_steps(self) -> tuple[Tensor, Iterator[int]]:
+    def _graphed_steps(self) -> tuple[Tensor, Iterator[Part]]:
         self.samples.begin(self.epoch)
         if self._graphed is None:
-            self._graphed = GraphedSteps(self.model, self.samples, self.optimizer, self.loss)
+            self._graphed = GraphedSteps(self.model, self.samples, self.optimizer, self.loss, self.sums)
         return self._graphed.totals, self._graphed.epoch(self.epoch, self.batch_size)
 
     def run_epoch(
@@ -130,8 +144,8 @@ class Trainer:
         """Trains for one epoch.
 
         Args:
-            progress: Called after each step with its number and a function that gives the metrics so far; only calling
-                that function waits for the device.
+            progress: Called after each step with its number and a function that gives the metrics so far, as this
+                process sees them; only calling that function waits for the device.
 
         Returns:
             `train_loss` and `train_accuracy` as seen during the epoch, `learning_rate`, `seconds`,
@@ -139,37 +153,41 @@ class Trainer:
 
         Raises:
             DivergedError: The loss is not finite; the state is that of the diverged network.
+            RuntimeError: The processes that train together have different parameters.
         """
         self.model.train()
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
-        totals, sizes = self._graphed_steps() if self.graph else self._steps()
-        seen = 0
+        totals, parts = self._graphed_steps() if self.graph else self._steps()
+        seen = counted = 0  # rows of all processes, and those that are in the totals
 
         def metrics() -> dict[str, float]:
             loss, correct = totals.tolist()
             seconds = time.perf_counter() - start
             return {
-                "train_loss": loss / seen,
-                "train_accuracy": correct / seen,
+                "train_loss": loss / max(counted, 1),
+                "train_accuracy": correct / max(counted, 1),
                 "learning_rate": rate,
                 "seconds": seconds,
                 "samples_per_second": seen / seconds,
                 "threads": self.threads.taken,
             }
 
-        for number, size in enumerate(self.threads.run(sizes), start=1):
-            seen += size
+        for number, part in enumerate(self.threads.run(parts), start=1):
+            seen, counted = seen + part.total, counted + part.rows
             if progress:
                 progress(number, metrics)
         if self.schedule:
             self.schedule.step()
         self.epoch += 1
+        self.ranks.add(totals)
+        counted = seen
         result = metrics()
         if not math.isfinite(result["train_loss"]):
             raise DivergedError(
                 f"the training loss became {result['train_loss']} in epoch {self.epoch}; lower the learning rate "
                 f"(now {rate:g}) or the group sum's scale (raise tau)"
             )
+        self.ranks.check_same(self.model.parameters())
         return result
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,164 @@
+"""The processes that train one network together, and what they tell each other.
+
+They are those of torch's default process group, whoever started it: torchrun, Ray Train, or a job on its own machine.
+Each holds the whole network and computes a part of every batch.
+"""
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from difflut.nodes.parts import Part, computing
+
+LARGE = 2**18  # weights of which the gradient is summed by itself, while the backward pass goes on
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together.
+
+    Attributes:
+        number: Of this process, from 0.
+        count: Of all.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    @classmethod
+    def present(cls) -> "Ranks":
+        """The processes of torch's default group; this one alone where there is no group."""
+        return cls(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else cls()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and tells."""
+        return self.number == 0
+
+    def rows(self, total: int) -> slice:
+        """The rows of so many that are this process's: as many as each other one's, or one more or less."""
+        return slice(*(rank * total // self.count for rank in (self.number, self.number + 1)))
+
+    def part(self, batch: int) -> Part:
+        """This process's part of a batch."""
+        mine = self.rows(batch)
+        return Part(min(mine.start, batch - 1), mine.stop - mine.start, batch, self.add)
+
+    @contextmanager
+    def computing(self, part: Part) -> Iterator[None]:
+        """Within, what is computed is this part of a batch."""
+        with computing(part) if self.count > 1 else nullcontext():
+            yield
+
+    def add(self, tensor: Tensor) -> None:
+        """Sums a tensor over all processes, in place; all get the same bits."""
+        if self.count > 1:
+            dist.all_reduce(tensor)
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What `make` gives on the first process, the only one that calls it; its error is raised on all."""
+        if self.count == 1:
+            return make()
+        sent: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                sent[0] = make()
+            except Exception as error:
+                sent[1] = _picklable(error)
+                dist.broadcast_object_list(sent)
+                raise
+        dist.broadcast_object_list(sent)
+        if sent[1] is not None:
+            raise sent[1]
+        return sent[0]
+
+    @torch.no_grad()
+    def follow_first(self, tensors: Iterable[Tensor]) -> None:
+        """Gives the tensors of all processes the values that they have on the first one."""
+        if self.count == 1:
+            return
+        for tensor in tensors:
+            first = tensor.detach().clone(memory_format=torch.contiguous_format)
+            dist.broadcast(first, 0)
+            if not torch.equal(first, tensor):
+                tensor.copy_(first)
+
+    @torch.no_grad()
+    def check_same(self, tensors: Iterable[Tensor]) -> None:
+        """Checks that tensors have the same entries on all processes.
+
+        Raises:
+            RuntimeError: They do not, so the processes no longer train one network.
+        """
+        if self.count == 1:
+            return
+        sums = torch.stack([tensor.reshape(-1).view(torch.uint8).sum() for tensor in tensors])
+        ends = torch.cat([sums, -sums])
+        dist.all_reduce(ends, dist.ReduceOp.MAX)
+        if not torch.equal(ends[: len(sums)], -ends[len(sums) :]):
+            raise RuntimeError(f"the parameters of the {self.count} processes are no longer the same")
+
+
+ALONE = Ranks()
+
+
+class GradientSums:
+    """Sums gradients over all processes: large ones while the backward pass goes on, all others in one piece behind it.
+
+    Args:
+        parameters: Of the network that each process holds.
+        ranks: The processes.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self._sent: list[dist.Work] = []
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Surrounds a backward pass that starts without gradients; after it they are those of all processes."""
+        if self.ranks.count == 1:
+            yield
+            return
+        large = [p for p in self.parameters if p.numel() >= LARGE]
+        hooks = [p.register_post_accumulate_grad_hook(self._send) for p in large]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        self._add([p.grad for p in self.parameters if p.numel() < LARGE and p.grad is not None])
+        while self._sent:
+            self._sent.pop().wait()
+
+    def _send(self, p: Tensor) -> None:
+        if p.grad is not None:
+            p.grad = p.grad.clone()  # its memory may be that of a gradient with which the backward pass goes on
+            self._sent.append(dist.all_reduce(p.grad, async_op=True))
+
+    def _add(self, gradients: list[Tensor]) -> None:
+        if not gradients:
+            return
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def _picklable(error: Exception) -> Exception:
+    """An error as another process can have it."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__} on the first process: {error}")
+    return error

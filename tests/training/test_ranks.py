@@ -1,0 +1,108 @@
+"""Several processes train as one does."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from difflut.layers import GroupSum
+from difflut.models import LUTNetwork
+from difflut.registry import ENCODERS, LAYERS, LOSSES, NODES, OPTIMIZERS
+from difflut.training import Trainer, evaluate, ranks
+from difflut.training.augmentations import shift
+from tests.layers.making import make_layer
+from tests.training.together import together
+
+# Of 25 rows one process has 12 and the other 13; of the last batch, a single row, one has none.
+ADAM = partial(OPTIMIZERS["adam"], lr=0.02)
+ROWS, BATCH = 51, 25
+
+
+def kind(node):
+    return node.reads_bits, node.gives_bits, node.exact_gradient
+
+
+def teacher(x):
+    return x.double().flatten(1)[:, :3]
+
+
+# Networks of all types of layers, with a node of each kind of training; and what else a step may have to do.
+KINDS = {kind(node): name for name, node in reversed(list(NODES.items()))}.values()
+CASES = {node: {"layers": tuple(LAYERS), "node": node, "epochs": 17} for node in KINDS}
+CASES |= {
+    "flips": {"layer_config": {"flip_probability": 0.2}},
+    "layerwise": {"layer_config": {"grad_stabilization": "layerwise", "grad_subtract_mean": True}},
+    "batchwise": {"layer_config": {"grad_stabilization": "batchwise"}},
+    "noise by table": {"node": "light", "node_kwargs": {"noise": True}},
+    "noise by row": {"node": "neurallut", "node_kwargs": {"noise": True}},
+    "noisy gates": {"node": "difflogic", "node_kwargs": {"noise": True}},
+    "gumbel": {"layers": ["learnable"], "selection": "soft", "gumbel": True},
+    "factored": {"layers": ["learnable"], "node": "dwn", "dtype": torch.float32},
+    "candidates": {"layers": ["learnable"], "top_k": 5},
+    "convolution": {"layers": ["learnable"], "kernel_size": 2, "padding": 1},
+    "regularized": {"node_kwargs": {"regularizers": {"l2": 0.5}}},
+    "learned temperature": {"head": {"learn_tau": True}},
+    "augmented": {"augmentation": shift},
+    "taught": {"loss": LOSSES["distillation"], "teacher": teacher},
+    "sgd": {"optimizer": partial(OPTIMIZERS["sgd"], lr=0.05)},
+}
+
+
+def data():
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(ROWS, 2, 2, 2, generator=generator)
+    return x, (x.flatten(1)[:, :3]).argmax(1)
+
+
+def trainer(
+    layers=("random",), node="dwn_stable", head=None, loss=LOSSES["cross_entropy"], optimizer=ADAM,
+    augmentation=None, teacher=None, dtype=torch.float64, **options,
+):  # fmt: skip
+    """Of two convolutions side by side, layers each of which reads both, and a dense one that reads all these."""
+    (x, y), nodes = data(), {"node_type": NODES[node], "n": NODES[node].nearest_inputs(3)}
+    encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(x)
+    shapes = {"encoder": (6, 2, 2)}
+    front = {"reads": ["encoder"], "output_size": 6, "kernel_size": 1, **nodes}
+    fronts = [LAYERS["random"](shapes, **front, seed=seed, name=name) for seed, name in enumerate("ab")]
+    shapes |= {layer.name: layer.output_shape for layer in fronts}
+    tested = [
+        make_layer(layer, input_size=shapes, reads=["a", "b"], name=layer, **nodes, **options) for layer in layers
+    ]
+    shapes |= {layer.name: layer.output_shape for layer in tested}
+    last = LAYERS["random"](shapes, 24, **nodes, seed=4, reads=list(layers))
+    model = LUTNetwork(encoder, [*fronts, *tested, last], GroupSum(3, 2.0, **head or {})).to(dtype)
+    torch.manual_seed(5)
+    given = {"loss": loss, "augmentation": augmentation, "teacher": teacher}
+    return Trainer(model, x, y, batch_size=BATCH, optimizer=optimizer, **given)
+
+
+def trained(epochs=4, **case):
+    """Parameters, metrics and scores after all epochs, and a random number that is drawn then."""
+    found = trainer(**case)
+    rows = [found.run_epoch() for _ in range(epochs)]
+    metrics = torch.tensor([(row["train_loss"], row["train_accuracy"]) for row in rows], dtype=torch.float64)
+    scores = evaluate(found.model, *data(), ranks=found.ranks)
+    return list(found.model.parameters()), metrics, scores, torch.rand(1)
+
+
+def all_trained(cases):
+    ranks.LARGE = 30  # weights, so that there are gradients of both sizes
+    return {name: trained(**case) for name, case in cases.items()}
+
+
+@pytest.fixture(scope="module")
+def by_two():
+    return together(2, all_trained, CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_as_one(case, by_two):
+    weights, metrics, scores, drawn = trained(**CASES[case])
+    near = {"rtol": 0, "atol": 1e-4 if weights[0].dtype == torch.float32 else 1e-7}
+    for found in by_two:
+        others, other_metrics, other_scores, other_drawn = found[case]
+        for one, other in zip(weights, others, strict=True):
+            torch.testing.assert_close(one, other, **near)
+        torch.testing.assert_close(metrics, other_metrics, **near)
+        assert scores == other_scores and drawn == other_drawn
+    assert all(torch.equal(*same) for same in zip(*(found[case][0] for found in by_two), strict=True))
