@@ -25,14 +25,20 @@ ORDER = [
 WINGS = ["circuit", "passes", "arithmetic", "writers", "formats", "imports", "engine", "tools"]
 # `difflut.utils` is a part of the layers package, `difflut.sklearn` of the estimators.
 HOME = {"utils": "layers", "sklearn": "estimators"} | {name: name for name in ORDER}
-# The parts of `experiments`: tools and files; training; hardware; sweeps and what is made of their results; timing.
-PARTS = [
-    "failures", "locking", "markdown", "data", "arguments", "runs", "costs", "plots",
-    "progress", "tracking", "resuming", "fitting", "measuring", "train", "evaluate",
-    "export", "publish", "verify", "inference",
-    "trials", "report", "sweep", "dashboard", "reproduce", "papers",
-    "step_plots", "peers", "timing", "benchmark", "listing",
-]  # fmt: skip
+# The rooms of `experiments`, and the earlier ones that each uses.
+ROOMS = {
+    "shared": set(),
+    "data": set(),
+    "runs": {"shared", "data"},
+    "training": {"shared", "data", "runs"},
+    "export": {"shared", "data", "runs"},
+    "verification": {"shared", "data"},
+    "inference": {"shared", "runs"},
+    "report": {"shared", "runs"},
+    "sweep": {"shared", "data", "runs", "training", "report"},
+    "reproduction": {"shared", "data", "runs", "sweep"},
+    "benchmark": {"shared", "runs"},
+}
 TOP_LEVEL = {
     "README.md", "WORKSPACE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE",
     "run.py", "pyproject.toml", "mkdocs.yml",
@@ -177,13 +183,39 @@ def test_extras_that_a_hint_names_exist():
     assert extras and extras <= set(project(ROOT)["project"]["optional-dependencies"])
 
 
-def test_a_part_of_experiments_imports_only_those_before_it():
+def modules_of_experiments() -> dict[str, set[str]]:
+    """For each module what it imports of `experiments`, names of modules and of what they hold."""
+    files = sorted((ROOT / "experiments").rglob("*.py"))
+    names = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+    return {name: {part for part in imports(file) if part.startswith("experiments.")} for name, file in names.items()}
+
+
+def test_the_rooms_of_experiments_have_walls():
     folder = ROOT / "experiments"
-    assert {path.stem for path in folder.iterdir() if path.name not in ("__init__.py", "__pycache__")} == set(PARTS)
-    for number, part in enumerate(PARTS):
-        files = sorted((folder / part).rglob("*.py")) if (folder / part).is_dir() else [folder / f"{part}.py"]
-        used = {name.split(".")[1] for file in files for name in imports(file) if name.startswith("experiments.")}
-        assert not used - {part} & set(PARTS[number:]), f"{part} imports a later part"
+    doors = {"__init__", "catalogue", "__pycache__"}
+    assert {path.stem for path in folder.iterdir()} - doors == set(ROOMS)
+    for number, (room, others) in enumerate(ROOMS.items()):
+        assert others <= set(list(ROOMS)[:number]), f"{room} comes before a room that it uses"
+    used = {room: set() for room in ROOMS}
+    for name, imported in modules_of_experiments().items():
+        if (room := name.split(".")[1]) in ROOMS:
+            used[room] |= {part.split(".")[1] for part in imported} - {room}
+    assert used == ROOMS, "rooms use others than `ROOMS` says"
+
+
+def test_no_job_imports_a_job():
+    experiments = modules_of_experiments()
+    source = {name: (ROOT / Path(*name.split("."))).with_suffix(".py") for name in experiments}
+    jobs = {}
+    for name in experiments:
+        for job in re.findall(r'^.*\bregister_job\("(\w+)"\)', source[name].read_text(), re.MULTILINE):
+            jobs[name] = job
+    assert len(jobs) > 5 and all(name.endswith(f".{job}") for name, job in jobs.items()), "a job has the file's name"
+    for name, imported in experiments.items():
+        if name != "experiments.__init__":
+            held = {part for part in imported if part in jobs or part.rpartition(".")[0] in jobs}
+            assert not held, f"{name} imports a job"
+    assert set(jobs) <= experiments["experiments.__init__"]
 
 
 def test_the_namespace_has_no_init():

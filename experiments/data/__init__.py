@@ -25,11 +25,11 @@ Features: images keep their pixels, uint8, with channels last; everything else i
 categorical features those of two values become one column of 0 and 1, the others one such column a value (one-hot).
 """
 
-from experiments.data.dataset import Dataset as Dataset
-from experiments.data.dataset import dataset as dataset
-from experiments.data.dataset import dataset_names as dataset_names
-from experiments.data.dataset import kept_rows as kept_rows
-from experiments.data.dataset import load_dataset as load_dataset
+from experiments.data.loading import Dataset as Dataset
+from experiments.data.loading import dataset as dataset
+from experiments.data.loading import dataset_names as dataset_names
+from experiments.data.loading import kept_rows as kept_rows
+from experiments.data.loading import load_dataset as load_dataset
 from experiments.data.rows import BadDatasetError as BadDatasetError
 from experiments.data.rows import DatasetNotFoundError as DatasetNotFoundError
 from experiments.data.rows import Rows as Rows

@@ -5,8 +5,8 @@ from typing import Any
 
 from difflut import circuits
 from difflut.circuits import Circuit, Design, InputWords
-from experiments.costs import named
 from experiments.export.steps import Steps
+from experiments.shared.costs import named
 
 
 def find_costs(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflut.circuits import Circuit
-from experiments.plots import CONSTANT, FAINT, HARD, INK, SATURATED, figure_at
+from experiments.shared.figures import CONSTANT, FAINT, HARD, INK, SATURATED, figure_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.costs import in_words
+from experiments.shared.costs import in_words
 
 
 def write_table(report: dict[str, Any], path: Path) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from experiments.failures import optional
 from experiments.report import figures
 from experiments.report.outcomes import VALIDATION, is_range
 from experiments.report.published import published
 from experiments.report.style import looks
 from experiments.report.summary import Summary
 from experiments.report.tables import LUTS
+from experiments.shared.failures import optional
 
 ACCURACY_AND_SIZE, CURVES, PARALLEL = "Accuracy and size", "Learning curves", "All dimensions"
 

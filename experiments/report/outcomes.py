@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.trials import Sweep, Trial
+from experiments.runs import Sweep, Trial
 
 ACCURACY, VALIDATION = "test_accuracy_hard", "val_accuracy_hard"
 # More values of a dimension than this have no colours of their own.
@@ -17,7 +17,7 @@ class Outcome:
 
     Args:
         values: By dimension, without the seed.
-        status: One of `experiments.trials.STATES`.
+        status: One of `experiments.runs.STATES`.
         reason: Why it failed or was stopped.
         scores: The numbers of its result.json; empty while there is none.
         curve: The rows of its metrics.jsonl.

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from experiments.plots import FAINT, INK
 from experiments.report.drawing import ACCURACY_AND_SIZE, CURVES, PARALLEL
 from experiments.report.summary import FRONT_SCORES, SCORES, Summary
 from experiments.report.tables import (
@@ -20,6 +19,7 @@ from experiments.report.tables import (
     front_table,
     unfinished_table,
 )
+from experiments.shared.figures import FAINT, INK
 
 HERE = Path(__file__).parent
 # The page's colours, which follow light and dark, in place of the figures'.

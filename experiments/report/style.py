@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.plots import import_matplotlib
 from experiments.report.outcomes import number
+from experiments.shared.figures import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

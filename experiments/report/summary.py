@@ -3,7 +3,6 @@
 from collections import Counter
 from functools import cached_property
 
-from experiments.costs import PARTS, REGISTERS
 from experiments.report.effects import Effect, effects
 from experiments.report.outcomes import (
     ACCURACY,
@@ -18,7 +17,8 @@ from experiments.report.outcomes import (
 )
 from experiments.report.style import Look, looks
 from experiments.report.tables import GAP, HARD, LUTS, SECONDS, Score
-from experiments.trials import Sweep
+from experiments.runs import Sweep
+from experiments.shared.costs import PARTS, REGISTERS
 
 ORDER = ("finished", "running", "pending", "stopped", "failed")
 LUT_PARTS = [Score(name, name.removeprefix("luts_").replace("_", " ")) for name in PARTS + REGISTERS]

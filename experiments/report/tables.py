@@ -7,9 +7,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from experiments.markdown import escaped
 from experiments.report.effects import Effect
 from experiments.report.outcomes import ACCURACY, VALIDATION, Configuration, Outcome
+from experiments.shared.markdown import escaped
 
 MISSING = "-"
 EXPORT = "python run.py --gin_file gin_configs/export.gin --gin_param 'export.run = \"{}\"'"

@@ -29,12 +29,12 @@ from typing import Any
 
 from difflut.config import ConfigurationError, bound, parsed_config, without
 from difflut.registry import register_job
-from experiments.arguments import check_whole, configured
 from experiments.data import Rows, kept_rows
-from experiments.failures import JobError, optional
-from experiments.locking import locked
-from experiments.report import write_report
-from experiments.resuming import changed, resuming_command, tell
+from experiments.report.writing import write_report
+from experiments.runs import Sweep, Trial
+from experiments.shared.arguments import check_whole, configured
+from experiments.shared.failures import JobError, optional
+from experiments.shared.files import locked
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected, slots
 from experiments.sweep.courier import open_office
@@ -44,7 +44,7 @@ from experiments.sweep.plan import Plan, Point
 from experiments.sweep.space import read_dimensions
 from experiments.sweep.tuning import Settings, Tuning
 from experiments.sweep.worker import Work
-from experiments.trials import Sweep, Trial
+from experiments.training.resuming import changed, resuming_command, tell
 
 SEARCHES = ("grid", "random", "optuna")
 # What a sweep may be continued with: how its trials are run, not what they train.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from difflut.config import ConfigurationError
-from experiments.failures import in_a_line
+from experiments.shared.failures import in_a_line
 
 ROOT = Path(__file__).parents[2]
 REMEDY = "start a cluster there with 'ray start --head', or unset ablate.address and RAY_ADDRESS"

@@ -3,13 +3,13 @@
 from typing import Any
 
 from difflut.config import ConfigurationError
+from experiments.runs import Sweep, Trial
 from experiments.sweep.checking import Checker
 from experiments.sweep.objectives import measures
 from experiments.sweep.plan import SEED, Plan, Point
 from experiments.sweep.space import Choice, Dimension, Range
 from experiments.sweep.tuning import parameters_of
 from experiments.sweep.worker import OUTCOME
-from experiments.trials import Sweep, Trial
 
 
 def check_every_value(plan: Plan, checker: Checker) -> list[dict[str, int]]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from difflut.config import ConfigurationError
-from experiments.costs import PARTS, REGISTERS
 from experiments.runs import RunFolder
+from experiments.shared.costs import PARTS, REGISTERS
 
 OF_EPOCHS = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
 OF_VALIDATION = ("val_accuracy_hard", "val_accuracy_relaxed", "gap")

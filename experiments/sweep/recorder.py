@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from experiments.runs import Sweep, Trial
 from experiments.sweep.worker import OUTCOME
-from experiments.trials import Sweep, Trial
 
 FACTS = ("started", "first_step", "node", "pid")
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from difflut.config import ConfigurationError
-from experiments.arguments import check_whole
+from experiments.runs import Sweep, Trial
+from experiments.shared.arguments import check_whole
 from experiments.sweep.recorder import Recorder
 from experiments.sweep.worker import Work, run_trial
-from experiments.trials import Sweep, Trial
 
 SCHEDULERS = ("none", "asha")
 

@@ -16,13 +16,12 @@ import torch
 from difflut import config
 from difflut.training import DivergedError
 from experiments.data import kept_rows
-from experiments.failures import in_a_line
-from experiments.locking import locked
-from experiments.runs import RunFolder, TrialRun
+from experiments.runs import RunFolder, TrialRun, tracking_key
+from experiments.shared.failures import in_a_line
+from experiments.shared.files import locked
 from experiments.sweep.checking import trial_config
 from experiments.sweep.courier import trial_folder
 from experiments.sweep.objectives import measures
-from experiments.trials import tracking_key
 
 OUTCOME = "outcome"
 

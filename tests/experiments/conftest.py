@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 import experiments  # noqa: F401
 from difflut import config
-from experiments.trials import Sweep
+from experiments.runs import Sweep
 
 SEED = "train.seed"
 TRAIN = """

@@ -7,7 +7,8 @@ import pytest
 from difflut import config
 from difflut.models import LUTNetwork
 from difflut.registry import LAYERS, NODES
-from experiments import step_plots, timing
+from experiments.benchmark import plots as step_plots
+from experiments.benchmark import timing
 
 
 def test_a_benchmark_times_every_case_beside_its_reference(tmp_path):

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-import experiments.dashboard as module
+import experiments.report.dashboard as module
 from difflut.config import ConfigurationError
-from experiments.dashboard import dashboard
+from experiments.report.dashboard import dashboard
 
 DIMENSIONS = {"node": ["dwn", "warp"], "layers.random.n": ["4", "6"], "train.seed": ["0", "1"]}
 

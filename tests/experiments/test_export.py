@@ -10,8 +10,9 @@ from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit
 from difflut.models import load_checkpoint
 from experiments.data import load_dataset
-from experiments.export import checks, export, plots
-from experiments.failures import MismatchError
+from experiments.export import checks, plots
+from experiments.export.export import export
+from experiments.shared.failures import MismatchError
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +128,7 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"simulator": "modelsim"}, "export.simulator: there is no 'modelsim'; known: verilator, iverilog, auto, none"),
         ({"pipeline": ["layer9"]}, "export.pipeline: there is no 'layer9'; known: encoder, layer1, compressors, "),
         ({"pipeline": "encoder"}, "export.pipeline = 'encoder' must be True, False or a list of stages"),
-        ({"lut_size": 0}, "export.lut_size = 0 must be from 1 to 12"),
+        ({"lut_size": 0}, "export.lut_size must be a whole number, 1 to 12; got 0"),
         ({"max_width": 64}, "export.max_width = 64 must be from 2 to 32, or 'smallest'"),
         ({"max_width": "small"}, "export.max_width = 'small' must be from 2 to 32, or 'smallest'"),
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),

@@ -3,8 +3,9 @@ import pytest
 from difflut.circuits import Circuit
 from difflut.config import ConfigurationError
 from difflut.models import load_checkpoint
-from experiments.failures import MismatchError
-from experiments.inference import back_ends, inference
+from experiments.inference import back_ends
+from experiments.inference.inference import inference
+from experiments.shared.failures import MismatchError
 
 
 def test_the_back_ends_of_a_run_and_of_a_circuit_are_timed_and_compared(finished_run, tmp_path):

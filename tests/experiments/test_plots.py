@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.plots import figure_at, log_ticks, summary_figure, table_statistics, training_curves
+from experiments.shared.figures import figure_at, log_ticks
+from experiments.training.plots import summary_figure, table_statistics, training_curves
 
 LAYERS = [{"layer": "learnable", "constant": 0.1, "saturated": 0.8}, {"layer": "random", "constant": 0, "saturated": 1}]
 
@@ -106,7 +107,7 @@ def test_no_set_up_of_matplotlib_keeps_a_figure_from_being_drawn(tmp_path):
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\nsavefig.format: none\nfont.size: 40\n")
     code = f"""
 import os
-from experiments.plots import training_curves
+from experiments.training.plots import training_curves
 from experiments.report.style import looks
 assert looks(["1", "2", "3"])
 training_curves([{{"epoch": 1, "train_loss": 0.5}}], {str(tmp_path / "a.png")!r})
@@ -138,5 +139,5 @@ def test_a_logarithmic_axis_has_plain_numbers(tmp_path, figures, values, shown):
 
 
 def test_plots_import_matplotlib_only_when_they_draw():
-    code = "import sys, experiments.plots; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, experiments.shared.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0

@@ -7,10 +7,11 @@ import torch
 from difflut.models import load_checkpoint
 from difflut.pretrained import load, names
 from experiments.data import DatasetNotFoundError, load_dataset
-from experiments.export import checks, export
-from experiments.failures import MismatchError
-from experiments.publish import publish
+from experiments.export import checks
+from experiments.export.export import export
+from experiments.export.publish import publish
 from experiments.runs import RunFolder
+from experiments.shared.failures import MismatchError
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ def test_a_model_that_comes_along_is_exported_by_name_without_its_data(tmp_path,
     def missing(name, **_):
         raise DatasetNotFoundError(f"no data set {name}")
 
-    monkeypatch.setattr("experiments.runs.load_dataset", missing)
+    monkeypatch.setattr("experiments.runs.folder.load_dataset", missing)
     report = export("digits-2000", simulator="none")
     assert report["samples"] == 100 and all(check["mismatches"] == 0 for check in report["checks"].values() if check)
     assert "no data set digits; the 100 test vectors of digits-2000 take its place" in capsys.readouterr().out
@@ -56,7 +57,7 @@ def test_data_that_are_missing_are_an_error_of_a_run(finished_run, monkeypatch):
     def missing(name, **_):
         raise DatasetNotFoundError("no data")
 
-    monkeypatch.setattr("experiments.runs.load_dataset", missing)
+    monkeypatch.setattr("experiments.runs.folder.load_dataset", missing)
     with pytest.raises(Exception, match="no data"):
         export(str(finished_run), simulator="none")
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from difflut.config import ConfigurationError
-from experiments.report import write_report
 from experiments.report.published import ENCODER, FOLDER, published
+from experiments.report.writing import write_report
 
 SEEDS = {"train.seed": ["0", "1", "2"]}
 NODES = {"node": ["dwn", "hybrid", "warp"]}

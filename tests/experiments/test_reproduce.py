@@ -7,10 +7,10 @@ import torch
 
 import experiments  # noqa: F401
 from difflut import config
-from experiments.costs import PARTS
-from experiments.failures import MismatchError
-from experiments.papers import papers
-from experiments.reproduce import mean_and_deviation
+from experiments.reproduction.papers import papers
+from experiments.reproduction.summary import mean_and_deviation
+from experiments.shared.costs import PARTS
+from experiments.shared.failures import MismatchError
 
 ROOT = Path(__file__).parents[2]
 FILE = """
@@ -65,11 +65,11 @@ def test_each_seed_leaves_a_run_folder_that_repeats_it(reproduced):
 
 
 def test_the_last_line_says_what_came_out(reproduced, capsys):
-    from experiments.reproduce import _in_words
+    from experiments.reproduction.summary import summary_in_words
 
     _, summary = reproduced
     mean, deviation = mean_and_deviation(summary["hard"])
-    line = _in_words(summary)
+    line = summary_in_words(summary)
     assert f"measured {mean:.2f} ± {deviation:.2f} % (2 seeds)" in line and "published 99.50 %" in line
     assert f"difference {mean - 99.5:+.2f}" in line and "goal 99.90 % missed" in line and "LUT6 (tables " in line
 
@@ -96,8 +96,8 @@ def test_the_table_keeps_rows_whose_runs_are_not_here(reproduced):
 
 
 def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduced):
-    from experiments.reproduce import _check
-    from experiments.train import dataset
+    from experiments.reproduction.reproduce import _check
+    from experiments.training.train import dataset
 
     folder, _ = reproduced
     (run,) = (folder / "runs").glob("*/seed_0-*/")
@@ -143,7 +143,7 @@ def test_what_cannot_be_reproduced_is_refused_before_there_is_a_folder(tmp_path,
 
 @pytest.mark.parametrize(("used", "said"), [(["a GPU", "a GPU"], "a GPU"), (["a GPU", "CPU"], "CPU, a GPU")])
 def test_the_device_is_that_of_the_runs(used, said):
-    from experiments.reproduce import _summary
+    from experiments.reproduction.summary import summarized
 
     keys = (
         "dataset",
@@ -157,11 +157,11 @@ def test_the_device_is_that_of_the_runs(used, said):
         "circuit_rows",
         "train_seconds",
     )
-    assert _summary([dict.fromkeys(keys, 1) | {"device": device} for device in used])["device"] == said
+    assert summarized([dict.fromkeys(keys, 1) | {"device": device} for device in used])["device"] == said
 
 
 def test_circuits_that_were_not_compared_are_no_claim(reproduced):
-    from experiments.papers import _row
+    from experiments.reproduction.papers import _row
 
     _, summary = reproduced
     bound = {"dataset.name": "digits"}

@@ -71,7 +71,7 @@ def test_the_data_of_a_run_are_its_own(folder, monkeypatch):
     folder.write_config(
         "C = '/cache'\ndataset.cache_dir = %C\ndataset.validation_fraction = 0.25\ndataset.name = 'x'\n"
     )
-    monkeypatch.setattr("experiments.runs.load_dataset", lambda *names, **options: (*names, options))
+    monkeypatch.setattr("experiments.runs.folder.load_dataset", lambda *names, **options: (*names, options))
     assert dataset_of(folder) == ("openml:7", {"seed": 3, "cache_dir": "/cache", "validation_fraction": 0.25})
     folder.write_config("dataset.cache_dir = None\n")
     assert dataset_of(folder) == ("openml:7", {"seed": 3})

@@ -12,7 +12,7 @@ import pytest
 
 import experiments  # noqa: F401
 from difflut import config
-from experiments.sweep import Sweep
+from experiments.runs import Sweep
 
 ROOT = Path(__file__).parents[2]
 BASE = """

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from experiments.sweep import Sweep, tracking_key
+from experiments.runs import Sweep, tracking_key
 
 TRIAL = {"values": {"N": "2"}, "bindings": {"N": "2"}, "tables": 20, "parameters": 80, "epochs": 5}
 

@@ -8,7 +8,8 @@ import experiments  # noqa: F401
 from difflut import config
 from difflut.config import ConfigurationError
 from experiments.data import kept_rows
-from experiments.sweep import Sweep, ablate
+from experiments.runs import Sweep
+from experiments.sweep import ablate
 from experiments.sweep.checking import Checker
 from experiments.sweep.cluster import connected
 from experiments.sweep.guided import check_every_value, guided

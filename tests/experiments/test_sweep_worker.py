@@ -10,7 +10,7 @@ from difflut.training import DivergedError, Trainer
 from experiments.runs import RunFolder
 from experiments.sweep.courier import Courier, Office, trial_folder
 from experiments.sweep.worker import OUTCOME, TrialError, Work, _train, run_trial
-from experiments.tracking import Tracker
+from experiments.training.tracking import Tracker
 
 TEXT = """
 train.network = @network
@@ -53,7 +53,7 @@ def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(fol
 
         return start
 
-    monkeypatch.setattr("experiments.train.tracking", tracking)
+    monkeypatch.setattr("experiments.training.train.tracking", tracking)
     rows = []
     result = run(folder, rows.append)
     assert result["tables"] == 30 and [row["epoch"] for row in rows] == [1, 2]
@@ -71,7 +71,7 @@ def test_what_a_user_says_of_tracking_holds_in_a_sweep_too(folder, monkeypatch):
         seen.update(arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.train.tracking", tracking)
+    monkeypatch.setattr("experiments.training.train.tracking", tracking)
     own = "J = 'mine'\ntracking.tags = ['a', 'b']\ntracking.job_type = %J\ntracking.name = 'first'\n"
     with pytest.raises(KeyboardInterrupt):
         _train(TRIAL, folder, Work(folder.path.parent, "widths", TEXT + own, 1, {}), lambda row: None)
@@ -115,7 +115,7 @@ def test_reports_tell_the_last_epoch_and_nothing_of_the_test_set(tmp_path, monke
     gaps = iter([0.1, 0.2, 0.3])  # of the validation rows in two epochs, and of the test set
     scores = {"accuracy_hard": 0.5, "accuracy_relaxed": 0.6}
     for module in ("fitting", "measuring"):
-        monkeypatch.setattr(f"experiments.{module}.evaluate", lambda *arguments: {**scores, "gap": next(gaps)})
+        monkeypatch.setattr(f"experiments.training.{module}.evaluate", lambda *arguments: {**scores, "gap": next(gaps)})
     (tmp_path / "sweep.json").write_text("{}")
     run_trial({"trial": json.dumps(TRIAL | {"epochs": 2})}, Work(tmp_path, "widths", TEXT, 1, {}))
     *rows, last = reports

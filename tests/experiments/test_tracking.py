@@ -11,7 +11,7 @@ import pytest
 import wandb
 
 from difflut.config import ConfigurationError
-from experiments.tracking import tracker
+from experiments.training.tracking import tracker
 
 ROOT = Path(__file__).parents[2]
 
@@ -232,7 +232,7 @@ def python(code, **environment):
 def test_disabled_imports_no_wandb_and_writes_nothing(tmp_path):
     output = python(f"""
 import sys
-from experiments.tracking import tracker
+from experiments.training.tracking import tracker
 with tracker(mode="disabled")({str(tmp_path)!r}, {{}}) as run:
     run.log({{"loss": 1.0}}, step=0)
     run.log_image("a", "a.png")
@@ -250,7 +250,7 @@ def test_an_offline_run_leaves_the_network_alone(tmp_path):
         proxies = {name: proxy for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")}
         python(
             f"""
-from experiments.tracking import tracker
+from experiments.training.tracking import tracker
 with tracker()({str(tmp_path)!r}, {{}}) as run:
     run.log({{"loss": 1.0}}, step=0)
 """,

@@ -93,7 +93,7 @@ def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, 
 def test_of_equal_epochs_the_later_and_of_few_validation_rows_the_last(gin_file, monkeypatch, rows, scores, best):
     rest = iter(scores)
     found = {"accuracy_relaxed": 0.7, "gap": 0.0}
-    monkeypatch.setattr("experiments.fitting.evaluate", lambda *_: {**found, "accuracy_hard": next(rest)})
+    monkeypatch.setattr("experiments.training.fitting.evaluate", lambda *_: {**found, "accuracy_hard": next(rest)})
     result = train(gin_file, f"dataset.validation_fraction = {rows / 1437}")
     assert result["best_epoch"] == best
 
@@ -105,7 +105,7 @@ def test_what_fails_beside_the_result_costs_no_result(gin_file, tmp_path, monkey
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr(Figure, "savefig", failing)
-    monkeypatch.setattr("experiments.costs.Circuit.from_model", failing)
+    monkeypatch.setattr("experiments.shared.costs.Circuit.from_model", failing)
     result = train(gin_file, "train.epochs = 1")
     assert json.loads((only_run(tmp_path) / "result.json").read_text()) == result
     assert "test_accuracy_hard" in result and "luts" not in result
@@ -118,7 +118,7 @@ def test_the_result_is_there_when_a_picture_kills_the_process(gin_file, tmp_path
     def killed(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.plots.training_curves", killed)
+    monkeypatch.setattr("experiments.training.plots.training_curves", killed)
     with pytest.raises(KeyboardInterrupt):
         train(gin_file, "train.epochs = 1")
     assert (only_run(tmp_path) / "result.json").exists()
@@ -257,7 +257,7 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
         seen.append(loss)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("experiments.train.Trainer", stop)
+    monkeypatch.setattr("experiments.training.train.Trainer", stop)
     with pytest.raises(KeyboardInterrupt):
         train(gin_file, *parameters)
     assert (seen[0] is cross_entropy) == fused

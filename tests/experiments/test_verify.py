@@ -3,8 +3,8 @@ import pytest
 from difflut.circuits.engine import Engine
 from difflut.config import ConfigurationError
 from difflut.registry import ENCODERS, NODES
-from experiments.failures import MismatchError
-from experiments.verify import IMAGES, WIRINGS, verify
+from experiments.shared.failures import MismatchError
+from experiments.verification.verify import IMAGES, WIRINGS, verify
 
 SMALL = {"features": 10, "samples": 64}
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.plots import figure_at, percent
 from experiments.report.outcomes import VALIDATION, Outcome
 from experiments.report.style import FORMATS, Look, draw_legend
+from experiments.shared.figures import figure_at, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

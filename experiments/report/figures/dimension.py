@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.plots import HARD, INK, figure_at, log_ticks, percent
 from experiments.report.effects import Effect
 from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic
 from experiments.report.style import FORMATS, Look
+from experiments.shared.figures import HARD, INK, figure_at, log_ticks, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.plots import FAINT, HARD, figure_at, percent
 from experiments.report.outcomes import ACCURACY, Configuration, is_logarithmic, is_range
 from experiments.report.style import FORMATS
+from experiments.shared.figures import FAINT, HARD, figure_at, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.plots import INK, figure_at, log_ticks, percent
 from experiments.report.outcomes import ACCURACY, MANY, Configuration
 from experiments.report.published import ENCODER, Published
 from experiments.report.style import FORMATS, PLAIN, Look, draw_legend
 from experiments.report.tables import LUTS
+from experiments.shared.figures import INK, figure_at, log_ticks, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

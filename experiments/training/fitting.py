@@ -8,9 +8,9 @@ from pathlib import Path
 from difflut.models import save_checkpoint
 from difflut.training import Trainer, evaluate
 from experiments.data import Dataset
-from experiments.progress import ProgressBar
 from experiments.runs import RunFolder
-from experiments.tracking import Tracker
+from experiments.training.progress import ProgressBar
+from experiments.training.tracking import Tracker
 
 ROWS_TO_CHOOSE = 100  # of which one is a hundredth of the accuracy
 

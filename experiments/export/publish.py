@@ -10,12 +10,12 @@ from difflut.circuits import Circuit
 from difflut.models import LUTNetwork, load_checkpoint
 from difflut.pretrained import Pretrained, read_model, write_model
 from difflut.registry import register_job
-from experiments.arguments import check_whole, configured
 from experiments.data import Dataset
-from experiments.export import export
 from experiments.export.checks import expect
-from experiments.failures import MismatchError
+from experiments.export.exporting import export_run
 from experiments.runs import RunFolder, dataset_of
+from experiments.shared.arguments import check_whole, configured
+from experiments.shared.failures import MismatchError
 
 COPIED = ("config.gin", "result.json")
 
@@ -59,7 +59,7 @@ def publish(
         source = RunFolder.open_finished(run)
         result, data, network = source.result(), dataset_of(source), load_checkpoint(source.best)
     with TemporaryDirectory() as scratch:
-        report = export(run, f"{scratch}/export", simulator=simulator)
+        report = export_run(run, f"{scratch}/export", simulator=simulator)
         card = {
             "name": name,
             "description": description,

@@ -13,8 +13,8 @@ from typing import Any, Self
 from uuid import uuid4
 
 from difflut.config import ConfigurationError
-from experiments.arguments import check_names
-from experiments.failures import in_a_line
+from experiments.shared.arguments import check_names
+from experiments.shared.failures import in_a_line
 
 MODES = ("disabled", "offline", "online")
 ALIASES = {"dryrun": "offline", "run": "online"}  # by which W&B called them before

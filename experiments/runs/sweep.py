@@ -2,7 +2,7 @@
 
 config.gin              repeats the sweep
 sweep.json              its dimensions and objectives, and every trial's values, bindings and size
-trials/ID/              the ordinary run folder of a trial (see `experiments.runs`), and in it trial.json: its state
+trials/ID/              the ordinary run folder of a trial (see `experiments.runs.folder`), and in it trial.json: its state
 report/                 tables, plots and the page that the report job writes
 
 This is the one record of a sweep: it can be read while the sweep runs, and is all that resuming needs.
@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from experiments.runs import RunFolder, write_json
+from experiments.runs.folder import RunFolder
+from experiments.shared.files import read_json, write_json
 
 FORMAT = 3
 STATES = ("pending", "running", "finished", "stopped", "failed")
@@ -50,7 +51,7 @@ class Trial:
     @property
     def state(self) -> dict[str, Any]:
         """`trial.json`: status, reason, attempts, node, pid; started, first_step, ended in seconds since 1970."""
-        return _read_json(self.path / "trial.json", {"status": "pending", "reason": None, "attempts": 0})
+        return read_json(self.path / "trial.json", {"status": "pending", "reason": None, "attempts": 0})
 
     @property
     def status(self) -> str:
@@ -60,7 +61,7 @@ class Trial:
     @property
     def result(self) -> dict[str, Any] | None:
         """`result.json` of a finished trial; None for any other."""
-        return _read_json(self.path / "result.json", None) if self.status == "finished" else None
+        return read_json(self.path / "result.json", None) if self.status == "finished" else None
 
     def metrics(self) -> list[dict[str, Any]]:
         """The metrics of each epoch so far, read at once even while a trial writes them."""
@@ -200,10 +201,3 @@ class Sweep:
 def tracking_key(label: str) -> str:
     """A dimension's key in Weights & Biases, which would take dots for nesting."""
     return label.replace(".", "_").replace("/", "_")
-
-
-def _read_json(path: Path, default: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return default

@@ -7,8 +7,8 @@ from typing import Any
 
 from difflut.config import ConfigurationError, read_bindings
 from difflut.registry import register_job
-from experiments.costs import in_words
-from experiments.reproduce import RESULT, mean_and_deviation, mean_cost
+from experiments.reproduction.summary import RESULT, mean_and_deviation, mean_cost
+from experiments.shared.costs import in_words
 
 HEADER = """# Published results, reproduced
 

@@ -9,6 +9,8 @@ import torch
 from difflut.config import ConfigurationError
 from difflut.registry import UnknownComponentError
 
+MAX_LUT_SIZE = 12  # inputs, and 4,096 entries a table
+
 
 @contextmanager
 def configured() -> Iterator[None]:
@@ -77,6 +79,15 @@ def check_wholes(argument: str, values: Any) -> None:
     check_some(argument, values)
     for value in values:
         check_whole(argument, value)
+
+
+def check_lut_size(argument: str, value: Any) -> None:
+    """Checks how many inputs a table may have after simplification.
+
+    Raises:
+        ConfigurationError: It is not whole, or so large that tables would be larger than what they save.
+    """
+    check_whole(argument, value, most=MAX_LUT_SIZE)
 
 
 def check_seconds(argument: str, value: Any) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from difflut.models import LUTNetwork
 from difflut.training import evaluate, predict, table_statistics
-from experiments import plots
-from experiments.costs import estimated_cost
 from experiments.data import Dataset
-from experiments.failures import optional
 from experiments.runs import RunFolder
-from experiments.tracking import Tracker
+from experiments.shared.costs import estimated_cost
+from experiments.shared.failures import optional
+from experiments.training import plots
+from experiments.training.tracking import Tracker
 
 
 def measure(model: LUTNetwork, data: Dataset, metrics: plots.Metrics) -> dict[str, Any]:

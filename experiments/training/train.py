@@ -18,14 +18,14 @@ from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, r
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from difflut.training.losses import cross_entropy
-from experiments.arguments import check_seconds, check_seed, check_whole, configured, device_named
-from experiments.costs import in_words
 from experiments.data import Dataset, dataset
-from experiments.fitting import fit
-from experiments.measuring import draw, measure
-from experiments.resuming import proceed, resuming_command
 from experiments.runs import RunFolder, TrialRun
-from experiments.tracking import tracker
+from experiments.shared.arguments import check_seconds, check_seed, check_whole, configured, device_named
+from experiments.shared.costs import in_words
+from experiments.training.fitting import fit
+from experiments.training.measuring import draw, measure
+from experiments.training.resuming import proceed, resuming_command
+from experiments.training.tracking import tracker
 
 tracking = configurable("tracking")(tracker)
 

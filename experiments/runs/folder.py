@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from difflut.config import ConfigurationError, meanings
-from difflut.models import write_whole
 from difflut.pretrained import VECTORS, Pretrained, folder_of, names, read_model
 from experiments.data import Dataset, DatasetNotFoundError, load_dataset
+from experiments.shared.files import write_file, write_json
 
 
 class RunFolder:
@@ -109,7 +109,7 @@ class RunFolder:
         return (self.path / "config.gin").read_text(encoding="utf-8")
 
     def write_config(self, text: str) -> None:
-        _replace(self.path / "config.gin", text)
+        write_file(self.path / "config.gin", text)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         write_json(self.path / "result.json", result)
@@ -137,7 +137,7 @@ class RunFolder:
 
     def forget_after(self, epoch: int) -> None:
         """Removes the metrics of epochs that are about to be trained again."""
-        _replace(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines()[:epoch]))
+        write_file(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines()[:epoch]))
 
     def forget_result(self) -> None:
         """Removes what the run came to, since it goes on."""
@@ -191,13 +191,3 @@ class TrialRun:
     tracking: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
     report: Callable[[Mapping[str, float]], None] = lambda row: None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file whole or not at all."""
-    _replace(path, json.dumps(content, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    # A run may be killed, and read, at any moment.
-    write_whole(path, text.encode())

@@ -22,8 +22,8 @@ from difflut.models import LUTNetwork, build_model
 from difflut.registry import LAYERS, NODES
 from difflut.training import Trainer
 from difflut.training.schedules import adam
-from experiments.failures import in_a_line
-from experiments.peers import PEERS
+from experiments.benchmark.peers import PEERS
+from experiments.shared.failures import in_a_line
 
 CLASSES = 10
 

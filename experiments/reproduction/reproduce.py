@@ -1,10 +1,9 @@
 """The reproduction job: a published result over several seeds."""
 
 import json
-import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,14 @@ from difflut.config import ConfigurationError, parsed_config
 from difflut.models import load_checkpoint
 from difflut.registry import register_job
 from difflut.training import predict
-from experiments.arguments import check_seed
-from experiments.costs import PARTS, in_words
 from experiments.data import Dataset, dataset
-from experiments.failures import JobError, MismatchError
+from experiments.reproduction.summary import RESULT, summarized, summary_in_words
 from experiments.runs import RunFolder
+from experiments.shared.arguments import check_seed
+from experiments.shared.failures import JobError, MismatchError
+from experiments.shared.files import write_json
 from experiments.sweep.checking import Checker
 from experiments.sweep.plan import SEED, Point
-
-RESULT = "reproduction.json"
 
 
 @register_job("reproduce")
@@ -86,15 +84,10 @@ def reproduce(
                 training.terminate()
             raise
     given = {"name": name, "paper": paper, "network": network, "remarks": remarks}
-    summary = given | {"published": published, "goal": goal, "at_once": at_once} | _summary(results)
-    (folder.path / RESULT).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(_in_words(summary), flush=True)
+    summary = given | {"published": published, "goal": goal, "at_once": at_once} | summarized(results)
+    write_json(folder.path / RESULT, summary)
+    print(summary_in_words(summary), flush=True)
     return summary
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and the sample's standard deviation, 0 for a single value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]]) -> Path:
@@ -137,34 +130,3 @@ def _check(run: Path, data: Dataset) -> dict[str, Any]:
             f"{accuracy:.4%} right; the run reported {result['test_accuracy_hard']:.4%}"
         )
     return result | {"circuit_rows": len(classes)}
-
-
-def _summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    first = results[0]
-    return {
-        **{key: first[key] for key in ("dataset", "epochs", "tables")},
-        "seeds": [result["seed"] for result in results],
-        "hard": [100 * result["test_accuracy_hard"] for result in results],
-        "gap": [100 * result["gap"] for result in results],
-        **{key: [result[key] for result in results] for key in ("luts", *PARTS)},
-        "circuit_rows": [result["circuit_rows"] for result in results],
-        "seconds": [result["train_seconds"] for result in results],
-        "device": ", ".join(sorted({result["device"] for result in results})),
-    }
-
-
-def mean_cost(summary: Mapping[str, Any]) -> dict[str, int]:
-    """The cost of a reproduction's networks, as in a result.json: the mean over seeds."""
-    return {key: round(statistics.fmean(summary[key])) for key in ("luts", *PARTS)}
-
-
-def _in_words(summary: dict[str, Any]) -> str:
-    mean, deviation = mean_and_deviation(summary["hard"])
-    parts = [f"measured {mean:.2f} ± {deviation:.2f} % ({len(summary['seeds'])} seeds)"]
-    if summary["published"] is not None:
-        parts += [f"published {summary['published']:.2f} %", f"difference {mean - summary['published']:+.2f}"]
-    if summary["goal"] is not None:
-        parts.append(f"goal {summary['goal']:.2f} % {'reached' if mean >= summary['goal'] else 'missed'}")
-    parts += [f"gap {statistics.fmean(summary['gap']):+.2f}", in_words(mean_cost(summary))]
-    parts.append(f"{statistics.fmean(summary['seconds']):.0f} s a seed on {summary['device']}")
-    return f"{summary['name']}: {', '.join(parts)}"

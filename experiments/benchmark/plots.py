@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.plots import CONSTANT, FAINT, HARD, INK, RELAXED, figure_at, log_ticks
+from experiments.shared.figures import CONSTANT, FAINT, HARD, INK, RELAXED, figure_at, log_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from difflut.models import LUTNetwork, load_checkpoint, read_checkpoint
 from difflut.registry import register_job
 from difflut.training import evaluate as scores_of
 from difflut.training import predict
-from experiments.arguments import configured, device_named
 from experiments.data import Dataset, dataset
+from experiments.shared.arguments import configured, device_named
 
 
 @register_job("evaluate")

@@ -28,9 +28,9 @@ from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers import Layer
 from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES, register_job
-from experiments.arguments import check_names, check_some, check_whole, configured
 from experiments.data import load_dataset
-from experiments.failures import MismatchError
+from experiments.shared.arguments import check_names, check_some, check_whole, configured
+from experiments.shared.failures import MismatchError
 
 Bank = Callable[..., Layer]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from difflut.config import ConfigurationError
 from difflut.registry import register_job
-from experiments.arguments import configured
-from experiments.failures import in_a_line
-from experiments.trials import Sweep, tracking_key
+from experiments.runs import Sweep, tracking_key
+from experiments.shared.arguments import configured
+from experiments.shared.failures import in_a_line
 
 ACCURACY, LUTS = "test_accuracy_hard", "luts"
 CURVES = {"val_accuracy_hard": "Hard accuracy", "gap": "Gap", "samples_per_second": "Training throughput"}

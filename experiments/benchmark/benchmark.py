@@ -13,12 +13,13 @@ from difflut.kernels.backends import CHOICES
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.models import LUTNetwork, describe
 from difflut.registry import LAYERS, NODES, register_job
-from experiments import step_plots, timing
-from experiments.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
-from experiments.failures import optional
-from experiments.markdown import escaped
-from experiments.peers import PEERS
+from experiments.benchmark import timing
+from experiments.benchmark.peers import PEERS
+from experiments.benchmark.plots import step_times, step_times_by_batch
 from experiments.runs import RunFolder
+from experiments.shared.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
+from experiments.shared.failures import optional
+from experiments.shared.markdown import escaped
 
 COLUMNS = (
     "node", "first_layer", "batch", "threads", "backend", "step_ms", "samples_per_second", "memory_mb", "floor_ms",
@@ -29,7 +30,7 @@ HEADER = """# Training steps on {device}
 A whole step: forward, loss, backward, Adam; medians; `torch` {torch}; {input_size} bits to {widths} nodes of n = {n},
 or the nearest n that the type may have; a pin of a learnable layer has {candidates} inputs to choose from. On a GPU a
 step of `auto` is the replay of a CUDA graph and includes the choice of its samples. `floor_ms` is the time to move what
-a step must move (`floor_bytes` in `experiments/timing.py`) at the bandwidth of a large copy, {bandwidth:,.0f} GB/s,
+a step must move (`floor_bytes` in `benchmark/timing.py`) at the bandwidth of a large copy, {bandwidth:,.0f} GB/s,
 `of_floor` its share of the step; `memory_mb` is what the step needs besides data and parameters; `speedup` is over the
 torch reference.
 
@@ -122,7 +123,7 @@ def benchmark(
         rows.append(row | {"speedup": _speedup(row, rows)})
         print(_line(rows[-1]), flush=True)
         _write(folder, header, rows)
-    draw = step_plots.step_times_by_batch if len(batch_sizes) > 1 else step_plots.step_times
+    draw = step_times_by_batch if len(batch_sizes) > 1 else step_times
     if timed := [row for row in rows if row["step_ms"]]:
         with optional("plots/steps.png"):
             draw(timed, folder.plots / "steps.png")

@@ -1,0 +1,163 @@
+"""A trained network as a circuit, C and Verilog, each compared with it on test data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from difflut.circuits import Circuit, simplify, stages
+from difflut.circuits.writers.names import check_prefix
+from difflut.circuits.writers.testbench import SIMULATORS
+from difflut.config import ConfigurationError
+from difflut.encoders.encoder import WORD_BITS
+from difflut.models import load_checkpoint
+from difflut.registry import FORMATS
+from experiments.export.checks import check_back_ends, expect
+from experiments.export.costs import find_costs
+from experiments.export.files import Format, draw, write_files, write_formats
+from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
+from experiments.export.steps import Steps
+from experiments.export.table import headline, write_table
+from experiments.runs import RunFolder, dataset_of
+from experiments.shared.arguments import check_lut_size, check_names, check_whole, configured
+from experiments.shared.costs import input_words
+from experiments.shared.failures import MismatchError
+from experiments.shared.files import write_json
+
+
+def export_run(
+    run: str,
+    folder: str | None = None,
+    lut_size: int = 6,
+    pipeline: bool | Sequence[str] = True,
+    max_width: int | str = 32,
+    counts: bool = False,
+    levels: int = 2,
+    simulated_samples: int | None = 1000,
+    simulator: str = "auto",
+    yosys: bool = False,
+    prove: bool = False,
+    place: str | None = None,
+    prefix: str = "",
+    formats: Sequence[Format] = (),
+) -> dict[str, Any]:
+    """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
+
+    What needs a tool that is missing or fails is left out, and a line says why.
+
+    Args:
+        run: A run folder, or the name of a model that comes along; its best checkpoint is taken, and the test set of
+            the data set that its result.json names.
+        folder: Where to write; None is the folder `export` in the run's, or `runs/NAME/export` of a model.
+        lut_size: Inputs that a LUT may have after simplification.
+        pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
+            "tournament", "argmax"); True is all, False none.
+        max_width: The most bits of a feature. Where its thresholds need more, they are moved to the nearest that so
+            many bits tell apart, and that network, in network.pt, is what is exported, measured and compared.
+            "smallest" is the fewest bits with which as many validation rows are right as before.
+        counts: Whether the counts are outputs of the Verilog too; the estimate has none of their registers.
+        levels: Tables on a path between the registers of "compressors" and of "tournament": fewer for a faster clock.
+        simulated_samples: Test samples for the simulator; None is all.
+        simulator: "verilator", "iverilog", "auto" for what there is, or "none".
+        yosys: Whether Yosys counts the LUTs of core and encoder.
+        prove: Whether ABC proves the netlist equal to the circuit.
+        place: "core" or "circuit", the encoder too, for nextpnr to place and route on an ECP5, which takes minutes and
+            needs registers.
+        prefix: Begins the names of C functions, Verilog modules and their files, so that several networks fit into one
+            program or FPGA.
+        formats: For other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
+
+    Returns:
+        The content of report.json.
+
+    Raises:
+        ConfigurationError: An argument is none of these, or the run has no network.
+        MismatchError: A back end differs from the network; raised when all have been compared and the report written.
+    """
+    _check_arguments(lut_size, pipeline, max_width, levels, simulated_samples, simulator, place)
+    with configured():
+        check_prefix(prefix)
+        for write in formats:
+            FORMATS.name_of(write)
+        source, steps = RunFolder.open_finished(run), Steps()
+        target = Path(folder) if folder else source.exports
+        if target.is_file():
+            raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
+        result = source.result()
+        data, network = dataset_of(source), load_checkpoint(source.best).eval()
+        network = narrowed(network, data, max_width)
+
+    original = steps.run("from_model", lambda: Circuit.from_model(network))
+    circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))
+    print(simplified)
+    check_names("export.pipeline", [] if isinstance(pipeline, bool) else pipeline, stages(circuit))
+    words = input_words(circuit, data.x_test)
+    print(words)
+
+    expected = expect(network, data.x_test, circuit.tau)
+    accuracy = float((expected.classes == data.y_test.numpy()).mean())
+    print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
+    verilog = {"pipeline": pipeline, "counts": counts, "levels": levels}
+    design = write_files(network, circuit, target, words, prefix, verilog, expected.first(simulated_samples), steps)
+    write_formats(circuit, target, words, prefix, formats, steps)
+    steps.attempt("plots", lambda: draw(circuit, simplified, target))
+    report = {
+        "run": str(source.path),
+        "dataset": result["dataset"],
+        "accuracy": accuracy,
+        "simplification": vars(simplified),
+        "words": str(words),
+        "latency": design.latency,
+        "samples": len(expected.x),
+        "samples_per_second": expected.speed,
+        "checks": check_back_ends(expected, circuit, design, target, simulator, steps),
+        "costs": find_costs(original, circuit, design, yosys, prove, place, steps),
+        "seconds": steps.seconds,
+        "not_done": steps.not_done,
+    }
+    write_json(target / "report.json", report)
+    write_table(report, target / "export.md")
+    print(f"{headline(report)}\nwritten: {target}")
+    _check_agreement(report)
+    return report
+
+
+def _check_arguments(
+    lut_size: int,
+    pipeline: object,
+    max_width: int | str,
+    levels: int,
+    simulated_samples: int | None,
+    simulator: str,
+    place: str | None,
+) -> None:
+    """Checks what can be said without the network; the stages are its own."""
+    check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
+    check_names("export.place", [place] if place else [], ["core", "circuit"])
+    check_lut_size("export.lut_size", lut_size)
+    if max_width not in (SMALLEST, *WORD_BITS[1:]):
+        raise ConfigurationError(
+            f"export.max_width = {max_width!r} must be from {FEWEST} to {WORD_BITS[-1]}, or {SMALLEST!r}"
+        )
+    check_whole("export.levels", levels)
+    if simulated_samples is not None and simulated_samples < 1:
+        raise ConfigurationError(
+            f"export.simulated_samples = {simulated_samples} must be at least 1, or None for all; "
+            'export.simulator = "none" skips the simulation'
+        )
+    if not isinstance(pipeline, bool | list | tuple):
+        raise ConfigurationError(f"export.pipeline = {pipeline!r} must be True, False or a list of stages")
+    if place and not pipeline:
+        raise ConfigurationError(f"export.place needs registers: set export.pipeline = True, got {pipeline!r}")
+
+
+def _check_agreement(report: dict[str, Any]) -> None:
+    wrong = [
+        f"{check['name']} differs from the network in {check['mismatches']} of {check['samples']} samples, "
+        f"first in {check['first']}"
+        for check in report["checks"].values()
+        if check and check["mismatches"]
+    ]
+    proof = report["costs"].get("proof")
+    wrong += ["the netlist is not equivalent to the circuit"] * bool(proof and not proof["equivalent"])
+    if wrong:
+        raise MismatchError("; ".join([*wrong, report["words"]]))

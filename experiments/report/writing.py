@@ -1,0 +1,65 @@
+"""Writing the report of a sweep."""
+
+from pathlib import Path
+
+from experiments.report.drawing import draw
+from experiments.report.page import page
+from experiments.report.summary import FRONT_SCORES, LUT_PARTS, SCORES, Summary
+from experiments.report.tables import (
+    configuration_table,
+    configurations_csv,
+    effect_table,
+    effects_csv,
+    front_table,
+    trials_csv,
+    unfinished_table,
+)
+from experiments.runs import Sweep
+from experiments.shared.arguments import configured
+from experiments.shared.markdown import escaped
+
+
+def write_report(folder: str | Path) -> Path:
+    """Writes the report of a sweep into its folder `report`, prints its tables, and gives the page's path."""
+    with configured():
+        sweep = Sweep.open(folder)
+    summary = Summary(sweep)
+    path = summary.sweep.report
+    (path / "trials.csv").write_text(trials_csv(summary.outcomes), encoding="utf-8")
+    (path / "configurations.csv").write_text(
+        configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]), encoding="utf-8"
+    )
+    (path / "effects.csv").write_text(
+        effects_csv(one for found in summary.effects.values() for one in found), encoding="utf-8"
+    )
+    figures = draw(summary, path)
+    (path / "report.md").write_text(_markdown(summary, figures), encoding="utf-8")
+    (path / "report.html").write_text(page(summary, figures), encoding="utf-8")
+    print(_text(summary))
+    print(f"report: {path / 'report.html'}")
+    return path / "report.html"
+
+
+def _text(summary: Summary) -> str:
+    parts = [f"{summary.sweep.name}: {summary.progress}"]
+    if summary.ranked:
+        parts.append(configuration_table(summary.ranked, SCORES).text())
+    parts += [effect_table(found).text() for found in summary.effects.values()]
+    failed = unfinished_table(summary.outcomes, "failed")
+    return "\n\n".join([*parts, f"failed:\n{failed.text()}"] if failed else parts) + "\n"
+
+
+def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
+    parts = [f"# {escaped(summary.sweep.name)}", f"{summary.progress}, {summary.sweep.created}"]
+    if summary.ranked:
+        parts += [summary.caveat] if summary.caveat else []
+        parts += ["## Configurations", configuration_table(summary.ranked, SCORES).markdown()]
+    if summary.front:
+        parts += ["## Pareto front", front_table(summary.front, FRONT_SCORES, summary.sweep.trials_path).markdown()]
+    for label, found in summary.effects.items():
+        parts += [f"## {escaped(label)}", effect_table(found).markdown()]
+    for status in ("failed", "stopped"):
+        table = unfinished_table(summary.outcomes, status)
+        parts += [f"## {status.capitalize()}", table.markdown()] if table else []
+    parts += [f"![{escaped(title)}]({path.name})" for title, path in figures.items()]
+    return "\n\n".join(parts) + "\n"

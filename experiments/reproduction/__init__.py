@@ -1,0 +1,1 @@
+"""Published results over several seeds, and the table of all of them."""

@@ -1,0 +1,1 @@
+"""What several rooms use: errors, checks of arguments, files, Markdown, costs, and the style of figures."""

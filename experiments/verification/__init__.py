@@ -1,0 +1,1 @@
+"""Every node type, wiring and encoder, compared in every back end."""
