@@ -2,7 +2,7 @@
 
 config.gin              repeats the sweep
 sweep.json              its dimensions and objectives, and every trial's values, bindings and size
-trials/ID/              the ordinary run folder of a trial (see `experiments.runs.folder`), and in it trial.json: its state
+trials/ID/              the ordinary run folder of a trial (see `experiments.runs.folder`) with trial.json, its state
 report/                 tables, plots and the page that the report job writes
 
 This is the one record of a sweep: it can be read while the sweep runs, and is all that resuming needs.
