@@ -1,12 +1,14 @@
 import re
 import shlex
+import subprocess
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from runpy import run_path
 
 import pytest
 
-import experiments  # noqa: F401  registers the jobs
+import experiments
 from difflut import config
 from difflut.command import bundled
 
@@ -15,33 +17,77 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def blocks(page, language):
-    return [code for name, code in FENCE.findall(page.read_text()) if name == language]
+# How the lines of shell begin that a test runs, those of which it checks what they name, and those that are left to the
+# reader: they install, or need a second machine.
+RUN = ("cc ", "iverilog ", "vvp ", "./")
+CHECKED = ("difflut ", "python run.py ", "DIFFLUT_DATA=folder difflut ")
+LEFT = ("pip install ", "ray ", "export RAY_", "RAY_ADDRESS=", "mkdocs ", "wandb ", "torchrun ")
+FILES = {"c": "cc", "verilog": "iverilog", "toml": None}  # languages whose blocks are files, and what reads them
 
 
-def with_blocks(language):
-    found = [page for page in PAGES if blocks(page, language)]
-    return pytest.mark.parametrize("page", found, ids=lambda page: str(page.relative_to(ROOT)))
+def blocks(page):
+    return FENCE.findall(page.read_text())
 
 
-@with_blocks("python")
-def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+def shell(code):
+    return [line for line in code.replace("\\\n", "").splitlines() if line and not line.startswith("#")]
+
+
+def pages():
+    for page in PAGES:
+        languages = {language for language, _ in blocks(page)}
+        if languages & {"python", *FILES}:
+            tools = [tool for language in languages if (tool := FILES.get(language))]
+            yield pytest.param(page, marks=pytest.mark.needs(*tools), id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("page", list(pages()))
+def test_the_blocks_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    for code in blocks(page, "python"):
-        exec(compile(code, str(page), "exec"), names)
+    for language, code in blocks(page):
+        if language == "python":
+            exec(compile(code, str(page), "exec"), names)
+        elif language in FILES:
+            # The comment in its first line begins with the file's name.
+            Path(re.match(r"\W*([\w.]+)", code)[1]).write_text(code)
+            assert language != "toml" or tomllib.loads(code)
+        elif language == "bash":
+            for line in filter(lambda line: line.startswith(RUN), shell(code)):
+                done = subprocess.run(line, shell=True, capture_output=True, text=True)
+                assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_is_of_a_kind_that_is_tested(page):
+    for language, code in blocks(page):
+        assert language in ("python", "bash", "gin", *FILES)
+        if language == "bash":
+            assert all(line.startswith((*RUN, *CHECKED, *LEFT)) for line in shell(code)), code
+    assert len(blocks(page)) == len(re.findall(r"^```", page.read_text(), re.MULTILINE)) / 2
 
 
 def commands():
-    lines = [line for page in PAGES for code in blocks(page, "bash") for line in code.replace("\\\n", "").splitlines()]
-    return sorted({line for line in lines if re.match(r"difflut |python run\.py ", line)})
+    lines = [line for page in PAGES for language, code in blocks(page) if language == "bash" for line in shell(code)]
+    return sorted({line.removeprefix("DIFFLUT_DATA=folder ") for line in lines if line.startswith(CHECKED)})
 
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_names_a_file_and_what_it_binds(command):
     words = shlex.split(command)
-    values = {name: [after for word, after in pairwise(words) if word == name] for name in words}
+    values = {name: [after for word, after in pairwise([*words, ""]) if word == name] for name in words}
+    if "--list" in words:
+        assert not values["--list"][0] or experiments.description(values["--list"][0])
+        return
     config.parse([bundled(file) for file in values["--gin_file"]], values.get("--gin_param", []))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_gin_of_a_page_is_read(page, tmp_path):
+    for language, code in blocks(page):
+        if language == "gin":
+            (tmp_path / "page.gin").write_text(code)
+            config.parse([str(tmp_path / "page.gin")], [])
 
 
 def test_the_reference_has_every_name_with_its_parameters():
