@@ -223,6 +223,6 @@ def test_the_namespace_has_no_init():
 
 
 def test_the_top_level_holds_nothing_else():
-    ignored = {line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
     found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert found - ignored - {"__pycache__"} <= TOP_LEVEL
