@@ -1,6 +1,5 @@
 """The benchmark job: the time of a whole training step, beside the torch reference and other libraries."""
 
-import csv
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -19,7 +18,8 @@ from experiments.benchmark.plots import step_times, step_times_by_batch
 from experiments.runs import RunFolder
 from experiments.shared.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
 from experiments.shared.failures import optional
-from experiments.shared.markdown import escaped
+from experiments.shared.files import write_file
+from experiments.shared.tables import cell, csv_text, escaped, markdown_table
 
 COLUMNS = (
     "node", "first_layer", "batch", "threads", "backend", "step_ms", "samples_per_second", "memory_mb", "floor_ms",
@@ -186,20 +186,10 @@ def _header(device: str, input_size: int, widths: Sequence[int], n: int, top_k: 
 
 
 def _write(folder: RunFolder, header: str, rows: Sequence[dict[str, Any]]) -> None:
-    with (folder.path / "steps.csv").open("w", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(escaped(_text(row[column])) for column in COLUMNS) + " |" for row in rows]
-    (folder.path / "steps.md").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    write_file(folder.path / "steps.csv", csv_text({column: row[column] for column in COLUMNS} for row in rows))
+    cells = [[escaped(cell(row[column])) for column in COLUMNS] for row in rows]
+    write_file(folder.path / "steps.md", f"{header}{markdown_table(COLUMNS, cells)}\n")
 
 
 def _line(row: dict[str, Any]) -> str:
-    return "  ".join(f"{_text(row[column]):>{max(len(column), 10)}}" for column in COLUMNS)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
-    return "-" if value is None else str(value)
+    return "  ".join(f"{cell(row[column]):>{max(len(column), 10)}}" for column in COLUMNS)

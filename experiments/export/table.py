@@ -1,10 +1,12 @@
 """What an export came to, as a page of tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.shared.costs import in_words
+from experiments.shared.files import write_file
+from experiments.shared.tables import markdown_table
 
 
 def write_table(report: dict[str, Any], path: Path) -> None:
@@ -12,16 +14,16 @@ def write_table(report: dict[str, Any], path: Path) -> None:
     lines = [
         headline(report),
         "",
-        *_table(("back end", "samples", "mismatches", "samples/s"), _back_ends(report)),
+        _table(("back end", "samples", "mismatches", "samples/s"), _back_ends(report)),
         "",
-        *_table(("LUT6", "all", "encoder", "core", "tables", "depth"), _luts(report)),
+        _table(("LUT6", "all", "encoder", "core", "tables", "depth"), _luts(report)),
         "",
-        *_table(("step", "seconds"), ((step, f"{seconds:.2f}") for step, seconds in report["seconds"].items())),
+        _table(("step", "seconds"), ((step, f"{seconds:.2f}") for step, seconds in report["seconds"].items())),
         "",
         *(f"- {note}" for note in _notes(report)),
         "",
     ]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_file(path, "\n".join(lines))
 
 
 def headline(report: dict[str, Any]) -> str:
@@ -34,11 +36,8 @@ def headline(report: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _table(header: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> Iterator[str]:
-    yield f"| {' | '.join(header)} |"
-    yield "|---" + "|--:" * (len(header) - 1) + "|"
-    for row in rows:
-        yield f"| {' | '.join(map(str, row))} |"
+def _table(titles: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    return markdown_table(titles, rows, range(1, len(titles)))
 
 
 def _back_ends(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:

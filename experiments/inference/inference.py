@@ -18,6 +18,8 @@ from experiments.inference.networks import Loaded, load_network
 from experiments.runs import RunFolder
 from experiments.shared.arguments import check_lut_size, check_names, check_seconds, check_some, check_whole, configured
 from experiments.shared.failures import MismatchError
+from experiments.shared.files import write_file
+from experiments.shared.tables import cell, markdown_table
 
 GPU_INPUTS = 2  # of a table that its engine evaluates in one go
 COLUMNS = ("network", "luts", "back end", "ready s", "images/s", "median", "compared", "mismatches")
@@ -74,8 +76,7 @@ def inference(
         for values in _measured(network, folder, backends, lut_size, compared, seconds):
             rows.append(dict(zip(COLUMNS, (Path(name).stem if os.sep in name else name, *values), strict=True)))
             print(_line(list(rows[-1].values())), flush=True)
-            lines = [COLUMNS, ("---",) * len(COLUMNS), *(row.values() for row in rows)]
-            table.write_text("".join(f"| {' | '.join(map(_text, line))} |\n" for line in lines), encoding="utf-8")
+            write_file(table, markdown_table(COLUMNS, (map(cell, row.values()) for row in rows)) + "\n")
     print(f"table: {folder}")
     if wrong := [f"{row['back end']} of {row['network']}" for row in rows if row["mismatches"]]:
         raise MismatchError(f"other classes than the circuit in numpy: {', '.join(wrong)}; {table}")
@@ -123,10 +124,4 @@ def _times(run: Callable[[], Any], seconds: float) -> list[float]:
 
 
 def _line(values: Sequence[Any]) -> str:
-    return "  ".join(f"{_text(value):>12}" for value in values)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
-    return str(value)
+    return "  ".join(f"{cell(value):>12}" for value in values)

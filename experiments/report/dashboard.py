@@ -1,7 +1,6 @@
 """The dashboard job: the Weights & Biases workspace of a sweep, as code."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from difflut.registry import register_job
 from experiments.runs import Sweep, tracking_key
 from experiments.shared.arguments import configured
 from experiments.shared.failures import in_a_line
+from experiments.shared.files import write_json
 
 ACCURACY, LUTS = "test_accuracy_hard", "luts"
 CURVES = {"val_accuracy_hard": "Hard accuracy", "gap": "Gap", "samples_per_second": "Training throughput"}
@@ -50,7 +50,7 @@ def dashboard(sweep: str, project: str = "difflut", entity: str | None = None) -
     checked = _check(workspace, opened)
     specification = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
     path = opened.report / "dashboard.json"
-    path.write_text(json.dumps(specification, indent=2) + "\n", encoding="utf-8")
+    write_json(path, specification)
     panels = sum(len(section.panels) for section in workspace.sections)
     print(f"dashboard: {panels} panels, valid; {checked}; {path}")
     if login:

@@ -13,13 +13,13 @@ from experiments.report.summary import FRONT_SCORES, SCORES, Summary
 from experiments.report.tables import (
     HARD,
     LUTS,
-    Table,
     configuration_table,
     effect_table,
     front_table,
     unfinished_table,
 )
 from experiments.shared.figures import FAINT, INK
+from experiments.shared.tables import Table
 
 HERE = Path(__file__).parent
 # The page's colours, which follow light and dark, in place of the figures'.

@@ -1,17 +1,13 @@
 """The tables of a report, for a terminal, as CSV and as Markdown."""
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from experiments.report.effects import Effect
 from experiments.report.outcomes import ACCURACY, VALIDATION, Configuration, Outcome
-from experiments.shared.markdown import escaped
+from experiments.shared.tables import MISSING, Table, csv_text
 
-MISSING = "-"
 EXPORT = "python run.py --gin_file gin_configs/export.gin --gin_param 'export.run = \"{}\"'"
 
 
@@ -44,32 +40,6 @@ HARD = Score(ACCURACY, "hard accuracy, %", 100, 2)
 LUTS = Score("luts", "LUT6, encoder included")
 GAP = Score("gap", "gap, points", 100, 2)
 SECONDS = Score("train_seconds", "training, s", digits=1)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text, under titles; `numbers` are the columns to set flush right."""
-
-    titles: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numbers: frozenset[int] = frozenset()
-
-    def text(self, limit: int = 30) -> str:
-        """Aligned columns for a terminal; rows beyond the limit become a line that counts them."""
-        lines = [self.titles, *self.rows[:limit]]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        shown = ["  ".join(map(self._aligned, range(len(widths)), line, widths)).rstrip() for line in lines]
-        if len(self.rows) > limit:
-            shown.append(f"… and {len(self.rows) - limit} more")
-        return "\n".join(shown)
-
-    def _aligned(self, column: int, cell: str, width: int) -> str:
-        return cell.rjust(width) if column in self.numbers else cell.ljust(width)
-
-    def markdown(self) -> str:
-        rule = ["--:" if column in self.numbers else "---" for column in range(len(self.titles))]
-        lines = [self.titles, rule, *self.rows]
-        return "\n".join("| " + " | ".join(map(escaped, line)) + " |" for line in lines)
 
 
 def configuration_table(ranked: Sequence[Configuration], scores: Sequence[Score]) -> Table:
@@ -147,7 +117,7 @@ def unfinished_table(outcomes: Iterable[Outcome], status: str) -> Table | None:
 
 def configurations_csv(ranked: Sequence[Configuration], scores: Sequence[Score]) -> str:
     """Means and standard deviations in plain units, one line a configuration."""
-    return _csv(
+    return csv_text(
         {
             "rank": rank,
             **one.values,
@@ -163,7 +133,7 @@ def configurations_csv(ranked: Sequence[Configuration], scores: Sequence[Score])
 def trials_csv(outcomes: Sequence[Outcome]) -> str:
     """All trials, whatever became of them, with every score."""
     keys = dict.fromkeys(key for one in outcomes for key in one.scores if key != "seed")
-    return _csv(
+    return csv_text(
         {"trial": one.id, **one.values, "seed": one.seed, "status": one.status, "reason": one.reason}
         | {key: one.scores.get(key) for key in keys}
         for one in outcomes
@@ -172,7 +142,7 @@ def trials_csv(outcomes: Sequence[Outcome]) -> str:
 
 def effects_csv(effects: Iterable[Effect]) -> str:
     """The effects of all dimensions, in plain units."""
-    return _csv(
+    return csv_text(
         {
             "dimension": effect.dimension,
             "value": effect.value,
@@ -185,15 +155,6 @@ def effects_csv(effects: Iterable[Effect]) -> str:
         }
         for effect in effects
     )
-
-
-def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    rows = list(rows)
-    text = StringIO()
-    writer = csv.DictWriter(text, rows[0] if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _mean(one: Configuration, key: str) -> float | None:

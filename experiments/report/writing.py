@@ -16,7 +16,8 @@ from experiments.report.tables import (
 )
 from experiments.runs import Sweep
 from experiments.shared.arguments import configured
-from experiments.shared.markdown import escaped
+from experiments.shared.files import write_file
+from experiments.shared.tables import escaped
 
 
 def write_report(folder: str | Path) -> Path:
@@ -25,16 +26,12 @@ def write_report(folder: str | Path) -> Path:
         sweep = Sweep.open(folder)
     summary = Summary(sweep)
     path = summary.sweep.report
-    (path / "trials.csv").write_text(trials_csv(summary.outcomes), encoding="utf-8")
-    (path / "configurations.csv").write_text(
-        configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]), encoding="utf-8"
-    )
-    (path / "effects.csv").write_text(
-        effects_csv(one for found in summary.effects.values() for one in found), encoding="utf-8"
-    )
+    write_file(path / "trials.csv", trials_csv(summary.outcomes))
+    write_file(path / "configurations.csv", configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]))
+    write_file(path / "effects.csv", effects_csv(one for found in summary.effects.values() for one in found))
     figures = draw(summary, path)
-    (path / "report.md").write_text(_markdown(summary, figures), encoding="utf-8")
-    (path / "report.html").write_text(page(summary, figures), encoding="utf-8")
+    write_file(path / "report.md", _markdown(summary, figures))
+    write_file(path / "report.html", page(summary, figures))
     print(_text(summary))
     print(f"report: {path / 'report.html'}")
     return path / "report.html"

@@ -1,6 +1,5 @@
 """The table of reproduced results, from the run folders."""
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,14 @@ from difflut.config import ConfigurationError, read_bindings
 from difflut.registry import register_job
 from experiments.reproduction.summary import RESULT, mean_and_deviation, mean_cost
 from experiments.shared.costs import in_words
+from experiments.shared.files import read_json, write_file
+from experiments.shared.tables import markdown_table
 
+TITLES = (
+    "paper", "data", "network", "published", "goal", "measured", "seeds", "gap", "tables", "LUT6", "circuit", "time",
+    "command",
+)  # fmt: skip
+NUMBERS = {*range(TITLES.index("published"), TITLES.index("LUT6")), TITLES.index("circuit"), TITLES.index("time")}
 HEADER = """# Published results, reproduced
 
 Written by `python run.py --gin_file gin_configs/papers.gin` from the run folders of the commands in the table. Accuracy
@@ -19,8 +25,6 @@ LUT6: all that the network costs in hardware, encoder, tables, popcount and argm
 of all seeds on which the networks' circuits were compared with them; no class differed. Time: the mean of one training;
 several trainings may have shared the device. A row stays until its command is run again.
 
-| paper | data | network | published | goal | measured | seeds | gap | tables | LUT6 | circuit | time | command |
-|---|---|---|--:|--:|--:|--:|--:|--:|---|--:|--:|---|
 """
 
 
@@ -50,49 +54,46 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
         if missing := [name for name in (*names[:2], "dataset.name") if name not in bound]:
             raise ConfigurationError(f"{file}: {missing[0]} must be set, for the table")
         bound = {key.removeprefix("reproduce."): value for key, value in bound.items()}
-        found = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
-        summary = (json.loads(found[-1].read_text(encoding="utf-8")) if found else {}) | bound
-        kept = None if found else before.get(file.name)
+        results = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
+        summary = (read_json(results[-1]) if results else {}) | bound
+        kept = None if results else before.get(file.name)
         rows.append(kept or _row(summary, f"`python run.py --gin_file {file}`"))
         if summary.get("remarks"):
-            remarks.append(f"- {file.stem}: {summary['remarks']}")
-    text = HEADER + "\n".join(rows) + "\n" + ("\n" + "\n".join(remarks) + "\n" if remarks else "")
+            remarks.append(f"- {file.stem}: {summary['remarks']}\n")
+    text = f"{HEADER}{markdown_table(TITLES, rows, NUMBERS)}\n" + "".join(["\n", *remarks] if remarks else [])
     Path(write).parent.mkdir(parents=True, exist_ok=True)
-    Path(write).write_text(text, encoding="utf-8")
+    write_file(Path(write), text)
     print(text)
     return text
 
 
-def _rows_by_file(table: Path) -> dict[str, str]:
-    """The rows of a table by the name of the Gin file in their command."""
+def _rows_by_file(table: Path) -> dict[str, list[str]]:
+    """The rows of a table by the name of the Gin file in their command, which is the last cell."""
     lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
-    return {line.rpartition("/")[2].removesuffix("` |"): line for line in lines if line.startswith("| ")}
+    rows = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines if line.startswith("| ")]
+    return {cells[-1].rpartition("/")[2].removesuffix("`"): cells for cells in rows}
 
 
-def _row(summary: dict[str, Any], command: str) -> str:
-    given = [summary["paper"], summary["dataset.name"], summary["network"]]
-    given += [_percent(summary.get(key)) for key in ("published", "goal")]
+def _row(summary: dict[str, Any], command: str) -> list[str]:
+    row = [summary["paper"], summary["dataset.name"], summary["network"]]
+    row += [_percent(summary.get(key)) for key in ("published", "goal")]
     if "hard" not in summary:
-        return _cells(*given, "not run", *[""] * 6, command)
+        return [*row, "not run", *[""] * 6, command]
     mean, deviation = mean_and_deviation(summary["hard"])
     goal = summary.get("goal") or summary.get("published")
     measured = f"{mean:.2f} ± {deviation:.2f}" + ("" if goal is None or mean >= goal else " (missed)")
-    return _cells(
-        *given,
+    return [
+        *row,
         measured,
-        len(summary["seeds"]),
+        str(len(summary["seeds"])),
         f"{statistics.fmean(summary['gap']):+.2f}",
         f"{summary['tables']:,}",
         in_words(mean_cost(summary)),
         f"{sum(summary['circuit_rows']):,}" if summary["circuit_rows"] else "not compared",
         f"{statistics.fmean(summary['seconds']):,.0f} s, {summary['device']}",
         command,
-    )
+    ]
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _cells(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"

@@ -1,6 +1,5 @@
 """The reproduction job: a published result over several seeds."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from experiments.reproduction.summary import RESULT, summarized, summary_in_word
 from experiments.runs import RunFolder
 from experiments.shared.arguments import check_seed
 from experiments.shared.failures import JobError, MismatchError
-from experiments.shared.files import write_json
+from experiments.shared.files import read_json, write_json
 from experiments.sweep.checking import Checker
 from experiments.sweep.plan import SEED, Point
 
@@ -117,7 +116,7 @@ def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]
 
 def _check(run: Path, data: Dataset) -> dict[str, Any]:
     """Compares a run's circuit with its network and its reported accuracy; returns its result."""
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    result = read_json(run / "result.json")
     model = load_checkpoint(run / "best.pt")
     circuit = Circuit.from_model(model)
     classes, expected = circuit.classes(data.x_test.numpy()), predict(model, data.x_test).numpy()

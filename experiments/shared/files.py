@@ -9,9 +9,9 @@ from typing import Any
 from difflut.models import write_whole
 
 
-def write_file(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    write_whole(path, text.encode())
+def write_file(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all, text as UTF-8."""
+    write_whole(path, content.encode() if isinstance(content, str) else content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -19,7 +19,7 @@ def write_json(path: Path, content: Any) -> None:
     write_file(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_json(path: Path, default: Any) -> Any:
+def read_json(path: Path, default: Any = None) -> Any:
     """The value that a JSON file holds; the default where there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from experiments.shared.files import write_file
+
 
 class Office:
     """Reads and writes the trials' folders where the sweep's folder is; an actor for workers elsewhere."""
@@ -24,9 +26,7 @@ class Office:
         for name, content in files.items():
             path = self.trials / id / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{path.name}.part")
-            partial.write_bytes(content)
-            partial.replace(path)
+            write_file(path, content)
 
 
 class Courier:

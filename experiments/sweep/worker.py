@@ -18,7 +18,7 @@ from difflut.training import DivergedError
 from experiments.data import kept_rows
 from experiments.runs import RunFolder, TrialRun, tracking_key
 from experiments.shared.failures import in_a_line
-from experiments.shared.files import locked
+from experiments.shared.files import locked, write_file
 from experiments.sweep.checking import trial_config
 from experiments.sweep.courier import trial_folder
 from experiments.sweep.objectives import measures
@@ -88,7 +88,7 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
         )
     except Exception as error:
         reason = _reason(error)
-        (folder.path / "error.txt").write_text(f"{reason}\n\n{traceback.format_exc()}", encoding="utf-8")
+        write_file(folder.path / "error.txt", f"{reason}\n\n{traceback.format_exc()}")
         if isinstance(error, DivergedError):
             # The same numbers would come out again.
             return {OUTCOME: reason}
