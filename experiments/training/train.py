@@ -18,6 +18,7 @@ from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, r
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from difflut.training.losses import cross_entropy
+from difflut.training.refinement import Refinement
 from experiments.data import Dataset, dataset
 from experiments.runs import RunFolder, TrialRun
 from experiments.shared.arguments import check_seconds, check_seed, check_whole, configured, device_named
@@ -47,6 +48,8 @@ def train(
     loss: Callable[..., Tensor] = cross_entropy,
     augmentation: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     teacher: Callable[..., Teacher] | None = None,
+    refinement: Callable[..., Refinement] | None = None,
+    refined_epochs: int = 0,
     checkpoint_seconds: float | None = 0.0,
     dry_run: bool = False,
     trial: TrialRun | None = None,
@@ -73,6 +76,8 @@ def train(
         augmentation: Changes the training inputs at the start of each epoch.
         teacher: Makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss distils; with
             `epochs=0` an untrained one, for the run's own teacher to be loaded.
+        refinement: What the last epochs do with the hard network instead of gradient steps.
+        refined_epochs: How many of `epochs` these are.
         checkpoint_seconds: How far a kill may throw the run back; 0 writes `last.pt` after each epoch, None never.
         dry_run: Whether to build everything, train nothing, and return the network's size.
         trial: Set by a sweep, whose trial the run is.
@@ -88,6 +93,7 @@ def train(
         if checkpoint_seconds is not None:
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         _check_pairing(loss, teacher)
+        _check_refinement(refinement, refined_epochs, epochs)
         start_tracking = tracking(**trial.tracking)
         torch.manual_seed(seed)
         data = dataset(seed=seed)
@@ -96,11 +102,13 @@ def train(
             Trainer,
             batch_size=batch_size,
             optimizer=optimizer,
-            schedule=schedule and partial(schedule, epochs=epochs),
+            schedule=schedule and partial(schedule, epochs=max(epochs - refined_epochs, 1)),
             seed=seed,
             graph=graph,
             loss=plain(loss),
             augmentation=augmentation,
+            refinement=refinement,
+            refined_from=epochs - refined_epochs,
         )
         if dry_run:
             make_trainer(model, data.x_train, data.y_train)
@@ -179,6 +187,18 @@ def _check_pairing(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] 
     if len(required) < 3 and teacher is not None:
         raise ConfigurationError(
             f"the loss {loss.__name__} has no use for a teacher: add train.loss = @losses.distillation"
+        )
+
+
+def _check_refinement(refinement: Callable[..., Refinement] | None, refined_epochs: int, epochs: int) -> None:
+    if (refinement is None) != (refined_epochs == 0):
+        raise ConfigurationError(
+            f"train.refined_epochs = {refined_epochs} and train.refinement go together: "
+            "set both, such as 10 and @refinements.coordinate_descent, or neither"
+        )
+    if not 0 <= refined_epochs <= epochs:
+        raise ConfigurationError(
+            f"train.refined_epochs = {refined_epochs} must be from 0 to train.epochs = {epochs}, of which they are part"
         )
 
 

@@ -268,6 +268,8 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
     [
         ("train.loss = @losses.distillation", "add train.teacher = @teachers.trained"),
         ("train.teacher = @teachers.trained", "add train.loss = @losses.distillation"),
+        ("train.refined_epochs = 2", "train.refinement go together"),
+        ("train.refinement = @refinements.coordinate_descent", "set both, such as 10 and"),
         ("train.teacher = @teachers.dense", "add .* and teachers.trained.network = @teachers.dense"),
         ("train.epochs = 0", "train.epochs must be a whole number, 1 or more; got 0"),
         ("train.epochs = 1.5", "train.epochs = 1.5 must be a whole number"),

@@ -147,3 +147,28 @@ def test_gumbel_noise_chooses_inputs_in_training_as_often_as_the_weights_say():
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("top_k", [None, 6])
+def test_a_loaded_wiring_is_read_and_others_stay(top_k):
+    layer = LAYERS["learnable"](input_size=12, output_size=7, node_type=NODES["dwn"], n=3, top_k=top_k, seed=2)
+    generator = torch.Generator().manual_seed(5)
+    before, logits, choices = layer.wiring(), layer.logits.detach().clone(), layer.choices()
+    wanted = before.clone()
+    pick = torch.randint(top_k or 12, (3,), generator=generator)
+    wanted[[1, 4, 6], [0, 2, 1]] = pick if choices is None else choices[[1, 4, 6], [0, 2, 1], pick]
+    layer.load_wiring(wanted)
+    assert torch.equal(layer.wiring(), wanted)
+    assert (layer.logits != logits).sum() == (wanted != before).sum()
+
+
+def test_a_wiring_that_cannot_be_loaded_is_refused():
+    layer = LAYERS["learnable"](input_size=12, output_size=4, node_type=NODES["dwn"], n=2, top_k=3, seed=2)
+    taken = layer.choices()[0, 0].tolist()
+    other = layer.wiring().clone()
+    other[0, 0] = next(feature for feature in range(12) if feature not in taken)
+    with pytest.raises(ValueError, match="not among its candidates"):
+        layer.load_wiring(other)
+    fixed = LAYERS["random"](input_size=12, output_size=4, node_type=NODES["dwn"], n=2, seed=2)
+    with pytest.raises(ValueError, match="the wiring of a Random layer is fixed"):
+        fixed.load_wiring((fixed.wiring() + 1) % 12)

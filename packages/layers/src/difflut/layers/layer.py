@@ -107,6 +107,19 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
     def wiring(self) -> Tensor:
         """The position in the window that each input of a node reads in the hard network: `(L, n)`."""
 
+    def choices(self) -> Tensor | None:
+        """The positions in the window among which each input of a node chooses: `(L, n, K)`; None for all."""
+        return self.wiring()[..., None]
+
+    def load_wiring(self, wiring: Tensor) -> None:
+        """Lets inputs of nodes read what is given, `(L, n)`, each one of its choices.
+
+        Raises:
+            ValueError: One is not.
+        """
+        if not torch.equal(wiring, self.wiring()):
+            raise ValueError(f"the wiring of a {type(self).__name__} layer is fixed; take a learnable one")
+
     def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
         """What training computes, `(batch, in_features)` to `(batch, out_features)`."""
         return self.node(x, self.placed_wiring())

@@ -116,6 +116,23 @@ class Learnable(Layer):
             chosen = self.candidates.gather(1, self.logits.argmax(1, keepdim=True))
         return chosen.view(self.node.num_nodes, self.n)
 
+    def choices(self) -> Tensor | None:
+        return None if self.candidates is None else self.candidates.view(self.node.num_nodes, self.n, -1)
+
+    @torch.no_grad()
+    def load_wiring(self, wiring: Tensor) -> None:
+        axis, chosen = 0, wiring.reshape(1, -1)
+        if self.candidates is not None:
+            found = self.candidates == wiring.reshape(-1, 1)
+            if not found.any(1).all():
+                raise ValueError("a pin is to read what is not among its candidates")
+            axis, chosen = 1, found.byte().argmax(1, keepdim=True)
+        moved = (wiring != self.wiring()).view_as(chosen)
+        best = self.logits.amax(axis, keepdim=True)
+        # The next number, so that the chosen one alone is the largest.
+        raised = torch.where(moved, best + best.abs().clamp(min=1) / 16, self.logits.gather(axis, chosen))
+        self.logits.scatter_(axis, chosen, raised)
+
     def check_state(self) -> None:
         super().check_state()
         if self.candidates is not None:

@@ -23,6 +23,7 @@ from difflut.registry.components import LAYERS as LAYERS
 from difflut.registry.components import LOSSES as LOSSES
 from difflut.registry.components import NODES as NODES
 from difflut.registry.components import OPTIMIZERS as OPTIMIZERS
+from difflut.registry.components import REFINEMENTS as REFINEMENTS
 from difflut.registry.components import REGISTRY as REGISTRY
 from difflut.registry.components import REGULARIZERS as REGULARIZERS
 from difflut.registry.components import SCHEDULES as SCHEDULES
@@ -47,6 +48,7 @@ from difflut.registry.components import register_layer as register_layer
 from difflut.registry.components import register_loss as register_loss
 from difflut.registry.components import register_node as register_node
 from difflut.registry.components import register_optimizer as register_optimizer
+from difflut.registry.components import register_refinement as register_refinement
 from difflut.registry.components import register_regularizer as register_regularizer
 from difflut.registry.components import register_schedule as register_schedule
 from difflut.registry.components import register_teacher as register_teacher

@@ -12,6 +12,7 @@ SCHEDULES = Registry("schedule")
 LOSSES = Registry("loss", plural="losses")
 AUGMENTATIONS = Registry("augmentation")
 TEACHERS = Registry("teacher")
+REFINEMENTS = Registry("refinement")
 FORMATS = Registry("format")
 DATASETS = Registry("dataset")
 JOBS = Registry("job")
@@ -27,6 +28,7 @@ KINDS = (
     LOSSES,
     AUGMENTATIONS,
     TEACHERS,
+    REFINEMENTS,
     FORMATS,
     DATASETS,
     JOBS,
@@ -47,6 +49,7 @@ register_regularizer, get_regularizer, get_registered_regularizers = (
 )
 register_optimizer, register_schedule, register_loss = OPTIMIZERS.register, SCHEDULES.register, LOSSES.register
 register_augmentation, register_teacher = AUGMENTATIONS.register, TEACHERS.register
+register_refinement = REFINEMENTS.register
 register_format, register_dataset, register_job = FORMATS.register, DATASETS.register, JOBS.register
 
 
@@ -70,6 +73,8 @@ class Components:
     get_augmentation, list_augmentations = AUGMENTATIONS.__getitem__, AUGMENTATIONS.names
     register_teacher, get_teacher, list_teachers = TEACHERS.register, TEACHERS.__getitem__, TEACHERS.names
     register_format, get_format, list_formats = FORMATS.register, FORMATS.__getitem__, FORMATS.names
+    register_refinement = REFINEMENTS.register
+    get_refinement, list_refinements = REFINEMENTS.__getitem__, REFINEMENTS.names
     register_dataset, get_dataset, list_datasets = DATASETS.register, DATASETS.__getitem__, DATASETS.names
     register_job, get_job, list_jobs = JOBS.register, JOBS.__getitem__, JOBS.names
 

@@ -47,7 +47,7 @@ class Samples:
         self.taught: Tensor | None = None
         self.version = 0
         if augmentation:
-            augmentation(x[:1].to(device), self._generator(0))  # what cannot be augmented shows before any work
+            augmentation(x[:1].to(device), self.generator(0))  # what cannot be augmented shows before any work
 
     def __len__(self) -> int:
         return len(self.y)
@@ -64,13 +64,13 @@ class Samples:
 
     def order(self, epoch: int) -> Tensor:
         """The order in which an epoch visits the rows."""
-        return torch.randperm(len(self), generator=self._generator(epoch))
+        return torch.randperm(len(self), generator=self.generator(epoch))
 
     def begin(self, epoch: int) -> None:
         """Makes the inputs of an epoch."""
         if self.augmentation:
             # Far from the epochs' orders, which the same seed decides.
-            generator = self._generator(epoch + 500_000)
+            generator = self.generator(epoch + 500_000)
             changed = (self.augmentation(some, generator).to(self.x.device) for some in self._stretches(self._original))
             self.x = torch.cat(list(changed))
             self.version += 1
@@ -85,5 +85,6 @@ class Samples:
     def _stretches(self, x: Tensor) -> Iterator[Tensor]:
         return (some.to(self.device) for some in x.split(AT_ONCE))
 
-    def _generator(self, epoch: int) -> torch.Generator:
+    def generator(self, epoch: int) -> torch.Generator:
+        """Follows from the seed and the epoch alone."""
         return torch.Generator().manual_seed((1_000_003 * self.seed + epoch) % 2**32)

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
 from difflut.training.ranks import GradientSums, Ranks
+from difflut.training.refinement import Refinement
 from difflut.training.samples import Augmentation, Samples
 from difflut.training.threads import Threads
 
@@ -53,6 +54,9 @@ class Trainer:
             small. Nothing changes on a CPU.
         augmentation: Changes the inputs at the start of each epoch (see `Samples`); None leaves them as they are.
         teacher: Gives the logits of inputs, which the loss takes as its third argument.
+        refinement: Makes what works on the hard network of the model, instead of gradient steps, from epoch
+            `refined_from` on; the schedule keeps its last rate.
+        refined_from: The number of epochs of gradient steps before it.
 
     Raises:
         ValueError: The data do not fit together.
@@ -73,6 +77,8 @@ class Trainer:
         graph: bool = False,
         augmentation: Augmentation | None = None,
         teacher: Callable[[Tensor], Tensor] | None = None,
+        refinement: Callable[[LUTNetwork], Refinement] | None = None,
+        refined_from: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be a whole number, 1 or more")
@@ -88,14 +94,21 @@ class Trainer:
             self.optimizer.takes_factors = self.ranks.count == 1
         self.sums = GradientSums(model.parameters(), self.ranks)
         self.schedule = schedule(self.optimizer) if schedule else None
+        self.refinement, self.refined_from = refinement and refinement(model), refined_from
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
         self.graph = graph and self.device.type == "cuda"
         self.threads = Threads(self.device)
 
     @property
+    def refines(self) -> bool:
+        """Whether the next epoch is one of the refinement."""
+        return self.refinement is not None and self.epoch >= self.refined_from
+
+    @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        """Steps of the next epoch: batches, or nodes that the refinement visits."""
+        return self.model.num_luts if self.refines else -(-len(self.samples) // self.batch_size)
 
     def batches(self) -> Iterator[tuple[Part, tuple[Tensor, ...]]]:
         """This process's part of each batch of the present epoch: inputs, labels and, with a teacher, its logits."""
@@ -155,22 +168,15 @@ class Trainer:
             DivergedError: The loss is not finite; the state is that of the diverged network.
             RuntimeError: The processes that train together have different parameters.
         """
+        if self.refinement and self.refines:
+            return self._refine(self.refinement, progress)
         self.model.train()
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
         totals, parts = self._graphed_steps() if self.graph else self._steps()
         seen = counted = 0  # rows of all processes, and those that are in the totals
 
         def metrics() -> dict[str, float]:
-            loss, correct = totals.tolist()
-            seconds = time.perf_counter() - start
-            return {
-                "train_loss": loss / max(counted, 1),
-                "train_accuracy": correct / max(counted, 1),
-                "learning_rate": rate,
-                "seconds": seconds,
-                "samples_per_second": seen / seconds,
-                "threads": self.threads.taken,
-            }
+            return self._metrics(totals.tolist(), counted, seen, rate, time.perf_counter() - start)
 
         for number, part in enumerate(self.threads.run(parts), start=1):
             seen, counted = seen + part.total, counted + part.rows
@@ -189,6 +195,37 @@ class Trainer:
             )
         self.ranks.check_same(self.model.parameters())
         return result
+
+    def _refine(self, refinement: Refinement, progress: Progress | None) -> dict[str, float]:
+        """An epoch of visits to nodes; all processes do the same."""
+        samples, rows = self.samples, len(self.samples)
+        rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
+        samples.begin(self.epoch)
+        state = refinement.begin(samples.x, samples.y.to(self.device))
+
+        def metrics() -> dict[str, float]:
+            return self._metrics(state.totals(), rows, rows, rate, time.perf_counter() - start)
+
+        visits = self.threads.run(refinement.visits(state, samples.generator(self.epoch)))
+        for number in visits:
+            if progress:
+                progress(number, metrics)
+        self.ranks.follow_first(self.model.state_dict().values())
+        self.epoch += 1
+        return metrics()
+
+    def _metrics(
+        self, totals: Sequence[float], counted: int, seen: int, rate: float, seconds: float
+    ) -> dict[str, float]:
+        loss, correct = totals
+        return {
+            "train_loss": loss / max(counted, 1),
+            "train_accuracy": correct / max(counted, 1),
+            "learning_rate": rate,
+            "seconds": seconds,
+            "samples_per_second": seen / seconds,
+            "threads": self.threads.taken,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs for exactly the same continuation, besides the model's own state."""
@@ -218,7 +255,7 @@ class Trainer:
             group["lr"] = at_start["lr"]
         if self.schedule:
             with warnings.catch_warnings(action="ignore"):  # torch misses the steps of the optimizer in between
-                for _ in range(self.epoch):
+                for _ in range(min(self.epoch, self.refined_from) if self.refinement else self.epoch):
                     self.schedule.step()
         torch.set_rng_state(state["rng"])
         if state["device_rng"] is not None and self.device.type == "cuda":

@@ -1,0 +1,147 @@
+"""Refining the hard network itself: tables and wiring, one node at a time."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from difflut.models import LUTNetwork
+from difflut.registry import checked_constructor, register_refinement
+from difflut.training.hard_state import HardState, Level, addresses
+
+GAIN = 1e-5  # the share of a node's worth by which a move must raise it, above rounding
+
+
+class Refinement(Protocol):
+    """What changes a hard network other than by gradients, made from the network."""
+
+    def begin(self, x: Tensor, y: Tensor) -> HardState:
+        """The network as it is, with samples `(samples, *features)` and class indices on the model's device."""
+
+    def visits(self, state: HardState, generator: torch.Generator) -> Iterator[int]:
+        """Visits all nodes once, and yields the number of visits after each; the model follows at the end.
+
+        All randomness is that of a generator on the CPU.
+        """
+
+
+@register_refinement("coordinate_descent")
+class CoordinateDescent:
+    """Gives each node in turn the table, and the inputs, with which the loss is lowest while all others stay.
+
+    Let `d` be the loss of a sample if the node gives 1, less its loss if the node gives 0. The best table is 1 at the
+    addresses over whose samples the sum of `d` is negative, and what the node is worth, its loss at best against that
+    at worst, is the sum of the magnitudes of these sums. So tables are exact, and a pin moves to that of its candidates
+    with which the node is worth most. The loss is the cross entropy of the hard network: nothing is relaxed.
+
+    Args:
+        model: A chain of dense layers of nodes that hold every table, with one output each, and a group sum.
+        rows: Samples, drawn anew for each epoch, on which pins choose; tables are set on all.
+        moves: Pins that may move at each visit of a node; those of a random wiring stay.
+
+    Raises:
+        ValueError: The model is of another form, or a number is out of range.
+    """
+
+    @checked_constructor
+    def __init__(self, model: LUTNetwork, rows: int = 15_000, moves: int = 1) -> None:
+        if rows < 1 or moves < 0:
+            raise ValueError(f"needs rows >= 1 and moves >= 0, got rows={rows}, moves={moves}")
+        _check(model)
+        self.model, self.rows, self.moves = model, rows, moves
+
+    def begin(self, x: Tensor, y: Tensor) -> HardState:
+        return HardState(self.model, x, y)
+
+    @torch.no_grad()
+    def visits(self, state: HardState, generator: torch.Generator) -> Iterator[int]:
+        layers = list(self.model.layers)
+        samples, device = state.counts.shape[1], state.counts.device
+        rows = torch.randperm(samples, generator=generator)[: self.rows].to(device)
+        pins = [
+            _Pins(level, layer.choices(), read[:, rows].float())
+            for layer, level, read in zip(layers, state.levels, state.signals[:-1], strict=True)
+        ]
+        nodes = [(number, node) for number, level in enumerate(state.levels) for node in range(len(level.wiring))]
+        order = torch.randperm(len(nodes), generator=generator).tolist()
+        for visit, (number, node) in enumerate((nodes[i] for i in order), start=1):
+            d, level = state.difference(number, node), state.levels[number]
+            for _ in range(self.moves):
+                pins[number].move(node, d[rows])
+            worth = _by_address(addresses(state.read(number, node)), d, level.tables.shape[1]).sum(1)
+            table = torch.where(worth == 0, level.tables[node], (worth < 0).to(torch.uint8))
+            for after, changed, outputs in state.change(number, node, table):
+                if after + 1 < len(layers):
+                    pins[after + 1].bits[changed] = outputs[:, rows].float()
+            yield visit
+        for layer, level in zip(layers, state.levels, strict=True):
+            layer.load_wiring(level.wiring)
+            layer.node.load_table(level.tables[:, None].to(layer.soft_table().dtype))
+
+
+class _Pins:
+    """The pins of a layer and what they may read.
+
+    Attributes:
+        bits: The layer's inputs on the rows on which pins choose: `(features, rows)`.
+    """
+
+    def __init__(self, level: Level, choices: Tensor | None, bits: Tensor) -> None:
+        self.level, self.choices, self.bits = level, choices, bits
+        self.may_move = choices is None or choices.shape[2] > 1
+
+    def move(self, node: int, d: Tensor) -> None:
+        """Moves the pin of a node whose move is worth most, if any move is worth anything."""
+        if not self.may_move:
+            return
+        pins = self.level.wiring[node]
+        by_address = _by_address(addresses(self.bits[pins].to(torch.uint8)), d, self.level.tables.shape[1])
+        together, if_set = by_address.sum(1), by_address @ self.bits.t()  # (2**n,), (2**n, features)
+        worth = torch.stack([_worth(together, if_set, pin) for pin in range(len(pins))])  # (n, features)
+        if self.choices is not None:
+            worth = worth.gather(1, self.choices[node])
+        best, where = worth.flatten().max(0)
+        if best > together.abs().sum() * (1 + GAIN):
+            pin, chosen = divmod(int(where), worth.shape[1])
+            pins[pin] = chosen if self.choices is None else self.choices[node, pin, chosen]
+
+
+def _worth(together: Tensor, if_set: Tensor, pin: int) -> Tensor:
+    """What a node is worth with each feature at a pin.
+
+    Args:
+        together: Sums of d by address. `(2**n,)`
+        if_set: The same over the samples whose feature is 1. `(2**n, features)`
+    """
+    # Addresses that differ in the pin alone are one: the pin now reads something else.
+    ones = if_set.view(-1, 2, 2**pin, if_set.shape[1]).sum(1).flatten(0, 1)
+    zeros = together.view(-1, 2, 2**pin).sum(1).flatten()[:, None] - ones
+    return ones.abs().sum(0) + zeros.abs().sum(0)
+
+
+def _by_address(address: Tensor, d: Tensor, size: int) -> Tensor:
+    """`d (samples,)` in the row of each sample's address, 0 elsewhere: `(size, samples)`."""
+    return torch.zeros(size, len(d), device=d.device).scatter_(0, address.long()[None], d[None])
+
+
+def _check(model: LUTNetwork) -> None:
+    if model.groupsum is None:
+        raise ValueError("coordinate descent needs a group sum, whose classes the loss compares; the network has none")
+    last = len(model.layers) - 1
+    for number, (layer, sources) in enumerate(zip(model.layers, model.graph.sources, strict=True)):
+        name = f"layers[{number}]"
+        if not layer.placements.is_dense:
+            raise ValueError(f"{name} is a convolution; coordinate descent needs dense layers")
+        if sources != (number - 1,):
+            raise ValueError(
+                f"{name} has reads={layer.reads}; coordinate descent needs layers that read the one before"
+            )
+        if layer.node.output_dim != 1 or not layer.node.holds_every_table:
+            kind, outputs = type(layer.node).__name__, layer.node.output_dim
+            raise ValueError(
+                f"{name} has nodes {kind} of {outputs} outputs; coordinate descent needs nodes of one output that "
+                "hold every table, such as dwn"
+            )
+    if model.head_sources != (last,):
+        raise ValueError(f"the group sum reads {model.groupsum.reads}; coordinate descent needs the last layer alone")

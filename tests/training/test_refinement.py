@@ -1,0 +1,189 @@
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from difflut.layers import GroupSum
+from difflut.models import LUTNetwork, network
+from difflut.registry import ENCODERS, LAYERS, NODES
+from difflut.training import Trainer, evaluate
+from difflut.training.hard_state import HardState
+from difflut.training.refinement import CoordinateDescent
+from difflut.training.schedules import adam, cosine
+
+ROWS = 300
+
+
+def data(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(ROWS, 5, generator=generator)
+    return x, ((x[:, 0] > 0).long() + (x[:, 1] * x[:, 2] > 0).long())
+
+
+def model(depth=1, node="dwn", seed=0, top_k=None, permuted=False, **options):
+    torch.manual_seed(seed)
+    kinds = [
+        partial(LAYERS["learnable"], output_size=size, node_type=NODES[node], n=n, top_k=top_k, **options)
+        for size, n in [(20, 3), (14, 1), (18, 4)][:depth]
+    ]
+    last = partial(LAYERS["learnable"], output_size=12, node_type=NODES[node], n=2, **options)
+    encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(data()[0])
+    return network((5,), 3, encoder, [*kinds, last], tau=1.3, use_randperm=permuted, seed=seed)
+
+
+def loss(trained, x, y):
+    with torch.no_grad():
+        return F.cross_entropy(trained.eval()(x), y, reduction="none")
+
+
+def with_constant_node(trained, number, node, value):
+    """The losses of a network whose node gives a constant."""
+    layer, (x, y) = trained.layers[number], data()
+    before = layer.node.truth_table().float()
+    table = before.clone()
+    table[node] = value
+    layer.node.load_table(table)
+    found = loss(trained, x, y)
+    layer.node.load_table(before)
+    return found
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_the_difference_is_that_of_the_network_with_the_node_constant(depth):
+    trained = model(depth, permuted=True)
+    state = HardState(trained, *data())
+    for number, layer in enumerate(trained.layers):
+        for node in range(0, layer.output_size, 5):
+            expected = with_constant_node(trained, number, node, 1) - with_constant_node(trained, number, node, 0)
+            torch.testing.assert_close(state.difference(number, node), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_an_epoch_lowers_the_loss_and_the_model_is_what_the_state_says(depth):
+    trained, (x, y) = model(depth), data()
+    descent, generator = CoordinateDescent(trained), torch.Generator().manual_seed(3)
+    last = loss(trained, x, y).sum().item()
+    for _ in range(3):
+        state = descent.begin(x, y)
+        visits = [state.totals()[0] for _ in descent.visits(state, generator)]
+        assert len(visits) == trained.num_luts
+        assert all(after <= before + 1e-3 for before, after in zip([last, *visits], visits, strict=False))
+        assert visits[-1] < last
+        last, correct = state.totals()
+        assert loss(trained, x, y).sum().item() == pytest.approx(last, rel=1e-4)
+        assert evaluate(trained, x, y)["accuracy_hard"] == pytest.approx(correct / ROWS)
+
+
+def test_no_other_entry_and_no_other_input_of_the_node_visited_last_is_better():
+    trained, (x, y) = model(0, seed=4), data()
+    descent = CoordinateDescent(trained, moves=40)
+    state = descent.begin(x, y)
+    visited = []
+    change = state.change
+    state.change = lambda number, node, table: visited.append(node) or change(number, node, table)
+    for _ in descent.visits(state, torch.Generator().manual_seed(1)):
+        pass
+    layer, node, best = trained.layers[0], visited[-1], loss(trained, x, y).sum()
+    wiring, table = layer.wiring(), layer.node.truth_table().float()
+    for pin in range(2):
+        for feature in range(15):
+            for entries in range(2**4):
+                moved, other = wiring.clone(), table.clone()
+                moved[node, pin] = feature
+                other[node, 0] = torch.tensor([entries >> address & 1 for address in range(4)])
+                layer.load_wiring(moved)
+                layer.node.load_table(other)
+                assert loss(trained, x, y).sum() >= best - 1e-2
+
+
+@pytest.mark.parametrize("node", sorted(name for name in NODES if NODES[name].holds_every_table))
+def test_every_node_type_is_refined(node):
+    trained, (x, y) = model(0, node), data()
+    descent = CoordinateDescent(trained)
+    state = descent.begin(x, y)
+    for _ in descent.visits(state, torch.Generator().manual_seed(0)):
+        pass
+    assert torch.equal(trained.layers[0].node.truth_table()[:, 0], state.levels[0].tables.bool())
+    assert evaluate(trained, x, y)["accuracy_hard"] == pytest.approx(state.totals()[1] / ROWS)
+
+
+def test_pins_keep_to_their_candidates():
+    trained, (x, y) = model(1, top_k=4), data()
+    candidates, before = trained.layers[0].choices(), trained.layers[0].wiring()
+    descent = CoordinateDescent(trained, moves=5)
+    for _ in descent.visits(descent.begin(x, y), torch.Generator().manual_seed(0)):
+        pass
+    after = trained.layers[0].wiring()
+    assert (after != before).any()
+    assert (candidates == after[..., None]).any(2).all()
+
+
+def test_a_random_wiring_stays():
+    x, y = data()
+    encoder = ENCODERS["thermometer"](num_bits=2).fit(x)
+    layer = LAYERS["random"](input_size=10, output_size=9, node_type=NODES["dwn"], n=3, seed=1)
+    trained = LUTNetwork(encoder, [layer], GroupSum(3, 2.0))
+    before, lost = layer.wiring().clone(), loss(trained, x, y).sum()
+    descent = CoordinateDescent(trained)
+    for _ in descent.visits(descent.begin(x, y), torch.Generator().manual_seed(0)):
+        pass
+    assert torch.equal(layer.wiring(), before)
+    assert loss(trained, x, y).sum() < lost
+
+
+def trainer(trained, **options):
+    return Trainer(
+        trained, *data(), batch_size=32, optimizer=partial(adam, lr=0.02), schedule=partial(cosine, epochs=2), **options
+    )
+
+
+def test_the_trainer_refines_from_an_epoch_on_and_continues_as_if_it_had_not_stopped():
+    options = {"refinement": partial(CoordinateDescent, rows=50), "refined_from": 2}
+    whole = trainer(model(1), **options)
+    expected = [whole.run_epoch() for _ in range(4)]
+    assert expected[2]["train_accuracy"] > expected[1]["train_accuracy"]
+    assert expected[3]["learning_rate"] == expected[2]["learning_rate"] < expected[1]["learning_rate"]
+
+    first = trainer(model(1), **options)
+    for _ in range(3):
+        assert first.refines == (first.epoch >= 2)
+        first.run_epoch()
+    second = trainer(model(1, seed=9), **options)
+    second.model.load_state_dict(first.model.state_dict())
+    second.load_state_dict(first.state_dict())
+    again = second.run_epoch()
+    assert again["train_loss"] == expected[3]["train_loss"]
+    assert again["learning_rate"] == expected[3]["learning_rate"]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name])
+
+
+def test_progress_counts_nodes():
+    trained = trainer(model(1), refinement=CoordinateDescent, refined_from=0)
+    steps, shown = trained.steps_per_epoch, []
+    trained.run_epoch(lambda number, metrics: shown.append((number, metrics()["train_accuracy"])))
+    assert [number for number, _ in shown] == list(range(1, steps + 1))
+    assert 0.2 < shown[0][1] < shown[-1][1] <= 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "head", "error"),
+    [
+        ([{"type": "learnable"}], None, "needs a group sum"),
+        ([{"type": "learnable", "kernel_size": 2}], GroupSum(2), r"layers\[0\] is a convolution"),
+        ([{"type": "learnable", "node_kwargs": {"output_dim": 2}}], GroupSum(2), r"nodes DWN of 2 outputs"),
+        ([{"type": "random"}, {"type": "random", "reads": ["encoder"]}], GroupSum(2), r"layers\[1\] has reads="),
+    ],
+)
+def test_refuses_other_networks(layers, head, error):
+    built = []
+    for layer in layers:
+        kind = LAYERS[layer["type"]]
+        options = {key: value for key, value in layer.items() if key != "type"}
+        size = [1, 4, 4] if "kernel_size" in options else 16
+        built.append(kind(input_size=size, output_size=16, node_type=NODES["dwn"], n=2, **options))
+    with pytest.raises(ValueError, match=error):
+        CoordinateDescent(LUTNetwork(None, built, head))
+    with pytest.raises(ValueError, match="rows=0"):
+        CoordinateDescent(model(), rows=0)
