@@ -39,13 +39,38 @@ def test_a_missing_file_is_named(tmp_path):
     assert result.returncode == 2 and "quikstart" in result.stderr
 
 
-def test_a_wheel_trains_in_any_folder_and_says_once_without_a_compiler_what_would_make_it_fast(tmp_path):
-    source, installed = tmp_path / "source", tmp_path / "installed"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "runs", "docs", "tests")
+def test_a_file_of_ones_own_includes_one_that_comes_along(tmp_path):
+    (tmp_path / "mine.gin").write_text("include 'quickstart.gin'\ntrain.name = 'mine'\n")
+    result = command(tmp_path, "--gin_file", "mine.gin", "--list", "train")
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "mine.gin").write_text("include 'quikstart.gin'\n")
+    result = command(tmp_path, "--gin_file", "mine.gin", "--list", "train")
+    assert result.returncode == 2 and "quikstart.gin" in result.stderr
+
+
+def built_wheel(folder, *libraries):
+    """A wheel of a copy of the checkout, which has these compiled libraries."""
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "docs", "tests", "build")
     shutil.copytree(ROOT, source, ignore=ignored)
+    for name in libraries:
+        (source / "build" / "prebuilt").mkdir(parents=True, exist_ok=True)
+        (source / "build" / "prebuilt" / name).write_bytes(b"compiled")
     build = "from hatchling.build import build_wheel; print(build_wheel('..'))"
     subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def test_a_wheel_with_compiled_kernels_is_one_for_the_platform(tmp_path):
+    wheel = built_wheel(tmp_path, "cpp-x86-64-v3-0.so")
+    assert not wheel.name.endswith("-any.whl") and "-py3-none-" in wheel.name
+    assert "difflut/kernels/prebuilt/cpp-x86-64-v3-0.so" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_a_wheel_trains_in_any_folder_and_says_once_without_a_compiler_what_would_make_it_fast(tmp_path):
+    wheel, installed = built_wheel(tmp_path), tmp_path / "installed"
+    assert wheel.name.endswith("-py3-none-any.whl")
     zipfile.ZipFile(wheel).extractall(installed)
     folder = tmp_path / "folder"
     folder.mkdir()

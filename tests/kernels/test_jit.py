@@ -1,12 +1,17 @@
 import os
+import platform
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
+import torch
 
-from difflut.kernels.cpp.calling import FILES
+from difflut.circuits.engine import cpu
+from difflut.kernels import jit, prebuild, prebuilt, sources
+from difflut.kernels.cpp import calling
+from difflut.kernels.cpp.calling import FILES, FLAGS
 from difflut.kernels.sources import source, source_dir
 
 ROOT = Path(__file__).parents[2]
@@ -123,3 +128,50 @@ def test_reference_serves_where_nothing_can_be_compiled(tmp_path, environment, l
     (name, output), messages = run(tmp_path, **environment)
     assert name == "reference" and output.startswith("[[1.0, 6.0]]")
     assert len(messages) == lines and reason in "".join(messages[-1:])
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A library of one line as an installed wheel has it."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "tiny.cpp").write_text('extern "C" int two() { return 2; }')
+    for module in (sources, prebuilt, prebuild):
+        monkeypatch.setattr(module, "source_dir", lambda: folder)
+    monkeypatch.setattr(prebuilt, "FOLDER", tmp_path / "prebuilt")
+    built = prebuild.build("tiny", ("tiny.cpp",), prebuilt.FOLDER)
+    assert [path.name.rsplit("-", 1)[0] for path in built] == ["tiny-x86-64-v3", "tiny-x86-64-v4"]
+    return folder / "tiny.cpp"
+
+
+x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="wheels have kernels for x86-64")
+
+
+@x86
+@pytest.mark.needs("c++")
+@pytest.mark.parametrize(("capability", "level"), [("AVX2", "v3"), ("AVX512", "v4")])
+def test_a_library_that_came_along_for_the_processor_is_loaded_without_a_compiler(tiny, capability, level, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    loaded = jit.load("tiny", ("tiny.cpp",), FLAGS)
+    assert loaded.two() == 2 and f"tiny-x86-64-{level}-" in loaded._name
+
+
+@x86
+@pytest.mark.needs("c++")
+def test_a_library_of_other_sources_or_for_another_processor_is_not(tiny, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert jit.load("tiny", ("tiny.cpp",), FLAGS) is None
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    tiny.write_text(tiny.read_text().replace("2;", "3;"))
+    assert jit.load("tiny", ("tiny.cpp",), FLAGS) is None
+    assert capsys.readouterr().err.count("no C++ compiler was found") == 2
+
+
+def test_what_is_compiled_for_a_wheel_is_what_is_loaded(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(jit, "load", lambda name, files, flags: asked.update({name: (files, flags)}))
+    calling.library.__wrapped__()
+    cpu.library.__wrapped__()
+    assert asked == {name: (files, FLAGS) for name, files in prebuild.LIBRARIES.items()}

@@ -45,6 +45,7 @@ def main() -> int:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as under nohup
             signal.signal(number, interrupt)
+    config.look_in(gin_folder())
     try:
         if arguments.gin_file:
             config.parse([bundled(file) for file in arguments.gin_file], arguments.gin_param)

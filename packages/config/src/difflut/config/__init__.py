@@ -4,10 +4,10 @@ This is the only package that imports Gin. Components stay untouched by it: call
 defaults; only what a Gin file names is bound.
 """
 
-import difflut.config.files  # noqa: F401
 from difflut.config.components import configurable as configurable
 from difflut.config.components import gin_names as gin_names
 from difflut.config.errors import ConfigurationError as ConfigurationError
+from difflut.config.files import look_in as look_in
 from difflut.config.jobs import run as run
 from difflut.config.parsing import bound as bound
 from difflut.config.parsing import operative_config as operative_config

@@ -8,12 +8,22 @@ from typing import TextIO
 import gin
 
 _reading: list[Path] = []  # the folders of the files that include each other, the innermost last
+_last: list[Path] = []
+
+
+def look_in(folder: Path) -> None:
+    """Has a file that is found nowhere else found in this folder."""
+    if folder not in _last:
+        _last.append(folder)
 
 
 def found(name: str) -> Path | None:
-    """The file of that name in the present folder or, where a file includes it, in that file's folder or one above."""
-    folders = [folder for including in reversed(_reading) for folder in (including, *including.parents)]
-    return next((path for path in (Path(name), *(folder / name for folder in folders)) if path.is_file()), None)
+    """The file of that name in the present folder or, where a file includes it, in that file's folder or one above.
+
+    Then come the folders that `look_in` was given.
+    """
+    above = [folder for including in reversed(_reading) for folder in (including, *including.parents)]
+    return next((path for path in (Path(name), *(folder / name for folder in above + _last)) if path.is_file()), None)
 
 
 @contextmanager

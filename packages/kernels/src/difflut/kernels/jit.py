@@ -17,6 +17,7 @@ from types import ModuleType
 
 import torch
 
+from difflut.kernels import prebuilt
 from difflut.kernels.sources import source, source_dir
 
 
@@ -25,9 +26,11 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
 
     The library lies in the folder of torch's extensions under a name that holds a hash of all it depends on and one of
     its content, so that a damaged one is compiled anew. It is compiled in a folder of its own and moved into place, so
-    that neither a killed build nor a simultaneous one harms.
+    that neither a killed build nor a simultaneous one harms. One that came with the wheel is taken before.
     """
     try:
+        if shipped := prebuilt.find(name, files, flags):
+            return ctypes.CDLL(str(shipped))
         compiler = _compiler(files)
         if compiler is None:
             kind, remedy = ("CUDA", "set CUDA_HOME") if _is_cuda(files) else ("C++", "install g++, or set CXX")
@@ -112,7 +115,7 @@ def _build_environment() -> Iterator[None]:
     # pip installs ninja beside the interpreter, which is not on PATH where the environment is not activated.
     before = {name: os.environ.get(name) for name in ("PATH", "CXX")}
     os.environ["PATH"] = os.pathsep.join((before["PATH"] or "", str(Path(sys.executable).parent)))
-    os.environ["CXX"] = shlex.join(_cxx())
+    os.environ["CXX"] = shlex.join(compiler_command())
     try:
         yield
     finally:
@@ -134,7 +137,7 @@ def _fingerprint(compiler: str, files: tuple[str, ...], flags: tuple[str, ...]) 
         *map(source, (*files, *headers)),
         *flags,
         str(binary),
-        *_cxx(),
+        *compiler_command(),
         str(stat.st_size),
         str(stat.st_mtime),
         processor,
@@ -149,12 +152,12 @@ def _is_cuda(files: tuple[str, ...]) -> bool:
 
 def _compiler(files: tuple[str, ...]) -> str | None:
     if not _is_cuda(files):
-        return shutil.which(_cxx()[0])
+        return shutil.which(compiler_command()[0])
     home = _cpp_extension().CUDA_HOME
     return shutil.which("nvcc", path=f"{home}/bin") if home else None
 
 
-def _cxx() -> list[str]:
+def compiler_command() -> list[str]:
     """The C++ compiler as its users name it: a command, maybe with arguments; set but empty is not set."""
     named = os.environ.get("CXX", "")
     try:

@@ -1,0 +1,28 @@
+"""C++ kernels that came with a wheel, compiled by `difflut.kernels.prebuild`, so that no compiler is needed."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from difflut.kernels.sources import source, source_dir
+
+FOLDER = Path(__file__).parent / "prebuilt"
+# What torch calls the abilities of a processor, and the architecture that they are compiled for.
+LEVELS = {"AVX2": "x86-64-v3", "AVX512": "x86-64-v4"}
+
+
+def find(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> Path | None:
+    """The library of these sources for the present processor, if it came along."""
+    level = LEVELS.get(torch.backends.cpu.get_cpu_capability())
+    if level is None or not FOLDER.is_dir():
+        return None
+    path = FOLDER / file_name(name, files, flags, level)
+    return path if path.exists() else None
+
+
+def file_name(name: str, files: tuple[str, ...], flags: tuple[str, ...], level: str) -> str:
+    """It has a hash of all that the library depends on but the compiler: another source has another name."""
+    headers = sorted(path.name for path in source_dir().glob("*.h"))
+    parts = "\0".join([*flags, *map(source, (*files, *headers))])
+    return f"{name}-{level}-{hashlib.sha256(parts.encode()).hexdigest()[:16]}.so"
