@@ -27,10 +27,13 @@ def description(name: str) -> str:
         ConfigurationError: Nothing does.
     """
     components = {**gin_names(), **{f"datasets.{name}": source for name, source in DATASETS.items()}}
-    found = [full for full in components if name in (full, full.partition(".")[2])]
-    if not found:
+    full_names = [full_name for full_name in components if name in (full_name, full_name.partition(".")[2])]
+    if not full_names:
         raise ConfigurationError(f"--list: nothing is called {name!r}; {closest(name, components)}")
-    return "\n\n".join(f"{_call(full, components[full])}\n\n{_documentation(components[full])}" for full in found)
+    return "\n\n".join(
+        f"{_call(full_name, components[full_name])}\n\n{_documentation(components[full_name])}"
+        for full_name in full_names
+    )
 
 
 def _kind(name: str) -> str:

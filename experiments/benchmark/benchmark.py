@@ -107,7 +107,7 @@ def benchmark(
     if description:
         node_types, first_layers = ["its own"], ["its own"]
     for case in _cases(node_types, first_layers, batch_sizes, threads if device == "cpu" else threads[:1], backends):
-        found = timing.measure(
+        measured = timing.measure(
             timing.Case(
                 **case,
                 input_size=input_size,
@@ -119,7 +119,7 @@ def benchmark(
                 description=description,
             )
         )
-        row = dict.fromkeys(COLUMNS) | case | found
+        row = dict.fromkeys(COLUMNS) | case | measured
         rows.append(row | {"speedup": _speedup(row, rows)})
         print(_line(rows[-1]), flush=True)
         _write(folder, header, rows)
@@ -168,8 +168,8 @@ def _can(peer: str, node: str, first_layer: str) -> bool:
 
 def _speedup(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> float | None:
     same = ("node", "first_layer", "batch", "threads")
-    found = (r for r in [*rows, row] if r["backend"] == "reference" and all(r[key] == row[key] for key in same))
-    reference = next((r["step_ms"] for r in found), None)
+    references = (r for r in [*rows, row] if r["backend"] == "reference" and all(r[key] == row[key] for key in same))
+    reference = next((r["step_ms"] for r in references), None)
     return reference / row["step_ms"] if reference and row["step_ms"] else None
 
 

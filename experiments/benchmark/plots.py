@@ -76,7 +76,7 @@ def _draw_steps(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
     colors = {"auto": HARD, "reference": RELAXED}
     counts = sorted({row["threads"] for row in rows})
     for backend, threads in dict.fromkeys((row["backend"], row["threads"]) for row in rows):
-        mine = [row for row in rows if (row["backend"], row["threads"]) == (backend, threads)]
+        timed = [row for row in rows if (row["backend"], row["threads"]) == (backend, threads)]
         label = backend if len(counts) == 1 else f"{backend}, threads: {threads}"
         style: dict[str, Any] = {
             "color": colors.get(backend, CONSTANT),
@@ -84,7 +84,7 @@ def _draw_steps(axes: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
             "ms": 3,
             "alpha": 1 / (1 + counts.index(threads)),
         }
-        axes.plot([row["batch"] for row in mine], [row["step_ms"] for row in mine], label=label, **style)
+        axes.plot([row["batch"] for row in timed], [row["step_ms"] for row in timed], label=label, **style)
     floors = {row["batch"]: row["floor_ms"] for row in rows if row.get("floor_ms")}
     axes.plot(list(floors), list(floors.values()), color=INK, linewidth=1, linestyle=":", label="floor")
 

@@ -98,15 +98,15 @@ def copy_bandwidth(device: str) -> float:
 
 def _missing_memory(case: Case) -> str | None:
     # The reference halves all tables for every sample, and keeps each step for the way back.
-    needed = 16 * case.batch * max(case.widths) * 2**case.n
+    table_bytes = 16 * case.batch * max(case.widths) * 2**case.n
     if (
         case.description
         or case.backend != "reference"
         or NODES[case.node].reads_bits
-        or needed < _free_memory(case.device)
+        or table_bytes < _free_memory(case.device)
     ):
         return None
-    return f"skipped: it may need {needed / 2**30:.3g} GB"
+    return f"skipped: it may need {table_bytes / 2**30:.3g} GB"
 
 
 def _free_memory(device: str) -> float:

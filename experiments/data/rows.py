@@ -72,8 +72,8 @@ def check_alike(x_train: np.ndarray, x_test: np.ndarray, origin: str) -> None:
                 f"{origin}: x_train is {x_train.dtype} and x_test {x_test.dtype}, and {name} holds fractions; "
                 "bring both to one scale and one type"
             )
-    some = [x[:: 1 + len(x) // 10_000].astype(np.float64) for x in (x_train, x_test)]
-    sizes = [np.abs(x).mean(axis=0) for x in some]
+    samples = [x[:: 1 + len(x) // 10_000].astype(np.float64) for x in (x_train, x_test)]
+    sizes = [np.abs(x).mean(axis=0) for x in samples]
     used = (sizes[0] > 0) & (sizes[1] > 0)
     ratio = float(np.median(sizes[1][used] / sizes[0][used])) if used.any() else 1.0
     if not 1 / MOST_RATIO < ratio < MOST_RATIO and np.isfinite(ratio):

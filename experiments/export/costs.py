@@ -24,8 +24,9 @@ def find_costs(
     """
     versions = {"before simplification": original, "after simplification": circuit}
     finders = {
-        "estimate": lambda: {when: _estimate(when, of, design, steps) for when, of in versions.items()},
-        "Yosys": yosys and (lambda: {when: _count(when, of, design.words, steps) for when, of in versions.items()}),
+        "estimate": lambda: {when: _estimate(when, version, design, steps) for when, version in versions.items()},
+        "Yosys": yosys
+        and (lambda: {when: _count(when, version, design.words, steps) for when, version in versions.items()}),
         "proof": prove and (lambda: _prove(circuit, design.words, steps)),
         "placement": place and (lambda: _place(design, place, steps)),
     }
@@ -46,8 +47,8 @@ def _count(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict
         core, encoder = steps.run(f"Yosys, {when}", lambda: [circuits.synthesize(design, part) for part in parts])
     print(f"{core.luts + encoder.luts:,} LUT6: core {core.luts:,}, depth {core.depth}; "
           f"encoder {encoder.luts:,}, depth {encoder.depth}")  # fmt: skip
-    found = {"core": core.luts, "depth": core.depth, "luts_encoder": encoder.luts, "encoder_depth": encoder.depth}
-    return {"luts": core.luts + encoder.luts} | found
+    parts_cost = {"core": core.luts, "depth": core.depth, "luts_encoder": encoder.luts, "encoder_depth": encoder.depth}
+    return {"luts": core.luts + encoder.luts} | parts_cost
 
 
 def _prove(circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, bool]:

@@ -26,21 +26,22 @@ def narrowed(network: LUTNetwork, data: Dataset, max_width: int | str) -> LUTNet
     """
     if network.encoder is None:
         return network
-    needed = _needed_bits(network, data)
+    needed_bits = _needed_bits(network, data)
     if isinstance(max_width, int):
-        return network if needed <= max_width else _snapped(network, data, max_width)
+        return network if needed_bits <= max_width else _snapped(network, data, max_width)
     if not len(data.x_val):
         raise ConfigurationError(
             'export.max_width = "smallest" needs validation rows, and there are none; set a number'
         )
     before = _validation_accuracy(network, data)
-    for bits in range(FEWEST, needed):
-        found = _snapped(network, data, bits)
-        if (after := _validation_accuracy(found, data)) >= before:
+    for bits in range(FEWEST, needed_bits):
+        snapped = _snapped(network, data, bits)
+        if (after := _validation_accuracy(snapped, data)) >= before:
             print(
-                f"words of {bits} bits instead of {needed}: validation accuracy {before:.2%} before, {after:.2%} after"
+                f"words of {bits} bits instead of {needed_bits}: "
+                f"validation accuracy {before:.2%} before, {after:.2%} after"
             )
-            return found
+            return snapped
     return network
 
 

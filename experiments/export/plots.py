@@ -67,7 +67,7 @@ def _places(circuit: Circuit) -> dict[int | str, tuple[float, float]]:
                 signal: [pin for pin in circuit.wiring[int(signal) - circuit.num_inputs] if pin >= 0]
                 for signal in signals
             }
-            signals = sorted(signals, key=lambda of: np.mean([places[pin][1] for pin in sources[of]] or [0]))
+            signals = sorted(signals, key=lambda signal: np.mean([places[pin][1] for pin in sources[signal]] or [0]))
         for row, signal in enumerate(signals):
             places[signal] = (column, (row + 0.5) / len(signals))
     return places

@@ -96,9 +96,9 @@ def publish(
 def _compare(model: Pretrained, network: LUTNetwork, data: Dataset) -> None:
     """Compares what is published with the run's network on the whole test set."""
     logits = expect(network, data.x_test, 1.0).logits
-    for name, found in {
+    for name, published in {
         "the network": expect(model.network, data.x_test, 1.0).logits,
         "the circuit": model.circuit(data.x_test.numpy()),
     }.items():
-        if wrong := int((found != logits).any(1).sum()):
+        if wrong := int((published != logits).any(1).sum()):
             raise MismatchError(f"{model.name}: {name} as published differs from the run's in {wrong} samples")

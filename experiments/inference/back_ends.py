@@ -27,44 +27,44 @@ class Candidate:
     folder: Path
 
 
-def _model(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    model = of.model
+def _model(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    model = candidate.model
     assert model is not None  # as `_measured` sees to
 
     @torch.no_grad()
-    def classify(given: np.ndarray) -> np.ndarray:
-        return model(torch.from_numpy(given)).argmax(1).numpy()
+    def classify(inputs: np.ndarray) -> np.ndarray:
+        return model(torch.from_numpy(inputs)).argmax(1).numpy()
 
     return classify, x[:FEW]
 
 
-def _numpy(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    return of.circuit.classes, x[:FEW]
+def _numpy(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    return candidate.circuit.classes, x[:FEW]
 
 
-def _compiled(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    source = write_c(of.circuit, of.folder / "circuit.c")
-    made = CompiledCircuit(source, of.circuit.num_features, of.circuit.num_classes)
-    return lambda given: made.counts_and_classes(given)[1], x
+def _compiled(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    source = write_c(candidate.circuit, candidate.folder / "circuit.c")
+    made = CompiledCircuit(source, candidate.circuit.num_features, candidate.circuit.num_classes)
+    return lambda inputs: made.counts_and_classes(inputs)[1], x
 
 
-def _interpreter(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    return CpuEngine(of.circuit, 1, assemble=False).classes, x
+def _interpreter(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    return CpuEngine(candidate.circuit, 1, assemble=False).classes, x
 
 
-def _engine(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    return of.circuit.engine(threads=1).classes, x
+def _engine(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    return candidate.circuit.engine(threads=1).classes, x
 
 
-def _threads(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    return of.circuit.engine().classes, x
+def _threads(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    return candidate.circuit.engine().classes, x
 
 
-def _cuda(of: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    engine: Any = of.circuit.engine("cuda")  # which takes tensors too
+def _cuda(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
+    engine: Any = candidate.circuit.engine("cuda")  # which takes tensors too
 
-    def classify(given: torch.Tensor) -> torch.Tensor:
-        classes = engine.classes(given)
+    def classify(inputs: torch.Tensor) -> torch.Tensor:
+        classes = engine.classes(inputs)
         torch.cuda.synchronize()
         return classes
 

@@ -106,12 +106,12 @@ def _measure(
 ) -> tuple[float, float, float, int, int]:
     """Seconds until it is ready, samples a second at best and at the median, samples compared and mismatches."""
     start = time.perf_counter()
-    classify, given = BACK_ENDS[backend](candidate, x)
+    classify, inputs = BACK_ENDS[backend](candidate, x)
     ready = time.perf_counter() - start
-    found = torch.as_tensor(classify(given)[: len(expected)]).cpu().numpy()
-    times = _times(partial(classify, given), seconds)
-    best, median = (len(given) / of(times) for of in (min, statistics.median))
-    return ready, best, median, len(found), int(np.count_nonzero(found != expected[: len(found)]))
+    classes = torch.as_tensor(classify(inputs)[: len(expected)]).cpu().numpy()
+    times = _times(partial(classify, inputs), seconds)
+    best, median = (len(inputs) / of(times) for of in (min, statistics.median))
+    return ready, best, median, len(classes), int(np.count_nonzero(classes != expected[: len(classes)]))
 
 
 def _times(run: Callable[[], Any], seconds: float) -> list[float]:

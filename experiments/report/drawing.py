@@ -21,14 +21,14 @@ def draw(summary: Summary, folder: Path) -> dict[str, Path]:
 
     A dimension's figure has the dimension's name. A figure that cannot be drawn is told in a line.
     """
-    wanted: dict[str, Callable[[], Path | None]] = {
+    figures_by_title: dict[str, Callable[[], Path | None]] = {
         **{label: partial(_draw_dimension, summary, label, folder) for label in summary.dimensions},
         ACCURACY_AND_SIZE: partial(_draw_sizes, summary, folder / "luts.png"),
         CURVES: partial(_draw_curves, summary, folder / "curves.png"),
         PARALLEL: partial(_draw_all_dimensions, summary, folder / "parallel.png"),
     }
     drawn = {}
-    for title, figure in wanted.items() if summary.ranked else ():
+    for title, figure in figures_by_title.items() if summary.ranked else ():
         with optional(f"figure {title!r}"):
             if path := figure():
                 drawn[title] = path
@@ -37,15 +37,15 @@ def draw(summary: Summary, folder: Path) -> dict[str, Path]:
 
 def _draw_sizes(summary: Summary, path: Path) -> Path | None:
     """Accuracy against LUTs, where configurations differ in size; the first dimension with few values colours them."""
-    counted = [one for one in summary.ranked if one.scores(LUTS.key)]
-    if len({one.mean(LUTS.key) for one in counted}) < 2:
+    counted = [configuration for configuration in summary.ranked if configuration.scores(LUTS.key)]
+    if len({configuration.mean(LUTS.key) for configuration in counted}) < 2:
         return None
     coloured, colours = next(iter(summary.looks.items()), (None, {}))
     return figures.accuracy_against_luts(counted, summary.front, coloured, colours, published(summary.dataset), path)
 
 
 def _draw_curves(summary: Summary, path: Path) -> Path | None:
-    if summary.looks and any(VALIDATION in row for one in summary.outcomes for row in one.curve):
+    if summary.looks and any(VALIDATION in row for outcome in summary.outcomes for row in outcome.curve):
         return figures.learning_curves(summary.outcomes, summary.looks, path)
     return None
 

@@ -73,23 +73,25 @@ def paired_effects(
     present = [value for value in values if any(value in setting for setting in settings)]
     if not present:
         return []
-    reference = max(present, key=lambda value: len(set().union(*(one for one in settings if value in one))))
-    found = []
+    reference = max(present, key=lambda value: len(set().union(*(setting for setting in settings if value in setting))))
+    effects = []
     for value in present:
-        pairs = [one for one in settings if value in one and reference in one and value != reference]
-        differences = tuple(one[value] - one[reference] for one in pairs)
+        pairs = [setting for setting in settings if value in setting and reference in setting and value != reference]
+        differences = tuple(setting[value] - setting[reference] for setting in pairs)
         error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else None
-        found.append(Effect(dimension, value, reference, differences, error))
-    return found
+        effects.append(Effect(dimension, value, reference, differences, error))
+    return effects
 
 
 def _settings(finished: Iterable[Outcome], dimension: str, score: str) -> list[Mapping[str, float]]:
     """For each setting of everything else, the score of each value of the dimension that was tried there."""
-    found: dict[tuple[str | None, ...], dict[str, list[float]]] = {}
+    scores_by_setting: dict[tuple[str | None, ...], dict[str, list[float]]] = {}
     for trial in finished:
-        rest = (trial.seed, *(value for key, value in trial.values.items() if key != dimension))
-        found.setdefault(rest, {}).setdefault(trial.values[dimension], []).append(trial.scores[score])
-    return [{value: statistics.fmean(scores) for value, scores in setting.items()} for setting in found.values()]
+        setting = (trial.seed, *(value for key, value in trial.values.items() if key != dimension))
+        scores_by_setting.setdefault(setting, {}).setdefault(trial.values[dimension], []).append(trial.scores[score])
+    return [
+        {value: statistics.fmean(scores) for value, scores in setting.items()} for setting in scores_by_setting.values()
+    ]
 
 
 def fitted_effects(
@@ -106,10 +108,14 @@ def fitted_effects(
         Nothing where there are not twice as many trials as unknowns, or they do not determine them.
     """
     reference, *others = values
-    own = [np.array([trial.values[dimension] == value for trial in finished], dtype=float) for value in others]
-    rest = [_columns([trial.values[label] for trial in finished]) for label in finished[0].values if label != dimension]
-    rest.append(_columns([str(trial.seed) for trial in finished]))
-    design = np.column_stack([*own, np.ones(len(finished)), *(column for columns in rest for column in columns)])
+    has_value = [np.array([trial.values[dimension] == value for trial in finished], dtype=float) for value in others]
+    other_columns = [
+        _columns([trial.values[label] for trial in finished]) for label in finished[0].values if label != dimension
+    ]
+    other_columns.append(_columns([str(trial.seed) for trial in finished]))
+    design = np.column_stack(
+        [*has_value, np.ones(len(finished)), *(column for columns in other_columns for column in columns)]
+    )
     unknowns = design.shape[1]
     if len(finished) < 2 * unknowns or np.linalg.matrix_rank(design) < unknowns:
         return []
@@ -118,7 +124,9 @@ def fitted_effects(
     left = scores - design @ solution
     variance = left @ left / (len(finished) - unknowns) * np.diag(np.linalg.inv(design.T @ design))
     return [Effect(dimension, reference, reference, (), None, fitted=True)] + [
-        Effect(dimension, value, reference, tuple(solution[i] + left[own[i] > 0]), float(variance[i] ** 0.5), True)
+        Effect(
+            dimension, value, reference, tuple(solution[i] + left[has_value[i] > 0]), float(variance[i] ** 0.5), True
+        )
         for i, value in enumerate(others)
     ]
 

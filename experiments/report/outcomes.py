@@ -47,14 +47,14 @@ def _outcome(trial: Trial, seed_dimension: str | None) -> Outcome:
 
 def dimensions(sweep: Sweep) -> dict[str, list[str]]:
     """The values that the trials have in each dimension but the seed's: those listed first, then numbers by size."""
-    found = {}
+    values_of = {}
     for label, listed in sweep.dimensions.items():
         if label != sweep.seed_dimension:
             used = {trial.values[label] for trial in sweep.trials}
             # Of a range, the sweep lists its text, and each trial has a value of its own.
             drawn = sorted(used.difference(listed), key=lambda value: (number(value) is None, number(value), value))
-            found[label] = [value for value in listed if value in used] + drawn
-    return found
+            values_of[label] = [value for value in listed if value in used] + drawn
+    return values_of
 
 
 def number(text: str) -> float | None:
@@ -108,17 +108,17 @@ def configurations(outcomes: Iterable[Outcome], key: str = ACCURACY) -> list[Con
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(tuple(outcome.values.values()), []).append(outcome)
-    found = [
+    entries = [
         Configuration(group[0].values, [trial for trial in group if trial.status == "finished"], len(group))
         for group in groups.values()
     ]
-    return sorted((one for one in found if one.scores(key)), key=lambda one: -one.mean(key))
+    return sorted((entry for entry in entries if entry.scores(key)), key=lambda entry: -entry.mean(key))
 
 
 def pareto_front(configurations: Iterable[Configuration], cost: str, gain: str = ACCURACY) -> list[Configuration]:
     """Those for which no other is at least as good in both means and better in one; the cheapest first."""
     front: list[Configuration] = []
-    for one in sorted(configurations, key=lambda one: (one.mean(cost), -one.mean(gain))):
-        if not front or one.mean(gain) > front[-1].mean(gain):
-            front.append(one)
+    for entry in sorted(configurations, key=lambda entry: (entry.mean(cost), -entry.mean(gain))):
+        if not front or entry.mean(gain) > front[-1].mean(gain):
+            front.append(entry)
     return front

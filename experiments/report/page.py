@@ -123,20 +123,20 @@ def _results(summary: Summary, figures: dict[str, Path]) -> list[tuple[str, str]
 
 
 def _dimensions(summary: Summary, figures: dict[str, Path]) -> list[tuple[str, str]]:
-    sections, said = [], set()
+    sections, captions = [], set()
     for label in summary.dimensions:
-        found = summary.effects.get(label)
-        caption = (FITTED if found[0].fitted else PAIRED) if found else RANGE
+        effects = summary.effects.get(label)
+        caption = (FITTED if effects[0].fitted else PAIRED) if effects else RANGE
         # What a figure shows is said under the first of its kind.
-        parts = [_figure(figures[label], "" if caption in said else caption)] if label in figures else []
-        parts += [_table(effect_table(found))] if found else []
-        said.add(caption)
+        parts = [_figure(figures[label], "" if caption in captions else caption)] if label in figures else []
+        parts += [_table(effect_table(effects))] if effects else []
+        captions.add(caption)
         sections += [(label, "\n".join(parts))] if parts else []
     return sections
 
 
 def _ranking(summary: Summary, table: Table) -> str:
-    front = {summary.ranked.index(one) for one in summary.front}
+    front = {summary.ranked.index(configuration) for configuration in summary.front}
     return _table(table, RANKING, lambda row: "front" if row in front else "")
 
 

@@ -64,25 +64,29 @@ class Summary:
     @cached_property
     def front(self) -> list[Configuration]:
         """The Pareto front of accuracy and all LUTs."""
-        return pareto_front([one for one in self.ranked if one.scores(LUTS.key)], LUTS.key)
+        return pareto_front([entry for entry in self.ranked if entry.scores(LUTS.key)], LUTS.key)
 
     @cached_property
     def effects(self) -> dict[str, list[Effect]]:
         """By dimension; names with the most accurate first, numbers by size. Ranges of numbers have none."""
         few = (label for label in self.dimensions if not is_range(self.dimensions[label]))
-        found = {label: effects(self.outcomes, label, self.dimensions[label]) for label in few}
-        return {label: self._ordered(label, list_) for label, list_ in found.items() if len(list_) > 1}
+        by_dimension = {label: effects(self.outcomes, label, self.dimensions[label]) for label in few}
+        return {
+            label: self._ordered(label, in_dimension)
+            for label, in_dimension in by_dimension.items()
+            if len(in_dimension) > 1
+        }
 
     @cached_property
     def looks(self) -> dict[str, dict[str, Look]]:
         """The looks of the values of each dimension that has few."""
         return {label: looks(values) for label, values in self.dimensions.items() if len(values) <= MANY}
 
-    def _ordered(self, label: str, found: list[Effect]) -> list[Effect]:
-        if all(number(effect.value) is not None for effect in found):
-            return sorted(found, key=lambda effect: float(effect.value))
-        return sorted(found, key=lambda effect: -self._accuracy(label, effect.value))
+    def _ordered(self, label: str, unordered: list[Effect]) -> list[Effect]:
+        if all(number(effect.value) is not None for effect in unordered):
+            return sorted(unordered, key=lambda effect: float(effect.value))
+        return sorted(unordered, key=lambda effect: -self._accuracy(label, effect.value))
 
     def _accuracy(self, label: str, value: str) -> float:
-        scores = [score for one in self.ranked if one.values[label] == value for score in one.scores(ACCURACY)]
+        scores = [score for entry in self.ranked if entry.values[label] == value for score in entry.scores(ACCURACY)]
         return sum(scores) / len(scores)

@@ -30,9 +30,9 @@ class Score:
     def show(self, value: float | None, sign: str = "") -> str:
         return MISSING if value is None else f"{self.scale * value:{sign},.{self.digits}f}"
 
-    def show_spread(self, one: Configuration) -> str:
+    def show_spread(self, configuration: Configuration) -> str:
         """Mean ± standard deviation; a single run has no deviation."""
-        mean, deviation = _mean(one, self.key), one.deviation(self.key)
+        mean, deviation = _mean(configuration, self.key), configuration.deviation(self.key)
         return self.show(mean) + (f" ± {self.show(deviation)}" if deviation is not None else "")
 
 
@@ -46,8 +46,13 @@ def configuration_table(ranked: Sequence[Configuration], scores: Sequence[Score]
     """The ranking: each configuration's values, finished seeds of those planned, and scores over seeds."""
     labels = list(ranked[0].values)
     rows = [
-        [str(rank), *one.values.values(), f"{len(one.finished)}/{one.planned}", *(s.show_spread(one) for s in scores)]
-        for rank, one in enumerate(ranked, start=1)
+        [
+            str(rank),
+            *configuration.values.values(),
+            f"{len(configuration.finished)}/{configuration.planned}",
+            *(s.show_spread(configuration) for s in scores),
+        ]
+        for rank, configuration in enumerate(ranked, start=1)
     ]
     titles = ["", *labels, "seeds", *(score.title for score in scores)]
     return Table(titles, rows, frozenset({0, *range(1 + len(labels), len(titles))}))
@@ -61,16 +66,22 @@ def front_table(front: Sequence[Configuration], scores: Sequence[Score], folder:
     """
     labels = list(front[0].values)
     rows = [
-        [*one.values.values(), *(score.show_spread(one) for score in scores), EXPORT.format(folder / _best(one).id)]
-        for one in front
+        [
+            *configuration.values.values(),
+            *(score.show_spread(configuration) for score in scores),
+            EXPORT.format(folder / _best(configuration).id),
+        ]
+        for configuration in front
     ]
     titles = [*labels, *(score.title for score in scores), "to export"]
     return Table(titles, rows, frozenset(range(len(labels), len(titles) - 1)))
 
 
-def _best(one: Configuration) -> Outcome:
+def _best(configuration: Configuration) -> Outcome:
     """The run with the most validation rows right, so that the test set chooses nothing."""
-    return max(one.finished, key=lambda run: max((row.get(VALIDATION, 0.0) for row in run.curve), default=0.0))
+    return max(
+        configuration.finished, key=lambda run: max((row.get(VALIDATION, 0.0) for row in run.curve), default=0.0)
+    )
 
 
 def effect_table(effects: Sequence[Effect]) -> Table:
@@ -98,21 +109,21 @@ def effect_table(effects: Sequence[Effect]) -> Table:
 
 def unfinished_table(outcomes: Iterable[Outcome], status: str) -> Table | None:
     """The trials of a status with how far they came, and why no further; None if there are none."""
-    found = [outcome for outcome in outcomes if outcome.status == status]
-    if not found:
+    unfinished = [outcome for outcome in outcomes if outcome.status == status]
+    if not unfinished:
         return None
     rows = [
         [
-            one.id,
-            *one.values.values(),
-            one.seed or MISSING,
-            str(len(one.curve)),
-            HARD.show(max((row[VALIDATION] for row in one.curve if VALIDATION in row), default=None)),
-            one.reason or "",
+            outcome.id,
+            *outcome.values.values(),
+            outcome.seed or MISSING,
+            str(len(outcome.curve)),
+            HARD.show(max((row[VALIDATION] for row in outcome.curve if VALIDATION in row), default=None)),
+            outcome.reason or "",
         ]
-        for one in found
+        for outcome in unfinished
     ]
-    return Table(["trial", *found[0].values, "seed", "epochs", "best validation, %", "reason"], rows)
+    return Table(["trial", *unfinished[0].values, "seed", "epochs", "best validation, %", "reason"], rows)
 
 
 def configurations_csv(ranked: Sequence[Configuration], scores: Sequence[Score]) -> str:
@@ -120,23 +131,29 @@ def configurations_csv(ranked: Sequence[Configuration], scores: Sequence[Score])
     return csv_text(
         {
             "rank": rank,
-            **one.values,
-            "finished": len(one.finished),
-            "planned": one.planned,
-            **{f"{score.key}_mean": _mean(one, score.key) for score in scores},
-            **{f"{score.key}_std": one.deviation(score.key) for score in scores},
+            **configuration.values,
+            "finished": len(configuration.finished),
+            "planned": configuration.planned,
+            **{f"{score.key}_mean": _mean(configuration, score.key) for score in scores},
+            **{f"{score.key}_std": configuration.deviation(score.key) for score in scores},
         }
-        for rank, one in enumerate(ranked, start=1)
+        for rank, configuration in enumerate(ranked, start=1)
     )
 
 
 def trials_csv(outcomes: Sequence[Outcome]) -> str:
     """All trials, whatever became of them, with every score."""
-    keys = dict.fromkeys(key for one in outcomes for key in one.scores if key != "seed")
+    keys = dict.fromkeys(key for outcome in outcomes for key in outcome.scores if key != "seed")
     return csv_text(
-        {"trial": one.id, **one.values, "seed": one.seed, "status": one.status, "reason": one.reason}
-        | {key: one.scores.get(key) for key in keys}
-        for one in outcomes
+        {
+            "trial": outcome.id,
+            **outcome.values,
+            "seed": outcome.seed,
+            "status": outcome.status,
+            "reason": outcome.reason,
+        }
+        | {key: outcome.scores.get(key) for key in keys}
+        for outcome in outcomes
     )
 
 
@@ -157,5 +174,5 @@ def effects_csv(effects: Iterable[Effect]) -> str:
     )
 
 
-def _mean(one: Configuration, key: str) -> float | None:
-    return one.mean(key) if one.scores(key) else None
+def _mean(configuration: Configuration, key: str) -> float | None:
+    return configuration.mean(key) if configuration.scores(key) else None

@@ -28,7 +28,7 @@ def write_report(folder: str | Path) -> Path:
     path = summary.sweep.report
     write_file(path / "trials.csv", trials_csv(summary.outcomes))
     write_file(path / "configurations.csv", configurations_csv(summary.ranked, [*SCORES, *LUT_PARTS]))
-    write_file(path / "effects.csv", effects_csv(one for found in summary.effects.values() for one in found))
+    write_file(path / "effects.csv", effects_csv(effect for effects in summary.effects.values() for effect in effects))
     figures = draw(summary, path)
     write_file(path / "report.md", _markdown(summary, figures))
     write_file(path / "report.html", page(summary, figures))
@@ -41,7 +41,7 @@ def _text(summary: Summary) -> str:
     parts = [f"{summary.sweep.name}: {summary.progress}"]
     if summary.ranked:
         parts.append(configuration_table(summary.ranked, SCORES).text())
-    parts += [effect_table(found).text() for found in summary.effects.values()]
+    parts += [effect_table(effects).text() for effects in summary.effects.values()]
     failed = unfinished_table(summary.outcomes, "failed")
     return "\n\n".join([*parts, f"failed:\n{failed.text()}"] if failed else parts) + "\n"
 
@@ -53,8 +53,8 @@ def _markdown(summary: Summary, figures: dict[str, Path]) -> str:
         parts += ["## Configurations", configuration_table(summary.ranked, SCORES).markdown()]
     if summary.front:
         parts += ["## Pareto front", front_table(summary.front, FRONT_SCORES, summary.sweep.trials_path).markdown()]
-    for label, found in summary.effects.items():
-        parts += [f"## {escaped(label)}", effect_table(found).markdown()]
+    for label, effects in summary.effects.items():
+        parts += [f"## {escaped(label)}", effect_table(effects).markdown()]
     for status in ("failed", "stopped"):
         table = unfinished_table(summary.outcomes, status)
         parts += [f"## {status.capitalize()}", table.markdown()] if table else []

@@ -82,8 +82,8 @@ def reproduce(
             for training in trainings:
                 training.terminate()
             raise
-    given = {"name": name, "paper": paper, "network": network, "remarks": remarks}
-    summary = given | {"published": published, "goal": goal, "at_once": at_once} | summarized(results)
+    description = {"name": name, "paper": paper, "network": network, "remarks": remarks}
+    summary = description | {"published": published, "goal": goal, "at_once": at_once} | summarized(results)
     write_json(folder.path / RESULT, summary)
     print(summary_in_words(summary), flush=True)
     return summary

@@ -159,10 +159,10 @@ def dataset_of(run: RunFolder) -> Dataset:
         DatasetNotFoundError: They are no longer there.
     """
     result, bound = run.result(), meanings(run.config)
-    given = {key: bound.get(f"dataset.{key}") for key in ("validation_fraction", "cache_dir")}
-    said = {key: value for key, value in given.items() if value is not None}
+    bindings = {key: bound.get(f"dataset.{key}") for key in ("validation_fraction", "cache_dir")}
+    options = {key: value for key, value in bindings.items() if value is not None}
     try:
-        return load_dataset(result["dataset"], seed=result["seed"], **said)
+        return load_dataset(result["dataset"], seed=result["seed"], **options)
     except DatasetNotFoundError as error:
         if not run.vectors.exists():
             raise

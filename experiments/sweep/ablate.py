@@ -203,7 +203,7 @@ def _alone_with(sweep: Sweep) -> Iterator[None]:
 def _work(sweep: Sweep, rows: Mapping[str, Rows], cpus: float) -> Work:
     import ray
 
-    data, folder = {name: ray.put(found) for name, found in rows.items()}, sweep.path.resolve()
+    data, folder = {name: ray.put(array) for name, array in rows.items()}, sweep.path.resolve()
     office = open_office(folder / "trials") if len(ray.nodes()) > 1 else None
     return Work(folder, sweep.group, sweep.config, max(int(cpus), 1), data, office)
 

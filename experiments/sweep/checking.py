@@ -66,14 +66,14 @@ class Checker:
         Raises:
             ConfigurationError: The first wrong trial, by its number and values.
         """
-        found = []
+        all_sizes = []
         for number, point in enumerate(points):
             known = len(self._sizes)
             try:
-                found.append(self.size(point))
+                all_sizes.append(self.size(point))
             except config.ConfigurationError as error:
                 raise config.ConfigurationError(f"trial {number + 1} of {len(points)}, {error}") from error
             if len(self._sizes) > known:
                 values = ", ".join(f"{label} = {value}" for label, value in point.values.items() if label != SEED)
-                print(f"{found[-1]['tables']:>10,} tables {found[-1]['parameters']:>12,} parameters  {values}")
-        return found
+                print(f"{all_sizes[-1]['tables']:>10,} tables {all_sizes[-1]['parameters']:>12,} parameters  {values}")
+        return all_sizes

@@ -111,14 +111,17 @@ def slots(cpus: float, gpus: float) -> int:
     """
     import ray
 
-    there = ray.cluster_resources()
-    needed = {name: amount for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount}
+    available = ray.cluster_resources()
+    wanted_resources = {name: amount for name, amount in (("CPU", cpus), ("GPU", gpus)) if amount}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(min(int(node.get(name, 0) / amount + 1e-9) for name, amount in needed.items()) for node in nodes)
+    fit = sum(
+        min(int(node.get(name, 0) / amount + 1e-9) for name, amount in wanted_resources.items()) for node in nodes
+    )
     if not fit:
         raise ConfigurationError(
-            f"a trial needs {needed}, and no node has as much: the cluster has "
-            f"{ {name: there.get(name, 0) for name in needed} }; lower ablate.cpus_per_trial or ablate.gpus_per_trial"
+            f"a trial needs {wanted_resources}, and no node has as much: the cluster has "
+            f"{ {name: available.get(name, 0) for name in wanted_resources} }; "
+            "lower ablate.cpus_per_trial or ablate.gpus_per_trial"
         )
     return fit
 

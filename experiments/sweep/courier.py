@@ -64,8 +64,8 @@ def open_office(trials: Path) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(Office).options(num_cpus=0, scheduling_strategy=here).remote(trials)
+    this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Office).options(num_cpus=0, scheduling_strategy=this_node).remote(trials)
 
 
 @contextmanager

@@ -111,5 +111,5 @@ def _parameter(dimension: Dimension, value: str) -> Any:
 
 def _scores(sweep: Sweep, trial: Trial) -> list[float] | None:
     """The objectives of a finished trial; None where one is missing."""
-    found = measures(trial.run, trial.result or {})
-    return [float(found[name]) for name in sweep.objectives] if found.keys() >= sweep.objectives.keys() else None
+    measured = measures(trial.run, trial.result or {})
+    return [float(measured[name]) for name in sweep.objectives] if measured.keys() >= sweep.objectives.keys() else None

@@ -81,8 +81,8 @@ class Plan:
             {label: dimension.sample(random) for label, dimension in dimensions.items()}
             for _ in range(DRAWS_PER_TRIAL * max_trials)
         )
-        needed = max(max_trials // len(seeds), 1)
-        distinct = itertools.islice(self._distinct(draws, seeds[0]), needed)
+        count = max(max_trials // len(seeds), 1)
+        distinct = itertools.islice(self._distinct(draws, seeds[0]), count)
         return self._with_seeds((chosen for chosen, _ in distinct), seeds, max_trials, seed)
 
     def point(self, chosen: Mapping[str, Choice]) -> Point | None:
@@ -102,8 +102,8 @@ class Plan:
         return Point({label: choice.label for label, choice in chosen.items()}, bindings | extra)
 
     @staticmethod
-    def _hold(wanted: Mapping[str, Any], chosen: Mapping[str, Choice]) -> bool:
-        return all(any(map(chosen[label].matches, _as_list(values))) for label, values in wanted.items())
+    def _hold(condition: Mapping[str, Any], chosen: Mapping[str, Choice]) -> bool:
+        return all(any(map(chosen[label].matches, _as_list(values))) for label, values in condition.items())
 
     def _without_seeds(self) -> tuple[dict[str, Dimension], list[dict[str, Choice]]]:
         seeds = self.dimensions[SEED].choices if SEED in self.dimensions else []

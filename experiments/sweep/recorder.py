@@ -26,15 +26,15 @@ class Recorder:
         self.ended = 0
 
     def on_trial_start(self, trial: Any, **event: Any) -> None:
-        own = self._own(trial)
-        (own.path / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
+        recorded = self._own(trial)
+        (recorded.path / "error.txt").unlink(missing_ok=True)  # of an earlier attempt
         unknown = dict.fromkeys(("reason", "first_step", "node", "pid", "ended"))
-        own.record("running", attempts=own.state["attempts"] + 1, **unknown | {"started": time.time()})
+        recorded.record("running", attempts=recorded.state["attempts"] + 1, **unknown | {"started": time.time()})
 
     def on_trial_result(self, trial: Any, result: Mapping[str, Any], **event: Any) -> None:
-        own = self._own(trial)
-        if own.state["first_step"] is None:
-            own.record("running", **{key: result[key] for key in FACTS if key in result})
+        recorded = self._own(trial)
+        if recorded.state["first_step"] is None:
+            recorded.record("running", **{key: result[key] for key in FACTS if key in result})
 
     def on_trial_complete(self, trial: Any, **event: Any) -> None:
         result = trial.last_result or {}
@@ -47,9 +47,9 @@ class Recorder:
             self._end(trial, "stopped", f"after epoch {result.get('epoch')}, by the scheduler")
 
     def on_trial_recover(self, trial: Any, **event: Any) -> None:
-        own, reason = self._own(trial), self._reason(trial)
-        own.record("failed", reason=reason, ended=time.time())
-        print(f"   again  {own.id}  {reason}", flush=True)
+        recorded, reason = self._own(trial), self._reason(trial)
+        recorded.record("failed", reason=reason, ended=time.time())
+        print(f"   again  {recorded.id}  {reason}", flush=True)
 
     def on_trial_error(self, trial: Any, **event: Any) -> None:
         self._end(trial, "failed", self._reason(trial))
@@ -58,10 +58,10 @@ class Recorder:
         return self.sweep.trials[int(json.loads(trial.config["trial"])["id"])]
 
     def _end(self, trial: Any, status: str, reason: str | None) -> None:
-        own = self._own(trial)
-        own.record(status, reason=reason, ended=time.time())
+        recorded = self._own(trial)
+        recorded.record(status, reason=reason, ended=time.time())
         self.ended += 1
-        print(f"{self.ended:>4}/{self.number:<4} {own.id}  {_summary(own)}  {_values(own)}", flush=True)
+        print(f"{self.ended:>4}/{self.number:<4} {recorded.id}  {_summary(recorded)}  {_values(recorded)}", flush=True)
 
     def _reason(self, trial: Any) -> str:
         """The error as the worker wrote it down, or how the worker died."""

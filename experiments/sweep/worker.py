@@ -73,8 +73,8 @@ def run_trial(parameters: Mapping[str, Any], work: Work) -> None:
 
         with _alone_in(folder), kept_rows(data), _output_to(path / "output.txt"):
             result = _train(trial, folder, work, report)
-        found = measures(folder, result)
-    tune.report({**found, **facts, OUTCOME: result.get(OUTCOME, "finished")})
+        measured = measures(folder, result)
+    tune.report({**measured, **facts, OUTCOME: result.get(OUTCOME, "finished")})
 
 
 def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any) -> dict[str, Any]:
@@ -97,12 +97,12 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
 
 def _tracking(group: str, id: str, values: Mapping[str, str | float]) -> dict[str, Any]:
     """How a trial is tracked: as the configuration says, and where it says nothing, as a trial of its sweep."""
-    given = config.bound([f"tracking.{name}" for name in ("job_type", "tags", "name")])
+    tracking_options = config.bound([f"tracking.{name}" for name in ("job_type", "tags", "name")])
     return {
         "group": group,
-        "job_type": given.get("tracking.job_type") or os.environ.get("WANDB_JOB_TYPE") or "trial",
-        "tags": [*given.get("tracking.tags", ()), *(f"{label}={value}" for label, value in values.items())],
-        "name": f"{given.get('tracking.name') or group}/{id}",
+        "job_type": tracking_options.get("tracking.job_type") or os.environ.get("WANDB_JOB_TYPE") or "trial",
+        "tags": [*tracking_options.get("tracking.tags", ()), *(f"{label}={value}" for label, value in values.items())],
+        "name": f"{tracking_options.get('tracking.name') or group}/{id}",
     }
 
 

@@ -120,21 +120,21 @@ def tracker(
         ConfigurationError: There is no such mode, or no project can have that name.
     """
     check_names("tracking.mode", [mode], MODES)
-    if wanted := os.environ.get("WANDB_MODE"):
-        mode = ALIASES.get(wanted, wanted)
+    if requested := os.environ.get("WANDB_MODE"):
+        mode = ALIASES.get(requested, requested)
         check_names("the environment's WANDB_MODE", [mode], MODES)
     if mode == "disabled":
         return lambda folder, config: Tracker()
     project = project or os.environ.get("WANDB_PROJECT") or "difflut"
     if len(project) > 128 or set(project) & set("/\\#?%:"):
         raise ConfigurationError(f"tracking.project = {project!r} must have at most 128 characters, none of /\\#?%:")
-    wanted_tags = [*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
+    all_tags = [*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))]
     options = {
         "project": project,
         "entity": entity,
         "group": group,
         "job_type": job_type,
-        "tags": tuple(dict.fromkeys(_fitting(tag) for tag in wanted_tags if tag)) or None,
+        "tags": tuple(dict.fromkeys(_fitting(tag) for tag in all_tags if tag)) or None,
         "name": name,
     }
     return lambda folder, config: _tracked(Path(folder), mode == "online", {**options, "config": dict(config)})

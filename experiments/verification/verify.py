@@ -119,9 +119,9 @@ def verify(
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
     start, mismatches, networks = time.perf_counter(), 0, 0
     for names in product(nodes, wirings, encoders):
-        given = _as_image(x) if names[1] in IMAGES else x
-        model = _network(*names, given, n)
-        for back_end, wrong in _check(model, given, simulated_samples, back_ends, simulator):
+        inputs = _as_image(x) if names[1] in IMAGES else x
+        model = _network(*names, inputs, n)
+        for back_end, wrong in _check(model, inputs, simulated_samples, back_ends, simulator):
             mismatches += wrong
             if wrong:
                 print(f"{' '.join(names)}: {back_end}: {wrong} mismatches")

@@ -31,7 +31,7 @@ def learning_curves(outcomes: Sequence[Outcome], dimensions: Mapping[str, Mappin
         panels = iter(figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat)
         for (dimension, looks), axes in zip(dimensions.items(), panels, strict=False):
             for value, look in looks.items():
-                _draw_curve(axes, [one for one in outcomes if one.values[dimension] == value], look)
+                _draw_curve(axes, [outcome for outcome in outcomes if outcome.values[dimension] == value], look)
             axes.set(title=dimension, xlabel="epoch")
             axes.xaxis.set_tick_params(labelbottom=True)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -45,10 +45,10 @@ def learning_curves(outcomes: Sequence[Outcome], dimensions: Mapping[str, Mappin
 
 def _draw_curve(axes: "Axes", outcomes: Sequence[Outcome], look: Look) -> None:
     groups: dict[tuple[str, ...], list[list[float]]] = {}
-    for one in outcomes:
-        curve = [row[VALIDATION] for row in one.curve if VALIDATION in row]
-        if one.status == "finished" and curve:
-            groups.setdefault(tuple(one.values.values()), []).append(curve)
+    for outcome in outcomes:
+        curve = [row[VALIDATION] for row in outcome.curve if VALIDATION in row]
+        if outcome.status == "finished" and curve:
+            groups.setdefault(tuple(outcome.values.values()), []).append(curve)
     if not groups:
         return
     length = min(len(curve) for curves in groups.values() for curve in curves)

@@ -46,8 +46,8 @@ def by_value(
 
 
 def _scores(outcomes: Sequence[Outcome], dimension: str, value: str) -> list[float]:
-    finished = (one for one in outcomes if one.status == "finished" and ACCURACY in one.scores)
-    return [one.scores[ACCURACY] for one in finished if one.values[dimension] == value]
+    finished = (outcome for outcome in outcomes if outcome.status == "finished" and ACCURACY in outcome.scores)
+    return [outcome.scores[ACCURACY] for outcome in finished if outcome.values[dimension] == value]
 
 
 def _draw_runs(axes: "Axes", row: int, scores: Sequence[float], look: Look) -> None:
@@ -78,11 +78,11 @@ def _below(row: int, count: int) -> np.ndarray:
 
 def by_number(outcomes: Sequence[Outcome], dimension: str, path: Path) -> Path:
     """Draws a dimension of many numbers: each finished run as a dot at its value."""
-    finished = [one for one in outcomes if one.status == "finished" and ACCURACY in one.scores]
-    x = [float(one.values[dimension]) for one in finished]
+    finished = [outcome for outcome in outcomes if outcome.status == "finished" and ACCURACY in outcome.scores]
+    x = [float(outcome.values[dimension]) for outcome in finished]
     with figure_at(path, (10, 3.4), FORMATS) as figure:
         axes = figure.subplots()
-        axes.plot(x, [one.scores[ACCURACY] for one in finished], "o", color=HARD, alpha=0.5, ms=5, mew=0)
+        axes.plot(x, [outcome.scores[ACCURACY] for outcome in finished], "o", color=HARD, alpha=0.5, ms=5, mew=0)
         axes.set(title="Hard accuracy, each run", xlabel=dimension)
         if is_logarithmic(x):
             axes.set_xscale("log")

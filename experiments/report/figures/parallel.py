@@ -21,16 +21,16 @@ def parallel_coordinates(ranked: Sequence[Configuration], dimensions: Mapping[st
     Titles stand on two levels, so that long names do not run into each other.
     """
     scales = {label: _scale(values) for label, values in dimensions.items()}
-    accuracies = [one.mean(ACCURACY) for one in ranked]
+    accuracies = [configuration.mean(ACCURACY) for configuration in ranked]
     low, high = min(accuracies), max(accuracies)
     with figure_at(path, (10, 4.6), FORMATS) as figure:
         axes = figure.subplots()
-        for rank, one in reversed(list(enumerate(ranked))):
+        for rank, configuration in reversed(list(enumerate(ranked))):
             share = (accuracies[rank] - low) / (high - low) if high > low else 1.0
             # Lines through one value are fanned out, the better the higher.
             fan = 0.1 * (0.5 - rank / len(ranked))
             places = [
-                scale[one.values[label]] + (0 if is_range(dimensions[label]) else fan)
+                scale[configuration.values[label]] + (0 if is_range(dimensions[label]) else fan)
                 for label, scale in scales.items()
             ]
             _draw_path(axes, [*places, share], share)

@@ -36,34 +36,36 @@ def accuracy_against_luts(
     with figure_at(path, (10, 4.8), FORMATS) as figure:
         axes = figure.subplots()
         axes.step(
-            [one.mean(LUTS.key) for one in front], [one.mean(ACCURACY) for one in front], where="post", color=INK, lw=1,
-            label="Pareto front", zorder=1,
+            [mark.mean(LUTS.key) for mark in front], [mark.mean(ACCURACY) for mark in front],
+            where="post", color=INK, lw=1, label="Pareto front", zorder=1,
         )  # fmt: skip
-        for one in reversed(ranked):
-            look = looks[one.values[dimension]] if dimension else PLAIN
-            errors = [one.deviation(key) if len(ranked) <= MANY else None for key in (LUTS.key, ACCURACY)]
+        for mark in reversed(ranked):
+            look = looks[mark.values[dimension]] if dimension else PLAIN
+            errors = [mark.deviation(key) if len(ranked) <= MANY else None for key in (LUTS.key, ACCURACY)]
             axes.errorbar(
-                one.mean(LUTS.key), one.mean(ACCURACY), xerr=errors[0], yerr=errors[1],
-                fmt=look.marker, color=look.colour, ms=8, mec=INK if one in front else "white", elinewidth=1,
+                mark.mean(LUTS.key), mark.mean(ACCURACY), xerr=errors[0], yerr=errors[1],
+                fmt=look.marker, color=look.colour, ms=8, mec=INK if mark in front else "white", elinewidth=1,
             )  # fmt: skip
-        for index, one in enumerate(front):
-            place = one.mean(LUTS.key), one.mean(ACCURACY)
-            rank = str(ranked.index(one) + 1)
+        for index, mark in enumerate(front):
+            position = mark.mean(LUTS.key), mark.mean(ACCURACY)
+            rank = str(ranked.index(mark) + 1)
             # By turns on both sides of the front, so that neighbours' numbers stay apart.
             shift, side = ((-6, 6), "right") if index % 2 == 0 else ((6, -13), "left")
-            axes.annotate(rank, place, shift, textcoords="offset points", ha=side, fontsize=9)
+            axes.annotate(rank, position, shift, textcoords="offset points", ha=side, fontsize=9)
         axes.set(title="Hard accuracy and size", xlabel=LUTS.title)
         axes.set_xscale("log")
         _draw_published(axes, others)
-        log_ticks(axes.xaxis, [*(one.mean(LUTS.key) for one in ranked), *(other.luts for other in others)])
+        log_ticks(axes.xaxis, [*(mark.mean(LUTS.key) for mark in ranked), *(other.luts for other in others)])
         axes.yaxis.set_major_formatter(percent)
-        found = {f"published, encoder {key}": PUBLISHED[key] for key in dict.fromkeys(one.encoder for one in others)}
-        draw_legend(axes, {**looks, **found}, marks=True)
+        published_looks = {
+            f"published, encoder {key}": PUBLISHED[key] for key in dict.fromkeys(mark.encoder for mark in others)
+        }
+        draw_legend(axes, {**looks, **published_looks}, marks=True)
     return path
 
 
 def _draw_published(axes: "Axes", others: Sequence[Published]) -> None:
     for other in others:
-        look, place = PUBLISHED[other.encoder], (other.luts, other.accuracy)
-        axes.plot(*place, look.marker, color=look.colour, ms=6, zorder=1)
-        axes.annotate(other.name, place, (5, -3), textcoords="offset points", fontsize=7, color=look.colour)
+        look, position = PUBLISHED[other.encoder], (other.luts, other.accuracy)
+        axes.plot(*position, look.marker, color=look.colour, ms=6, zorder=1)
+        axes.annotate(other.name, position, (5, -3), textcoords="offset points", fontsize=7, color=look.colour)
