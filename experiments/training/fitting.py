@@ -24,27 +24,30 @@ def fit(
     pause: float | None,
     report: Callable[[Mapping[str, float]], None],
 ) -> None:
-    """Trains the epochs that are left; each ends with its metrics written and reported.
+    """Trains the epochs that are left; each ends with its metrics written and reported, by the first process.
 
     Args:
         pause: Seconds between checkpoints to continue from; None writes none. The best network is written in any case.
     """
     chooses = len(data.x_val) >= ROWS_TO_CHOOSE
-    best = max((_merit(row, chooses) for row in folder.metrics()), default=-1.0)
+    best = max((_merit(row, chooses) for row in trainer.ranks.from_first(folder.metrics)), default=-1.0)
     saved = time.monotonic()
     pause = math.inf if pause is None else pause
-    if trainer.epoch == 0 and pause < math.inf:
+    is_first = trainer.ranks.is_first
+    if trainer.epoch == 0 and pause < math.inf and is_first:
         _save(trainer, folder.last)
     while trainer.epoch < epochs:
-        with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", trainer.steps_per_epoch) as bar:
+        with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", trainer.steps_per_epoch, is_first) as bar:
             before = trainer.threads.taken
             row = {"epoch": trainer.epoch + 1, **trainer.run_epoch(bar.update)}
             if len(data.x_val):
-                scores = evaluate(trainer.model, data.x_val, data.y_val)
+                scores = evaluate(trainer.model, data.x_val, data.y_val, ranks=trainer.ranks)
                 row |= {"gap": scores.pop("gap"), **{f"val_{key}": value for key, value in scores.items()}}
             bar.summarize(row)
         if trainer.threads.taken != before:
             print(f"now with {trainer.threads.taken} of {trainer.threads.most} threads, which were quicker", flush=True)
+        if not is_first:
+            continue
         folder.append_metrics(row)
         run.log(row, step=trainer.epoch)
         is_last, now = trainer.epoch == epochs, time.monotonic()

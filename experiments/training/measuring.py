@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from difflut.models import LUTNetwork
+from difflut.models import LUTNetwork, read_checkpoint
 from difflut.training import evaluate, predict, table_statistics
 from experiments.data import Dataset
 from experiments.runs import RunFolder
@@ -14,17 +14,18 @@ from experiments.training import plots
 from experiments.training.tracking import Tracker
 
 
-def measure(model: LUTNetwork, data: Dataset, metrics: plots.Metrics) -> dict[str, Any]:
+def measure(model: LUTNetwork, data: Dataset, folder: RunFolder) -> dict[str, Any]:
     """Measures the best epoch's network on the test set.
 
     Args:
         model: On the device of the data, or on another one.
-        metrics: The rows of metrics.jsonl.
+        folder: Of the run.
     """
     scores = evaluate(model, data.x_test, data.y_test)
     gap = scores.pop("gap")
     result = {
-        "train_seconds": sum(row["seconds"] for row in metrics),
+        "best_epoch": read_checkpoint(folder.best)["training"]["epoch"],
+        "train_seconds": sum(row["seconds"] for row in folder.metrics()),
         **{f"test_{key}": value for key, value in scores.items()},
         "gap": gap,
     }

@@ -14,11 +14,11 @@ class ProgressBar:
     The metrics are read from the device twice a second, not at each step, because a reading waits for the device.
     """
 
-    def __init__(self, title: str, steps: int) -> None:
+    def __init__(self, title: str, steps: int, is_shown: bool) -> None:
         from tqdm import tqdm
 
         self.title = title
-        self._bar = tqdm(total=steps, desc=title, leave=False, disable=None, unit="step")
+        self._bar = tqdm(total=steps, desc=title, leave=False, disable=None if is_shown else True, unit="step")
         self._last_reading = time.perf_counter()
 
     def update(self, step: int, metrics: Callable[[], Mapping[str, float]]) -> None:

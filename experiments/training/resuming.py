@@ -15,6 +15,7 @@ from experiments.runs import RunFolder
 FREE = (
     "train.epochs",
     "train.device",
+    "train.devices",
     "train.graph",
     "train.checkpoint_seconds",
     "train.upload_checkpoint",
@@ -35,16 +36,22 @@ def proceed(trainer: Trainer, folder: RunFolder, epochs: int) -> None:
         CheckpointError: The last checkpoint is damaged.
         ValueError: The run trained another network, in another way, or for more epochs already.
     """
-    checkpoint, text = read_checkpoint(folder.last), without(operative_config(), "train.resume")
+    text, ranks = without(operative_config(), "train.resume"), trainer.ranks
     refusal = f"{folder.path}: cannot be continued with this configuration"
-    changes = changed(folder.config, text, FREE, refusal)
+
+    def read() -> tuple[Any, dict[str, tuple[Any, Any]], int]:
+        return read_checkpoint(folder.last), changed(folder.config, text, FREE, refusal), len(folder.metrics())
+
+    checkpoint, changes, measured = ranks.from_first(read)
     if difference := _first_difference(describe(trainer.model), checkpoint["config"]):
         raise ValueError(f"{refusal}: {difference}")
     trainer.model.load_state_dict(checkpoint["state"])
     trainer.load_state_dict(checkpoint["training"])
     # Without checkpoints after each epoch the run, and its best network, may be further than the last one.
-    if epochs < (done := max(trainer.epoch, len(folder.metrics()))):
+    if epochs < (done := max(trainer.epoch, measured)):
         raise ValueError(f"{folder.path}: has {done} epochs already, more than train.epochs = {epochs}")
+    if not ranks.is_first:
+        return
     folder.forget_after(trainer.epoch)
     if trainer.epoch < epochs:
         folder.forget_result()

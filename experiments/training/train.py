@@ -3,7 +3,7 @@
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,22 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from difflut.config import ConfigurationError, configurable, operative_config, overridden, plain
-from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, read_checkpoint, save_sealed
+from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, save_sealed
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from difflut.training.losses import cross_entropy
+from difflut.training.ranks import Ranks
 from difflut.training.refinement import Refinement
 from experiments.data import Dataset, dataset
 from experiments.runs import RunFolder, TrialRun
-from experiments.shared.arguments import check_seconds, check_seed, check_whole, configured, device_named
+from experiments.shared.arguments import check_seconds, check_seed, check_whole, configured
 from experiments.shared.costs import in_words
 from experiments.training.fitting import fit
+from experiments.training.group import joined
 from experiments.training.measuring import draw, measure
 from experiments.training.resuming import proceed, resuming_command
-from experiments.training.tracking import tracker
+from experiments.training.starting import processes_wanted, run_together
+from experiments.training.tracking import Tracker, tracker
 
 tracking = configurable("tracking")(tracker)
 
@@ -40,6 +43,7 @@ def train(
     batch_size: int = 128,
     seed: int = 0,
     device: str = "auto",
+    devices: int | str = 1,
     runs: str = "runs",
     name: str = "train",
     resume: str | None = None,
@@ -63,12 +67,14 @@ def train(
         optimizer: Makes the optimizer of the parameters.
         schedule: Makes the schedule of the optimizer for `epochs`.
         epochs: Of the whole run, those before `resume` included.
-        batch_size: Samples in a step.
+        batch_size: Samples in a step, over all processes that train together.
         seed: Decides wiring, start, order of the samples, validation split and noise.
         device: "auto" takes a GPU where there is one.
+        devices: Of this machine that train the network together, each a part of every batch; "all" takes all GPUs. On a
+            CPU it is the number of processes. What started this one by torchrun is stronger.
         runs: The folder of run folders.
         name: Begins the run folder's name.
-        resume: A run folder, to continue its run as it was configured. Epochs, device, graph, checkpoints and tracking
+        resume: A run folder, to continue its run as it was configured. Epochs, devices, graph, checkpoints and tracking
             may differ; more epochs have the schedule of the longer run. `config.gin` then says so.
         upload_checkpoint: Whether tracking keeps the best checkpoint as an artifact.
         graph: Whether steps on a GPU are replays of a CUDA graph, which is quicker.
@@ -83,8 +89,8 @@ def train(
         trial: Set by a sweep, whose trial the run is.
 
     Returns:
-        The content of the run's result.json; for a dry run `tables`, `parameters`, `epochs` and
-        `validation_rows`.
+        The content of the run's result.json, nothing where this process is not the first of several; for a dry run
+        `tables`, `parameters`, `epochs` and `validation_rows`.
     """
     trial = trial or TrialRun(None)
     with configured():
@@ -94,67 +100,69 @@ def train(
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         _check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)
+        if not dry_run and (count := processes_wanted(devices, device)) > 1:
+            return run_together(count, trial, resume=resume)
         start_tracking = tracking(**trial.tracking)
-        torch.manual_seed(seed)
-        data = dataset(seed=seed)
-        model = network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=seed)
-        make_trainer = partial(
-            Trainer,
-            batch_size=batch_size,
-            optimizer=optimizer,
-            schedule=schedule and partial(schedule, epochs=max(epochs - refined_epochs, 1)),
-            seed=seed,
-            graph=graph,
-            loss=plain(loss),
-            augmentation=augmentation,
-            refinement=refinement,
-            refined_from=epochs - refined_epochs,
-        )
-        if dry_run:
-            make_trainer(model, data.x_train, data.y_train)
-            return {
-                "tables": model.num_luts,
-                "parameters": model.num_parameters,
-                "epochs": epochs,
-                "validation_rows": len(data.x_val),
-            }
-        torch_device = device_named("train.device", device)
-        data = data.to(torch_device) if _num_bytes(data) < _free_memory(torch_device) / 2 else data
-        model.to(torch_device)
-        if model.encoder is not None:
-            model.encoder.fit(data.x_train)
-        trainer = make_trainer(model, data.x_train, data.y_train)
-        folder = RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
-        if resume:
-            proceed(trainer, folder, epochs)
-    for binding in overridden():
-        if not binding.startswith(("train.", "tracking.")):  # which a sweep gives itself
-            print(f"{binding} is bound to no effect: the job gives its own", flush=True)
-    shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
-    with start_tracking(folder.path, shown) as run:
-        trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher)
-        if not resume:
-            folder.forget_after(0)
-            folder.write_config(operative_config())
-        size = f"{len(data.x_train)} training rows, {model.num_luts} tables"
-        print(f"{data.name}: {size}, {torch_device}, {folder.path}", flush=True)
-        with _said_how_to_go_on(folder):
-            fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
-            best = load_checkpoint(folder.best, torch_device)
-            result = {
-                "dataset": data.name,
-                "seed": seed,
-                "epochs": epochs,
-                "tables": model.num_luts,
-                "device": torch.cuda.get_device_name(torch_device) if torch_device.type == "cuda" else "CPU",
-                "best_epoch": read_checkpoint(folder.best)["training"]["epoch"],
-                **measure(best, data, folder.metrics()),
-            }
-        folder.write_result(result)
-        draw(best.to(torch_device), data, result, folder, run)
-        if upload_checkpoint:
-            run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
-        run.finish(result)
+    with ExitStack() as group:
+        with configured():
+            torch.manual_seed(seed)
+            data = dataset(seed=seed)
+            model = network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=seed)
+            make_trainer = partial(
+                Trainer,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                schedule=schedule and partial(schedule, epochs=max(epochs - refined_epochs, 1)),
+                seed=seed,
+                graph=graph,
+                loss=plain(loss),
+                augmentation=augmentation,
+                refinement=refinement,
+                refined_from=epochs - refined_epochs,
+            )
+            if dry_run:
+                make_trainer(model, data.x_train, data.y_train)
+                return {
+                    "tables": model.num_luts,
+                    "parameters": model.num_parameters,
+                    "epochs": epochs,
+                    "validation_rows": len(data.x_val),
+                }
+            torch_device = group.enter_context(joined(device))
+            data = data.to(torch_device) if _num_bytes(data) < _free_memory(torch_device) / 2 else data
+            model.to(torch_device)
+            if model.encoder is not None:
+                model.encoder.fit(data.x_train)
+            trainer = make_trainer(model, data.x_train, data.y_train)
+            ranks = trainer.ranks
+            folder = ranks.from_first(lambda: _folder(resume, trial, runs, name))
+            if resume:
+                proceed(trainer, folder, epochs)
+        for binding in overridden():
+            if not binding.startswith(("train.", "tracking.")):  # which a sweep gives itself
+                print(f"{binding} is bound to no effect: the job gives its own", flush=True)
+        shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
+        with start_tracking(folder.path, shown) if ranks.is_first else Tracker() as run:
+            trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher, ranks)
+            if not resume and ranks.is_first:
+                folder.forget_after(0)
+                folder.write_config(operative_config())
+            size = f"{len(data.x_train)} training rows, {model.num_luts} tables"
+            where = torch_device if ranks.count == 1 else f"{ranks.count} processes, {torch_device.type}"
+            print(f"{data.name}: {size}, {where}, {folder.path}", flush=True)
+            with _said_how_to_go_on(folder, ranks):
+                fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
+                if not ranks.is_first:
+                    return {}
+                group.close()  # the first process goes on alone
+                best = load_checkpoint(folder.best, torch_device)
+                known = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
+                result = known | _done_by(torch_device, ranks) | measure(best, data, folder)
+            folder.write_result(result)
+            draw(best.to(torch_device), data, result, folder, run)
+            if upload_checkpoint:
+                run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
+            run.finish(result)
     print(
         f"test, best epoch {result['best_epoch']}: hard {result['test_accuracy_hard']:.2%}, "
         f"relaxed {result['test_accuracy_relaxed']:.2%}, gap {result['gap']:+.2%}, seed {seed}, "
@@ -163,12 +171,21 @@ def train(
     return result
 
 
+def _done_by(device: torch.device, ranks: Ranks) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {"device": name, "processes": ranks.count}
+
+
+def _folder(resume: str | None, trial: TrialRun, runs: str, name: str) -> RunFolder:
+    return RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
+
+
 @contextmanager
-def _said_how_to_go_on(folder: RunFolder) -> Iterator[None]:
+def _said_how_to_go_on(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if folder.last.exists():
+        if ranks.is_first and folder.last.exists():
             command = resuming_command(folder.path, "train")
             print(f"\ninterrupted; continue with {command}", file=sys.stderr)
         raise
@@ -202,15 +219,19 @@ def _check_refinement(refinement: Callable[..., Refinement] | None, refined_epoc
         )
 
 
-def _educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.device, path: Path) -> Teacher:
-    """The teacher of a run, which its folder keeps; it is trained where there is none yet."""
-    untrained = {"epochs": 0} if path.exists() else {}
+def _educated(
+    teacher: Callable[..., Teacher], data: Dataset, device: torch.device, path: Path, ranks: Ranks
+) -> Teacher:
+    """The teacher of a run, which its folder keeps; the first process trains it where there is none yet."""
+    there = ranks.from_first(path.exists)
+    untrained = {"epochs": 0} if there or not ranks.is_first else {}
     made = teacher(x=data.x_train, y=data.y_train, num_classes=data.num_classes, device=device, **untrained)
-    if untrained:
+    if there and ranks.is_first:
         with configured():
             made.load_state_dict(load_sealed(path))
-    else:
+    elif ranks.is_first:
         save_sealed(made.state_dict(), path)
+    ranks.follow_first(made.state_dict().values())
     if len(data.x_val):
         with torch.no_grad():
             classes = torch.cat([made(x.to(device)).argmax(1).cpu() for x in data.x_val.split(1000)])

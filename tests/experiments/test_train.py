@@ -93,7 +93,9 @@ def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, 
 def test_of_equal_epochs_the_later_and_of_few_validation_rows_the_last(gin_file, monkeypatch, rows, scores, best):
     rest = iter(scores)
     found = {"accuracy_relaxed": 0.7, "gap": 0.0}
-    monkeypatch.setattr("experiments.training.fitting.evaluate", lambda *_: {**found, "accuracy_hard": next(rest)})
+    monkeypatch.setattr(
+        "experiments.training.fitting.evaluate", lambda *_, **ranks: {**found, "accuracy_hard": next(rest)}
+    )
     result = train(gin_file, f"dataset.validation_fraction = {rows / 1437}")
     assert result["best_epoch"] == best
 

@@ -6,7 +6,7 @@ Each holds the whole network and computes a part of every batch.
 
 import pickle
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -72,7 +72,7 @@ class Ranks:
             try:
                 sent[0] = make()
             except Exception as error:
-                sent[1] = _picklable(error)
+                sent[1] = portable(error)
                 dist.broadcast_object_list(sent)
                 raise
         dist.broadcast_object_list(sent)
@@ -155,10 +155,11 @@ class GradientSums:
             gradient.copy_(part.view_as(gradient))
 
 
-def _picklable(error: Exception) -> Exception:
-    """An error as another process can have it."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__} on the first process: {error}")
-    return error
+def portable(error: BaseException) -> Exception:
+    """An error as another process can have it: of the nearest of its kinds that can be made from text alone."""
+    for kind in type(error).__mro__:
+        with suppress(Exception):
+            made = pickle.loads(pickle.dumps(kind(str(error))))
+            if isinstance(made, Exception):
+                return made
+    return RuntimeError(f"{type(error).__name__}: {error}")

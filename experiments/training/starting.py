@@ -1,0 +1,198 @@
+"""Starting the processes of a training on this machine, and ending them together."""
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from typing import Any, TextIO, cast
+
+import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from difflut import config
+from difflut.config import ConfigurationError
+from difflut.training.ranks import portable
+from experiments.runs import TrialRun
+from experiments.shared.arguments import check_whole
+from experiments.shared.failures import JobError
+from experiments.training.group import is_one_of_several
+
+HERE = "127.0.0.1"
+GRACE = 5.0  # seconds for the first process to end by itself
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the processes are started with.
+
+    Attributes:
+        count: Of processes.
+        port: Of the store at which they meet.
+        threads: Of each.
+        text: The configuration.
+        arguments: Of the job.
+    """
+
+    count: int
+    port: int
+    threads: int
+    text: str
+    arguments: Mapping[str, Any]
+
+
+def processes_wanted(devices: int | str, device: str) -> int:
+    """How many processes `train.devices` asks for; 1 where this one is one of several already.
+
+    Raises:
+        ConfigurationError: It is no number of devices, or there are not so many.
+    """
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    if devices == "all" and not gpus:
+        raise ConfigurationError("train.devices = 'all' means all GPUs, and there is none; give a number of processes")
+    wanted = gpus if devices == "all" else devices
+    check_whole("train.devices", wanted)
+    if gpus and int(wanted) > gpus:
+        raise ConfigurationError(f"train.devices = {wanted}, and there are {gpus} GPUs here")
+    return 1 if is_one_of_several() else int(wanted)
+
+
+def run_together(count: int, trial: TrialRun, **arguments: Any) -> Any:
+    """Runs the present configuration's job in so many processes of this machine, which train together.
+
+    Args:
+        trial: Is told here what the first process reports.
+        arguments: Of the job.
+
+    Returns:
+        What the job returns in the first process.
+
+    Raises:
+        ConfigurationError: Nothing is configured, as where the job was called from Python.
+        JobError: A process was killed.
+        Exception: What a process raised; all others are ended then.
+    """
+    text = config.parsed_config()
+    if not text.strip():
+        raise ConfigurationError(f"train.devices = {count} needs a Gin file; start a program of your own by torchrun")
+    store = TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
+    start = Start(count, store.port, max(1, torch.get_num_threads() // count), text, arguments)
+    told = replace(trial, report=_ignore)
+    spawn = get_context("spawn")
+    processes, pipes = [], []
+    try:
+        for rank in range(count):
+            ours, theirs = spawn.Pipe()
+            processes.append(spawn.Process(target=_run, args=(rank, start, told, theirs)))
+            processes[-1].start()
+            theirs.close()
+            pipes.append(ours)
+        return _listen(processes, pipes, trial)
+    finally:
+        _end(processes)
+
+
+def _listen(processes: Sequence[BaseProcess], pipes: Sequence[Any], trial: TrialRun) -> Any:
+    """Does what the processes ask for until all have ended; returns the first one's result."""
+    result, talking = None, list(pipes)
+    while talking:
+        for pipe in cast(list[Any], connection.wait(talking)):
+            try:
+                kind, content = pipe.recv()
+            except EOFError:
+                talking.remove(pipe)
+                _check_ended(processes, pipes.index(pipe))
+                continue
+            if kind == "error":
+                raise content
+            if kind == "text":
+                print(content, end="", flush=True)
+            elif kind == "row":
+                trial.report(content)
+                pipe.send("reported")
+            else:
+                result = content
+    return result
+
+
+def _check_ended(processes: Sequence[BaseProcess], rank: int) -> None:
+    process = processes[rank]
+    process.join()
+    code = process.exitcode or 0
+    if code:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+        raise JobError(f"process {rank} of the {len(processes)} that train together {how}; the others were ended")
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """Ends what is left; the first process may say how to go on, as where Ctrl-C reached it too."""
+    for process, sign in zip(processes, [signal.SIGINT, *[signal.SIGKILL] * (len(processes) - 1)], strict=False):
+        if process is processes[0]:
+            process.join(GRACE / 5)
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, sign)
+            process.join(GRACE)
+            process.kill()
+            process.join()
+
+
+class _Told:
+    """A text file that another process prints."""
+
+    encoding = "utf-8"
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+
+    def write(self, text: str) -> int:
+        self.pipe.send(("text", text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Does nothing, as all is sent at once."""
+
+
+def _ignore(row: Mapping[str, float]) -> None:
+    """In the place of a report that cannot be sent to another process."""
+
+
+def _run(rank: int, start: Start, trial: TrialRun, pipe: Any) -> None:
+    """One of the processes."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if rank:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": start.count, "LOCAL_WORLD_SIZE": start.count}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    os.environ.update(MASTER_ADDR=HERE, MASTER_PORT=str(start.port))
+    # The store is there already, as it is under torchrun.
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT="0")
+    torch.set_num_threads(start.threads)
+
+    def report(row: Mapping[str, float]) -> None:
+        pipe.send(("row", dict(row)))
+        pipe.recv()
+
+    import experiments  # noqa: F401, so that every name is known
+
+    with redirect_stdout(cast(TextIO, _Told(pipe))):
+        try:
+            config.parse([], text=start.text)
+            pipe.send(("result", config.run(trial=replace(trial, report=report), **start.arguments)))
+        except KeyboardInterrupt:
+            pass
+        except Exception as error:
+            sent = portable(error)
+            if not isinstance(error, (ConfigurationError, JobError)):
+                sent.add_note(f"in process {rank}:\n{traceback.format_exc()}")
+            pipe.send(("error", sent))
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,112 @@
+"""Trainings by several processes of this machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import experiments  # noqa: F401
+from difflut import config
+from difflut.config import ConfigurationError
+from experiments.runs import RunFolder
+from experiments.shared.failures import JobError
+
+ROOT = Path(__file__).parents[2]
+SEEN = ("epoch", "train_accuracy", "val_accuracy_hard", "val_accuracy_relaxed")
+
+
+def trained(folder, *parameters):
+    """The result and the run of the digits quickstart, shortened."""
+    file = ROOT / "gin_configs" / "quickstart.gin"
+    own = ["train.epochs = 2", f'train.runs = "{folder}"', 'tracking.mode = "disabled"', 'train.device = "cpu"']
+    config.parse([str(file)], [*own, *parameters])
+    result = config.run()
+    return result, RunFolder(max(folder.iterdir(), key=lambda path: path.stat().st_mtime))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    result, run = trained(tmp_path_factory.mktemp("alone"))
+    return result, run.metrics()
+
+
+def seen(rows):
+    return [[row[key] for key in SEEN] for row in rows]
+
+
+def test_two_processes_leave_the_run_of_one_and_either_goes_on_with_it(tmp_path, alone, capsys):
+    result, rows = alone
+    shared, run = trained(tmp_path, "train.epochs = 1", "train.devices = 2")
+    assert shared["processes"] == 2 and [path.name for path in tmp_path.iterdir()] == [run.path.name]
+    assert capsys.readouterr().out.count("epoch 1/1") == 1
+    assert (run.path / "plots" / "summary.png").exists()
+    longer, run = trained(tmp_path, f'train.resume = "{run.path}"')
+    assert "continued with train.devices = 1 instead of 2" in capsys.readouterr().out
+    assert seen(run.metrics()) == seen(rows)
+    assert [row["train_loss"] for row in run.metrics()] == pytest.approx([row["train_loss"] for row in rows], rel=1e-4)
+    assert longer["test_accuracy_hard"] == result["test_accuracy_hard"]
+
+
+def test_torchrun_starts_the_same_run(tmp_path, alone):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    parameters = [
+        "train.epochs = 2",
+        f'train.runs = "{tmp_path}"',
+        'tracking.mode = "disabled"',
+        'train.device = "cpu"',
+    ]
+    command += ["run.py", "--gin_file", "quickstart"]
+    command += [part for parameter in parameters for part in ("--gin_param", parameter)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    run = RunFolder(folder)
+    assert done.stdout.count("epoch 1/2") == 1 and seen(run.metrics()) == seen(alone[1])
+    assert run.result()["processes"] == 2
+
+
+LOSS = """
+import os, signal
+from torch.nn.functional import cross_entropy
+from difflut.registry import register_loss
+
+@register_loss("doomed")
+def doomed(logits, y, how: str = "killed"):
+    if os.environ["RANK"] == "1":
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ArithmeticError("no luck")
+    return cross_entropy(logits, y)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("killed", JobError, "process 1 of the 2 that train together was killed by SIGKILL"),
+        ("raises", ArithmeticError, "no luck"),
+    ],
+)
+def test_a_process_that_dies_ends_the_others_and_says_why(tmp_path, monkeypatch, how, error, message):
+    (tmp_path / "doomed_loss.py").write_text(LOSS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "doomed.gin"
+    file.write_text(f"import doomed_loss\ntrain.loss = @losses.doomed\nlosses.doomed.how = '{how}'\n")
+    config.parse([str(ROOT / "gin_configs" / "quickstart.gin"), str(file)], [
+        f'train.runs = "{tmp_path}/runs"', 'tracking.mode = "disabled"', 'train.device = "cpu"', "train.devices = 2",
+    ])  # fmt: skip
+    with pytest.raises(error, match=message):
+        config.run()
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        (0, "train.devices must be a whole number, 1 or more; got 0"),
+        ('"all"', "'all' means all GPUs, and there is none"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused(tmp_path, devices, message):
+    with pytest.raises(ConfigurationError, match=message):
+        trained(tmp_path, f"train.devices = {devices}")
