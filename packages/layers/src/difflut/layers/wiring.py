@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,15 +60,18 @@ def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Gene
         Input indices `(L, n)`.
     """
     pins = num_nodes * n
-    rounds = [torch.randperm(input_size, generator=generator)]
-    for start in range(input_size, pins, input_size):
-        previous = rounds[-1]
+    first = torch.randperm(input_size, generator=generator)
+    later = -(-pins // input_size) - 1
+    rounds = np.empty((later + 1, input_size), np.int64)
+    rounds[0] = first
+    # All keys are drawn at once, and sorted in numpy: of few inputs there are thousands of rounds.
+    keys = torch.rand(later, input_size, generator=generator).numpy()
+    for number in range(1, later + 1):
         # A node that begins in the last round and ends in this one must not meet its own inputs again: those go last.
-        begun = previous[input_size - start % n :] if start % n else previous[:0]
-        keys = torch.rand(input_size, generator=generator)
-        keys[begun] += 1
-        rounds.append(keys.argsort())
-    return torch.cat(rounds)[:pins].view(num_nodes, n)
+        if begun := number * input_size % n:
+            keys[number - 1, rounds[number - 1, input_size - begun :]] += 1
+        rounds[number] = keys[number - 1].argsort(kind="stable")
+    return torch.from_numpy(rounds).flatten()[:pins].view(num_nodes, n)
 
 
 def local_wiring(
