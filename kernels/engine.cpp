@@ -1,6 +1,8 @@
 // The inference engine on a CPU: rows of numbers to classes, a block of samples at a time in vectors of bits.
-#include "engine_assemble.h"
+#include <numeric>
+
 #include "engine_chunks.h"
+#include "engine_cones.h"
 #include "engine_count.h"
 #include "engine_encode.h"
 #include "engine_levels.h"
@@ -10,7 +12,10 @@ namespace difflut::engine {
 
 constexpr size_t kNearestCache = 24 << 10;  // of instructions, with some room
 constexpr size_t kNearCache = 768 << 10;    // of one core, with some room
-constexpr size_t kMostCode = 4 << 20;       // beyond, code comes from far memory, and an interpreter is faster
+#ifndef DIFFLUT_MOST_CODE
+#define DIFFLUT_MOST_CODE 4 << 20
+#endif
+constexpr size_t kMostCode = (DIFFLUT_MOST_CODE);  // for each node its own; beyond, code comes from far memory
 constexpr int kMostBlocks = 8;
 constexpr int kAbsorbed = 3;  // inputs that one instruction combines
 
@@ -44,19 +49,22 @@ class Engine {
     const std::vector<Alias> counted = reduce(net, kAbsorbed);
     nodes_ = int64_t(net.nodes.size());
     const bool small = code_size(net) <= kMostCode;
-    if (!words_) words_ = small ? kWidest : std::min(kWidest, 4);  // of large blocks too few signals stay near
-    if (plan.assemble && words_ == 8 && small) assemble(net, plan, counted);
+    if (plan.assemble && (words_ == 8 || (!words_ && kWidest == 8)))
+      small ? assemble(net, plan, counted) : group(net, plan, counted);
     if (assembled()) return;
+    if (!words_) words_ = small ? kWidest : std::min(kWidest, 4);  // of large blocks too few signals stay near
     Netlist by_depth = net;
     reorder(by_depth, order_by_kind(net, {}));
     const bool near = size_t(Places(by_depth).count) * 8 * words_ <= kNearCache;
     reorder(net, order_by_kind(net, near ? std::vector<int32_t>{} : last_parts(net, plan.part)));
     const Places places(net);
-    interpreter_ = std::make_unique<Interpreter>(net, places);
-    finish(net, places, plan, counted);
+    std::vector<int32_t> all(net.nodes.size());
+    std::iota(all.begin(), all.end(), 0);
+    interpreter_ = std::make_unique<Interpreter>(net, all, [&](int32_t signal) { return places.of[signal]; });
+    finish(net, places.count, [&](int32_t signal) { return places.of[signal]; }, plan, counted);
   }
 
-  bool assembled() const { return !code_.empty(); }
+  bool assembled() const { return !code_.empty() || !grouped_.empty(); }
   int words() const { return words_; }
   int64_t nodes() const { return nodes_; }
 
@@ -74,17 +82,31 @@ class Engine {
     reorder(net, Walk(net).order());
     const Places places(net);
     const int blocks = int(std::clamp<size_t>(kNearCache / (64 * size_t(places.count)), 1, kMostBlocks));
-    Compiler(net, places).compile(blocks > 1 ? kNearestCache : SIZE_MAX, code_);
+    std::vector<Operand> operands;
+    for (int32_t place : places.of) operands.push_back({place, kRdi});
+    Compiler(net, std::move(operands)).compile(blocks > 1 ? kNearestCache : SIZE_MAX, code_);
     if (code_.empty()) return;
-    blocks_ = blocks;
-    finish(net, places, plan, counted);
+    words_ = 8, blocks_ = blocks;
+    finish(net, places.count, [&](int32_t signal) { return places.of[signal]; }, plan, counted);
 #endif
   }
 
-  void finish(const Netlist& net, const Places& places, const Plan& plan, const std::vector<Alias>& counted) {
-    places_ = places.count;
+  void group(const Netlist& net, const Plan& plan, const std::vector<Alias>& counted) {
+    (void)net, (void)plan, (void)counted;
+#ifdef DIFFLUT_ENGINE_ASSEMBLES
+    grouped_.make(net);
+    if (grouped_.empty()) return;
+    words_ = 8, more_ = Grouped::kScratch;
+    finish(net, grouped_.places(), [&](int32_t s) { return s < net.origin ? s : net.nodes[s - net.origin].origin; },
+           plan, counted);
+#endif
+  }
+
+  template <class Place>
+  void finish(const Netlist& net, int32_t places, Place place, const Plan& plan, const std::vector<Alias>& counted) {
+    places_ = places;
     size_t next = 0;  // the netlist knows what its outputs are called since it was reordered
-    std::vector<Votes> votes = count_by_class(plan, counted, [&](int32_t) { return places.of[net.outputs[next++]]; });
+    std::vector<Votes> votes = count_by_class(plan, counted, [&](int32_t) { return place(net.outputs[next++]); });
     for (Votes& of : votes) {
       of.plain.resize((of.plain.size() + 15) / 16 * 16, places_);
       of.inverted.resize((of.inverted.size() + 15) / 16 * 16, places_ + 1);
@@ -95,7 +117,7 @@ class Engine {
   template <int Words, class T>
   void run(const T* x, int64_t rows, int64_t* classes, int64_t* counts, int64_t threads) const {
     const int64_t block = 64 * Words, step = block * blocks_;
-    const size_t signals = size_t(places_ + 2) * Words, digits = counter_.classes() * kDigits * Words;
+    const size_t signals = size_t(places_ + 2 + more_) * Words, digits = counter_.classes() * kDigits * Words;
 #pragma omp parallel num_threads(threads) if (rows > step)
     {
       const size_t size = signals * blocks_ + digits + encoder_.room() + 8;
@@ -124,6 +146,7 @@ class Engine {
 
   template <int Words>
   void evaluate(uint64_t* signals, size_t stride, int blocks) const {
+    if (!grouped_.empty()) return grouped_(signals);
     if (code_.empty())
       for (int b = 0; b < blocks; ++b) (*interpreter_).template operator()<Words>(signals + stride * b);
     for (Code::Function function : code_.functions())  // each stays in the nearest cache for all blocks
@@ -131,10 +154,11 @@ class Engine {
   }
 
   int words_, blocks_ = 1;
-  int64_t places_ = 0, nodes_ = 0;
+  int64_t places_ = 0, more_ = 0, nodes_ = 0;
   Encoder encoder_;
   Counter counter_{{}};
   Code code_;
+  Grouped grouped_;
   std::unique_ptr<Interpreter> interpreter_;
 };
 

@@ -49,6 +49,7 @@ struct Node {
   uint64_t table;
   std::array<int32_t, kPins> pins;
   int arity;
+  int32_t origin = -1;  // the signal that it was in the plan
 };
 
 // The nodes in an order in which they can be computed. `origin` is the first node's signal.

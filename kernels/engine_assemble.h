@@ -45,19 +45,31 @@ class Code {
 
 #ifdef DIFFLUT_ENGINE_ASSEMBLES
 
-// The few instructions needed, on registers zmm0 to zmm31 and memory at rdi; see Intel's manual, volume 2, EVEX.
+// A vector in memory: at so many vectors from the address in a register, one of the first four, rsi or rdi.
+enum Base : uint8_t { kRax = 0, kRcx = 1, kRdx = 2, kRdi = 7 };
+struct Operand {
+  int32_t place;
+  Base base;
+};
+
+// The few instructions needed, on registers zmm0 to zmm31 and memory; see Intel's manual, volume 2, EVEX.
 class Assembler {
  public:
   std::vector<uint8_t> bytes;
 
-  void load(int to, int32_t place) { at(1, 0x6f, to, 0, place); }
-  void store(int from, int32_t place) { at(1, 0x7f, from, 0, place); }
+  void load(int to, Operand from) { at(1, 0x6f, to, 0, from); }
+  void store(int from, Operand to) { at(1, 0x7f, from, 0, to); }
   void move(int to, int from) { registers(1, 0x6f, to, 0, from); }
   void binary(uint8_t operation, int to, int a, int b) { registers(1, operation, to, a, b); }
-  void binary_at(uint8_t operation, int to, int a, int32_t place) { at(1, operation, to, a, place); }
+  void binary_at(uint8_t operation, int to, int a, Operand b) { at(1, operation, to, a, b); }
   void ternary(int to, int b, int c, uint8_t table) { registers(3, 0x25, to, b, c), bytes.push_back(table); }
-  void ternary_at(int to, int b, int32_t place, uint8_t table) { at(3, 0x25, to, b, place), bytes.push_back(table); }
-  void ret() { bytes.push_back(0xc3); }
+  void ternary_at(int to, int b, Operand c, uint8_t table) { at(3, 0x25, to, b, c), bytes.push_back(table); }
+  void plain(std::initializer_list<uint8_t> code) { bytes.insert(bytes.end(), code); }
+  void ret() { plain({0xc3}); }
+
+  void number(int32_t value, int size) {
+    for (int i = 0; i < size; ++i) bytes.push_back(uint8_t(value >> (8 * i)));
+  }
 
  private:
   void prefix(int map, int reg, int vvvv, int rm) {
@@ -73,40 +85,54 @@ class Assembler {
     bytes.push_back(0xc0 | (reg & 7) << 3 | (rm & 7));
   }
 
-  void at(int map, uint8_t opcode, int reg, int vvvv, int32_t place) {
-    prefix(map, reg, vvvv, 7);
+  void at(int map, uint8_t opcode, int reg, int vvvv, Operand where) {
+    prefix(map, reg, vvvv, where.base);
     bytes.push_back(opcode);
-    const bool near = place < 128;  // in vectors of 64 bytes
-    bytes.push_back((near ? 0x40 : 0x80) | (reg & 7) << 3 | 7);
-    const int32_t offset = near ? place : place * 64;
-    for (int i = 0; i < (near ? 1 : 4); ++i) bytes.push_back(uint8_t(offset >> (8 * i)));
+    const bool near = where.place >= -128 && where.place < 128;  // in vectors of 64 bytes
+    bytes.push_back((near ? 0x40 : 0x80) | (reg & 7) << 3 | where.base);
+    number(near ? where.place : where.place * 64, near ? 1 : 4);
   }
 };
 
 // Translates nodes in their order. Registers keep signals; that whose next reader is farthest gives way.
 class Compiler {
  public:
-  Compiler(const Netlist& net, const Places& places) : net_(net), places_(places), stored_(net.signals(), true) {
+  // Signals lie in memory where `places` says.
+  Compiler(const Netlist& net, std::vector<Operand> places)
+      : net_(net), places_(std::move(places)), stored_(net.signals(), true) {
     uses_.resize(net.signals());
     for (size_t i = 0; i < net.nodes.size(); ++i)
       for (int p = 0; p < net.nodes[i].arity; ++p) uses_[net.nodes[i].pins[p]].push_back(int32_t(i));
   }
 
-  // Code in pieces of at most about `limit` bytes. What a first pass never loads the second does not store.
+  // Code in pieces of at most about `limit` bytes, each of which returns.
   void compile(size_t limit, Code& code) {
     limit_ = limit;
+    translate();
+    out_.ret();
+    code.load(out_.bytes, starts_);
+  }
+
+  // Code in one piece, which does not return.
+  std::vector<uint8_t> straight() {
+    limit_ = SIZE_MAX;
+    translate();
+    return std::move(out_.bytes);
+  }
+
+ private:
+  static constexpr int kRegisters = 32;
+  static constexpr int32_t kFree = -1, kTaken = -2;
+
+  // What a first pass never loads the second does not store.
+  void translate() {
     translate(true);
     std::vector<bool> needed(net_.signals());
     for (int32_t output : net_.outputs) needed[output] = true;
     for (int32_t s = 0; s < net_.signals(); ++s) needed[s] = needed[s] || loaded_[s];
     stored_ = std::move(needed);
     translate(false);
-    code.load(out_.bytes, starts_);
   }
-
- private:
-  static constexpr int kRegisters = 32;
-  static constexpr int32_t kFree = -1, kTaken = -2;
 
   void translate(bool cut) {
     out_.bytes.clear(), starts_ = {0};
@@ -125,7 +151,6 @@ class Compiler {
       }
       translate(int32_t(i));
     }
-    out_.ret();
   }
 
   void translate(int32_t index) {
@@ -148,7 +173,7 @@ class Compiler {
     for (int p = 0; p < node.arity; ++p)
       if (is_last(node, p)) release(where_[node.pins[p]]);
     const int32_t signal = net_.origin + index;
-    if (stored_[signal]) out_.store(result, places_.of[signal]);
+    if (stored_[signal]) out_.store(result, places_[signal]);
     holds_[result] = signal, where_[signal] = result;
     if (uses_[signal].empty()) release(result);
   }
@@ -156,7 +181,7 @@ class Compiler {
   void fetch(int32_t signal) {
     if (where_[signal] < 0) {
       const int to = take();
-      out_.load(to, places_.of[signal]);
+      out_.load(to, places_[signal]);
       loaded_[signal] = true, holds_[to] = signal, where_[signal] = to;
     }
     pinned_ |= 1u << where_[signal];
@@ -257,7 +282,7 @@ class Compiler {
       // The overwritten operand is the highest address bit of the instruction's table, that in memory the lowest.
       const int c = in_memory_ >= 0 ? in_memory_ : spare == 2 ? 1 : 2, b = 3 - spare - c;
       const uint8_t table = permuted(value.table, spare, b, c);
-      if (in_memory_ >= 0) out_.ternary_at(value.place, r[b], places_.of[node.pins[c]], table);
+      if (in_memory_ >= 0) out_.ternary_at(value.place, r[b], places_[node.pins[c]], table);
       else out_.ternary(value.place, r[b], r[c], table);
     }
     for (int reg : unused_) holds_[reg] = kFree;
@@ -270,7 +295,7 @@ class Compiler {
     const uint8_t operation = simple_operation(table);
     const int first = table == 2 || (table != 4 && in_memory_ == 0);  // the one that andn inverts
     if (!operation || first == in_memory_) return false;
-    if (in_memory_ >= 0) out_.binary_at(operation, value.place, r[first], places_.of[node.pins[in_memory_]]);
+    if (in_memory_ >= 0) out_.binary_at(operation, value.place, r[first], places_[node.pins[in_memory_]]);
     else out_.binary(operation, value.place, r[first], r[1 - first]);
     return true;
   }
@@ -297,7 +322,7 @@ class Compiler {
   }
 
   const Netlist& net_;
-  const Places& places_;
+  std::vector<Operand> places_;
   std::vector<bool> stored_, loaded_, cut_;  // of signals; of nodes: whether a piece begins there
   std::vector<std::vector<int32_t>> uses_;
   std::vector<uint32_t> next_;  // of a signal: its next use

@@ -94,17 +94,19 @@ Runner<Words> runner(int kind) {
   return kind == 260 ? run_tree<Words, 4> : kind == 261 ? run_tree<Words, 5> : run_tree<Words, 6>;
 }
 
-// A netlist in the order of kinds, with a place for each signal.
+// Nodes of a netlist, best in the order of kinds, with a place for each signal.
 struct Interpreter {
   std::vector<Instruction> instructions;
   std::vector<Run> runs;
 
-  Interpreter(const Netlist& net, const Places& places) {
-    for (size_t i = 0; i < net.nodes.size(); ++i) {
+  template <class Place>
+  Interpreter(const Netlist& net, const std::vector<int32_t>& nodes, Place place) {
+    for (int32_t i : nodes) {
       const Node& node = net.nodes[i];
-      Instruction instruction{node.table, {}, places.of[net.origin + i]};
-      for (int p = 0; p < kPins; ++p) instruction.pins[p] = places.of[node.pins[p < node.arity ? p : 0]];
-      if (runs.empty() || runs.back().kind != kind(node)) runs.push_back({kind(node), i, i});
+      Instruction instruction{node.table, {}, place(net.origin + i)};
+      for (int p = 0; p < kPins; ++p) instruction.pins[p] = place(node.pins[p < node.arity ? p : 0]);
+      if (runs.empty() || runs.back().kind != kind(node))
+        runs.push_back({kind(node), instructions.size(), instructions.size()});
       ++runs.back().end;
       instructions.push_back(instruction);
     }

@@ -54,7 +54,7 @@ inline Levels levels(const Plan& plan) {
   reorder(net, order);
   for (const Levels::Group& group : found.groups)
     for (int p = 0; p < group.pins; ++p)
-      for (int64_t i = group.begin; i < group.begin + group.count; ++i) 
+      for (int64_t i = group.begin; i < group.begin + group.count; ++i)
         found.pins.push_back(net.nodes[i].pins[p < net.nodes[i].arity ? p : 0]);
   for (const Node& node : net.nodes) found.tables.push_back(node.table);
   found.start.push_back(0);

@@ -154,7 +154,7 @@ inline void remove_dead(Netlist& net) {
 inline Netlist netlist(const Plan& plan) {
   Netlist net{int32_t(plan.origin), {}, {plan.outputs, plan.outputs + plan.output_start[plan.classes]}};
   for (int64_t i = 0; i < plan.nodes; ++i) {
-    Node node{plan.tables[i], {}, 0};
+    Node node{plan.tables[i], {}, 0, int32_t(plan.origin + i)};
     std::copy(plan.wiring + kPins * i, plan.wiring + kPins * (i + 1), node.pins.begin());
     while (node.arity < kPins && node.pins[node.arity] >= 0) ++node.arity;
     net.nodes.push_back(node);

@@ -17,7 +17,7 @@ from difflut.kernels import jit
 
 TILE = 128  # samples
 SIGNAL = 16  # bytes of a tile
-ROOM = 40 << 20  # bytes of signals that tiles computed together have, so that they stay in the GPU's cache
+ROOM = 1 << 30  # bytes of signals that tiles computed together have: with fewer tiles kernels are too short
 COUNTING = 32  # warps that count the votes of a tile
 
 
@@ -44,7 +44,7 @@ class LevelsEngine(GpuEngine):
 
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
-        tiles: Of 128 samples, computed together; None is as many as have their signals in the GPU's cache.
+        tiles: Of 128 samples, computed together; None is as many as have room for their signals in a GiB.
 
     Raises:
         RuntimeError: There is no GPU, or no compiler.
