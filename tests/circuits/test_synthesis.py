@@ -8,6 +8,7 @@ import torch
 
 from difflut.circuits import (
     Circuit,
+    bit_costs,
     estimate_cost,
     fixed_point_words,
     pixel_words,
@@ -38,6 +39,19 @@ def test_comparisons_decide_as_numbers_do(width):
             address = address << 1 | exceeds if number else address
             exceeds = np.array([init >> entry & 1 for entry in address.tolist()], bool)
         np.testing.assert_array_equal(exceeds, words > limit)
+
+
+@pytest.mark.parametrize("encoder", ["distributive_thermometer", "binary", "gray"])
+def test_the_cost_of_a_bit_is_that_of_an_encoder_which_gives_it_alone(encoder):
+    data = torch.randint(256, (300, 5), dtype=torch.uint8)
+    circuit = simplify(Circuit.from_model(network(n=4, encoder=encoder, data=data)))[0]
+    for words in (pixel_words(circuit), fixed_point_words(circuit, 14)):
+        costs = bit_costs(circuit, words)
+        assert len(costs) == circuit.num_inputs and len(set(costs.tolist())) > 1
+        for bit, cost in enumerate(costs):
+            alone = replace(circuit, outputs=np.full_like(circuit.outputs, bit))
+            alone = simplify(alone)[0]
+            assert estimate_cost(alone, words).encoder == cost
 
 
 @pytest.mark.needs("pyosys")

@@ -132,6 +132,42 @@ def test_a_random_wiring_stays():
     assert loss(trained, x, y).sum() < lost
 
 
+def bits_read(trained):
+    return set(trained.layers[0].wiring().flatten().tolist())
+
+
+def test_new_bits_of_the_encoder_are_worth_their_price():
+    x, y = data()
+
+    def refined(price):
+        trained = model(0, seed=2)
+        descent = CoordinateDescent(trained, moves=3, price=price)
+        for epoch in range(3):
+            for _ in descent.visits(descent.begin(x, y), torch.Generator().manual_seed(epoch)):
+                pass
+        return bits_read(trained), loss(trained, x, y).mean()
+
+    before = bits_read(model(0, seed=2))
+    (free, lost), (some, more), (dear, most) = refined(0.0), refined(0.004), refined(100.0)
+    assert free - before
+    assert len(dear) < len(before) and len(dear) < len(some) < len(free)
+    assert lost < more < most
+
+
+def test_readers_are_counted_as_pins_move(monkeypatch):
+    import difflut.training.refinement as module
+
+    kept, (x, y), trained = [], data(), model(1)
+    pins = module._Pins
+    monkeypatch.setattr(module, "_Pins", lambda *parts: kept.append(pins(*parts)) or kept[-1])
+    descent = CoordinateDescent(trained, moves=4)
+    for _ in descent.visits(descent.begin(x, y), torch.Generator().manual_seed(0)):
+        pass
+    for some, layer in zip(kept, trained.layers, strict=True):
+        assert torch.equal(some.readers, torch.bincount(layer.wiring().flatten(), minlength=len(some.bits)))
+    assert (kept[0].readers.sum(), kept[1].readers.sum()) == (60, 24)
+
+
 def trainer(trained, **options):
     return Trainer(
         trained, *data(), batch_size=32, optimizer=partial(adam, lr=0.02), schedule=partial(cosine, epochs=2), **options
@@ -157,6 +193,29 @@ def test_the_trainer_refines_from_an_epoch_on_and_continues_as_if_it_had_not_sto
     assert again["learning_rate"] == expected[3]["learning_rate"]
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name])
+
+
+def test_an_epoch_sees_several_augmented_copies():
+    seen = []
+
+    class Watched(CoordinateDescent):
+        def begin(self, x, y):
+            seen.append((x, y))
+            return super().begin(x, y)
+
+    def louder(x, generator):
+        return x + torch.rand(x.shape, generator=generator)
+
+    x, y = data()
+    trained = trainer(model(0), refinement=partial(Watched, copies=3), augmentation=louder)
+    trained.run_epoch()
+    trained.run_epoch()
+    for found, labels in seen:
+        assert torch.equal(labels, torch.cat([y, y, y]))
+        parts = found.view(3, ROWS, 5) - x
+        assert ((parts >= 0) & (parts < 1)).all()
+        assert (parts[0] != parts[1]).any() and (parts[1] != parts[2]).any()
+    assert (seen[0][0] != seen[1][0]).any()
 
 
 def test_progress_counts_nodes():

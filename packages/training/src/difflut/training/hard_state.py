@@ -38,10 +38,12 @@ class HardState:
         levels: Its layers.
         signals: What each layer reads, and last what is counted: `(features, samples)` of 0 and 1.
         counts: The ones of each class: `(classes, samples)`.
+        reads_pixels: Whether the inputs are bytes.
     """
 
     def __init__(self, model: LUTNetwork, x: Tensor, y: Tensor) -> None:
         assert model.groupsum is not None  # as who calls has checked
+        self.reads_pixels = x.dtype == torch.uint8
         bits = [model.encode(some.to(y.device)).to(torch.uint8) for some in x.split(AT_ONCE)]
         self.levels, self.signals = [], [torch.cat(bits).t().contiguous()]
         for layer in model.layers:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from difflut.circuits import Circuit, bit_costs, fixed_point_words, pixel_words
 from difflut.models import LUTNetwork
 from difflut.registry import checked_constructor, register_refinement
 from difflut.training.hard_state import HardState, Level, addresses
@@ -14,7 +16,13 @@ GAIN = 1e-5  # the share of a node's worth by which a move must raise it, above 
 
 
 class Refinement(Protocol):
-    """What changes a hard network other than by gradients, made from the network."""
+    """What changes a hard network other than by gradients, made from the network.
+
+    Attributes:
+        copies: How many times, each time augmented in another way, an epoch sees the samples.
+    """
+
+    copies: int
 
     def begin(self, x: Tensor, y: Tensor) -> HardState:
         """The network as it is, with samples `(samples, *features)` and class indices on the model's device."""
@@ -39,17 +47,25 @@ class CoordinateDescent:
         model: A chain of dense layers of nodes that hold every table, with one output each, and a group sum.
         rows: Samples, drawn anew for each epoch, on which pins choose; tables are set on all.
         moves: Pins that may move at each visit of a node; those of a random wiring stay.
+        copies: How many times, each time augmented in another way, an epoch sees the samples.
+        price: Of each table of the encoder, in mean loss: a pin moves to a bit that nobody reads only if that is worth
+            more than the tables that compute it.
 
     Raises:
         ValueError: The model is of another form, or a number is out of range.
     """
 
     @checked_constructor
-    def __init__(self, model: LUTNetwork, rows: int = 15_000, moves: int = 1) -> None:
-        if rows < 1 or moves < 0:
-            raise ValueError(f"needs rows >= 1 and moves >= 0, got rows={rows}, moves={moves}")
+    def __init__(
+        self, model: LUTNetwork, rows: int = 15_000, moves: int = 1, copies: int = 1, price: float = 0.0
+    ) -> None:
+        if rows < 1 or moves < 0 or copies < 1 or price < 0:
+            raise ValueError(
+                "needs rows >= 1, moves >= 0, copies >= 1 and price >= 0, "
+                f"got rows={rows}, moves={moves}, copies={copies}, price={price}"
+            )
         _check(model)
-        self.model, self.rows, self.moves = model, rows, moves
+        self.model, self.rows, self.moves, self.copies, self.price = model, rows, moves, copies, price
 
     def begin(self, x: Tensor, y: Tensor) -> HardState:
         return HardState(self.model, x, y)
@@ -63,6 +79,7 @@ class CoordinateDescent:
             _Pins(level, layer.choices(), read[:, rows].float())
             for layer, level, read in zip(layers, state.levels, state.signals[:-1], strict=True)
         ]
+        pins[0].prices = self._prices(state).to(device) * len(rows)
         nodes = [(number, node) for number, level in enumerate(state.levels) for node in range(len(level.wiring))]
         order = torch.randperm(len(nodes), generator=generator).tolist()
         for visit, (number, node) in enumerate((nodes[i] for i in order), start=1):
@@ -79,17 +96,29 @@ class CoordinateDescent:
             layer.load_wiring(level.wiring)
             layer.node.load_table(level.tables[:, None].to(layer.soft_table().dtype))
 
+    def _prices(self, state: HardState) -> Tensor:
+        """What each bit of the encoder costs, in mean loss, if no pin reads it yet."""
+        if not self.price or self.model.encoder is None:
+            return torch.zeros(len(state.signals[0]))
+        circuit = Circuit.from_model(self.model)
+        words = pixel_words(circuit) if state.reads_pixels else fixed_point_words(circuit)
+        return self.price * torch.from_numpy(bit_costs(circuit, words)).float()
+
 
 class _Pins:
     """The pins of a layer and what they may read.
 
     Attributes:
         bits: The layer's inputs on the rows on which pins choose: `(features, rows)`.
+        prices: Of the first pin that reads an input, in summed loss: `(features,)`.
+        readers: Pins that read each input: `(features,)`.
     """
 
     def __init__(self, level: Level, choices: Tensor | None, bits: Tensor) -> None:
         self.level, self.choices, self.bits = level, choices, bits
         self.may_move = choices is None or choices.shape[2] > 1
+        self.prices = torch.zeros(len(bits), device=bits.device)
+        self.readers = torch.bincount(level.wiring.flatten(), minlength=len(bits))
 
     def move(self, node: int, d: Tensor) -> None:
         """Moves the pin of a node whose move is worth most, if any move is worth anything."""
@@ -99,12 +128,17 @@ class _Pins:
         by_address = _by_address(addresses(self.bits[pins].to(torch.uint8)), d, self.level.tables.shape[1])
         together, if_set = by_address.sum(1), by_address @ self.bits.t()  # (2**n,), (2**n, features)
         worth = torch.stack([_worth(together, if_set, pin) for pin in range(len(pins))])  # (n, features)
+        # Without the pin itself nobody reads some inputs: they are paid for, and what it gives up is paid back.
+        paid = self.prices * (self.readers == F.one_hot(pins, len(self.bits)))
+        worth += paid.gather(1, pins[:, None]) - paid
         if self.choices is not None:
             worth = worth.gather(1, self.choices[node])
         best, where = worth.flatten().max(0)
         if best > together.abs().sum() * (1 + GAIN):
             pin, chosen = divmod(int(where), worth.shape[1])
+            self.readers[pins[pin]] -= 1
             pins[pin] = chosen if self.choices is None else self.choices[node, pin, chosen]
+            self.readers[pins[pin]] += 1
 
 
 def _worth(together: Tensor, if_set: Tensor, pin: int) -> Tensor:

@@ -69,14 +69,20 @@ class Samples:
     def begin(self, epoch: int) -> None:
         """Makes the inputs of an epoch."""
         if self.augmentation:
-            # Far from the epochs' orders, which the same seed decides.
-            generator = self.generator(epoch + 500_000)
-            changed = (self.augmentation(some, generator).to(self.x.device) for some in self._stretches(self._original))
-            self.x = torch.cat(list(changed))
+            self.x = self.augmented(epoch)[0]
             self.version += 1
         if self.teacher and (self.augmentation or self.taught is None):
             with torch.no_grad():
                 self.taught = torch.cat([self.teacher(some) for some in self._stretches(self.x)]).to(self.y.device)
+
+    def augmented(self, epoch: int, copies: int = 1) -> tuple[Tensor, Tensor]:
+        """All inputs, so many times with other changes of an epoch, or once where there is no augmentation; labels."""
+        if not self.augmentation:
+            return self._original, self.y
+        # Far from the epochs' orders, which the same seed decides.
+        generator, device = self.generator(epoch + 500_000), self._original.device
+        stretches = (some for _ in range(copies) for some in self._stretches(self._original))
+        return torch.cat([self.augmentation(some, generator).to(device) for some in stretches]), self.y.repeat(copies)
 
     def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
         """What the loss takes besides logits: class indices and, with a teacher, its logits."""

@@ -198,15 +198,14 @@ class Trainer:
 
     def _refine(self, refinement: Refinement, progress: Progress | None) -> dict[str, float]:
         """An epoch of visits to nodes; all processes do the same."""
-        samples, rows = self.samples, len(self.samples)
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
-        samples.begin(self.epoch)
-        state = refinement.begin(samples.x, samples.y.to(self.device))
+        x, y = self.samples.augmented(self.epoch, refinement.copies)
+        state, rows = refinement.begin(x, y.to(self.device)), len(x)
 
         def metrics() -> dict[str, float]:
             return self._metrics(state.totals(), rows, rows, rate, time.perf_counter() - start)
 
-        visits = self.threads.run(refinement.visits(state, samples.generator(self.epoch)))
+        visits = self.threads.run(refinement.visits(state, self.samples.generator(self.epoch)))
         for number in visits:
             if progress:
                 progress(number, metrics)

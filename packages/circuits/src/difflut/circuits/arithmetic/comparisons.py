@@ -28,9 +28,9 @@ class EncoderBits:
     comparisons: np.ndarray
 
 
-def encoder_bits(circuit: Circuit) -> EncoderBits:
-    """The bits of the encoder that LUTs or outputs read."""
-    signals = circuit.read_inputs()
+def encoder_bits(circuit: Circuit, signals: np.ndarray | None = None) -> EncoderBits:
+    """The bits of the encoder that LUTs or outputs read, or those of other signals."""
+    signals = circuit.read_inputs() if signals is None else signals
     features, bits = np.divmod(signals, circuit.codebook.shape[1])
     changes = circuit.codebook[1:] ^ circuit.codebook[:-1]  # (K, bits)
     comparisons: dict[tuple[int, int], int] = {}

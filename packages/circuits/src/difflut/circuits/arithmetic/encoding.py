@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables
+from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables, encoder_bits
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.arithmetic.words import InputWords
+from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import LUT_SIZE
 
 ENUMERATED = 12  # bits of words of which all are tried
@@ -28,6 +29,17 @@ def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, names: Seq
         limits = words.limits[compared[:, 0], compared[:, 1]].tolist()
         found.append(_add_bit(tables, limits, bool(inverted), word))
     return found
+
+
+def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
+    """The tables that each bit of the encoder takes, read or not, if no other shares one with it: `(inputs,)`."""
+    bits = encoder_bits(circuit, np.arange(circuit.num_inputs))
+    names, costs = [f"x{bit}" for bit in range(words.width)], []
+    for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
+        tables, compared = Tables("e"), bits.comparisons[terms]
+        made = _add_bit(tables, words.limits[compared[:, 0], compared[:, 1]].tolist(), bool(inverted), names)
+        costs.append(len(tables.made) + made.startswith("~"))
+    return np.array(costs)
 
 
 def _add_bit(tables: Tables, limits: list[int], inverted: bool, word: Sequence[str]) -> str:
