@@ -68,8 +68,8 @@ def bundled(file: str) -> str:
     `quickstart` and `papers/dwn_mnist.gin` are such names. A file that is neither is returned as it is.
     """
     beside = gin_folder() / file
-    found = (Path(file), beside, beside.with_name(f"{beside.name}.gin"))
-    return next((str(path) for path in found if path.is_file()), file)
+    candidates = (Path(file), beside, beside.with_name(f"{beside.name}.gin"))
+    return next((str(path) for path in candidates if path.is_file()), file)
 
 
 def gin_folder() -> Path:

@@ -79,7 +79,7 @@ def _is_default(value: Any, parameter: Parameter) -> bool:
 def _fits(value: Any, annotation: Any) -> bool:
     value, kind, inner = resolved(value), get_origin(annotation) or annotation, get_args(annotation)
     if kind in (Union, UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(_fits(value, member) for member in inner)
     if kind is Callable:
         return isinstance(value, ConfigurableReference) and _makes(value, *inner[1:])
     if not isclass(kind) or not (kind in LITERALS or _is_ours(kind)):
@@ -99,12 +99,12 @@ def _items_fit(values: Any, kind: type, inner: tuple[Any, ...]) -> bool:
     return all(_fits(value, inner[0]) for value in values)
 
 
-def _makes(reference: ConfigurableReference, wanted: Any = Any) -> bool:
+def _makes(reference: ConfigurableReference, kind: Any = Any) -> bool:
     """Whether `@name` may make what is wanted, or `@name()` give a function that does."""
-    made = _made(reference)
+    result = _made(reference)
     if reference.evaluate:  # gives no function where it gives what is wanted already
-        return not (_is_ours(wanted) and _is_a(made, wanted))
-    return _may_be(made, wanted)
+        return not (_is_ours(kind) and _is_a(result, kind))
+    return _may_be(result, kind)
 
 
 def _made(reference: ConfigurableReference) -> Any:
@@ -113,18 +113,18 @@ def _made(reference: ConfigurableReference) -> Any:
     return target if isclass(target) else _signature(target).return_annotation
 
 
-def _may_be(made: Any, wanted: Any) -> bool:
+def _may_be(result: Any, kind: Any) -> bool:
     """Whether what is annotated as made may be what is wanted, of which it may say less."""
-    return _is_a(made, wanted) is not False or _is_a(wanted, made) is not False
+    return _is_a(result, kind) is not False or _is_a(kind, result) is not False
 
 
-def _is_a(one: Any, other: Any) -> bool | None:
+def _is_a(kind: Any, parent: Any) -> bool | None:
     """Whether one class is a kind of the other; None where that is not known, or neither is ours."""
-    kinds = (one, other)
+    kinds = (kind, parent)
     if not all(map(isclass, kinds)) or not any(map(_is_ours, kinds)) or Any in kinds or Signature.empty in kinds:
         return None
     try:
-        return issubclass(one, other)
+        return issubclass(kind, parent)
     except TypeError:  # the other is a protocol
         return None
 

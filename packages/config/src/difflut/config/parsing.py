@@ -146,8 +146,8 @@ def read_bindings(file: str | os.PathLike[str], names: Sequence[str]) -> dict[st
 
 def bound(names: Sequence[str]) -> dict[str, Any]:
     """The values bound to parameters such as `train.epochs`, without those that are not bound; macros have theirs."""
-    found = {}
+    values = {}
     for name in names:
         with suppress(ValueError):
-            found[name] = resolved(gin.query_parameter(name))
-    return found
+            values[name] = resolved(gin.query_parameter(name))
+    return values

@@ -36,12 +36,12 @@ class _References:
 
 def statements(text: str) -> dict[str, Any]:
     """The values of all bindings by full name, such as `a/layers.random.n`, and of all macros."""
-    found = {}
-    for one in ConfigParser(text, _References()):
-        if isinstance(one, BindingStatement):
-            owner = f"{one.scope}/{one.selector}" if one.scope else one.selector
-            found[f"{_full(owner)}.{one.arg_name}" if one.arg_name else owner] = one.value
-    return found
+    values = {}
+    for statement in ConfigParser(text, _References()):
+        if isinstance(statement, BindingStatement):
+            owner = f"{statement.scope}/{statement.selector}" if statement.scope else statement.selector
+            values[f"{_full(owner)}.{statement.arg_name}" if statement.arg_name else owner] = statement.value
+    return values
 
 
 def meanings(text: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def differences(then: str, now: str) -> dict[str, tuple[Any, Any]]:
     """
     old, new = statements(then), statements(now)
     names = [name for name in {**old, **new} if "." in name]
-    pairs = {name: tuple(_meaning(of.get(name, _default(name)), of) for of in (old, new)) for name in names}
+    pairs = {name: tuple(_meaning(values.get(name, _default(name)), values) for values in (old, new)) for name in names}
     return {name: (before, after) for name, (before, after) in pairs.items() if before != after}
 
 
@@ -102,5 +102,5 @@ def _default(name: str) -> Any:
     if parameter not in parameters:
         return None
     default = parameters[parameter].default
-    named = (Reference(f"@{name}") for name, one in known.items() if one is default)
+    named = (Reference(f"@{name}") for name, other in known.items() if other is default)
     return None if default is inspect.Parameter.empty else next(named, default)

@@ -82,13 +82,13 @@ class Data(ABC):
             self.pixels &= str(batch.dtype).removeprefix("torch.") == "uint8"
             size = max(1, BLOCK_VALUES // math.prod(batch.shape[1:]))
             for start in range(0, len(batch), size):
-                given = batch[start : start + size]
-                block = _floats(given).flatten(1)
+                part = batch[start : start + size]
+                block = _floats(part).flatten(1)
                 total += block.numel()
                 wrong = wrong.to(block.device) + (~block.isfinite()).sum(dim=0)
                 extent.add(block)
-                if _is_wide(given):
-                    exact.add(_doubles(given).flatten(1), block)
+                if _is_wide(part):
+                    exact.add(_doubles(part).flatten(1), block)
                 yield block
         if total == 0:
             raise ValueError("no training inputs to fit on; give at least one row, and an iterator not yet used up")
@@ -143,15 +143,15 @@ class ArrayData(Data):
     def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
         low, high = self.range()  # which checks the values, too
         if self.pooled:
-            found = pooled_quantiles(self._blocks, math.prod(self._array.shape), fractions)
+            thresholds = pooled_quantiles(self._blocks, math.prod(self._array.shape), fractions)
         else:
             width = max(1, BLOCK_VALUES // len(self._array))
             features = torch.arange(math.prod(self.feature_shape))
-            found = torch.cat([quantiles(self._columns(some), fractions) for some in features.split(width)])
-        stuck = (found.float() >= high[:, None]).all(dim=1) & (low < high)
+            thresholds = torch.cat([quantiles(self._columns(indices), fractions) for indices in features.split(width)])
+        stuck = (thresholds.float() >= high[:, None]).all(dim=1) & (low < high)
         if below_largest and stuck.any():
-            found[stuck] = self._largest_below(high)[stuck, None]
-        return found
+            thresholds[stuck] = self._largest_below(high)[stuck, None]
+        return thresholds
 
     def _largest_below(self, high: Tensor) -> Tensor:
         below = torch.full_like(high, -math.inf)
@@ -165,8 +165,8 @@ class ArrayData(Data):
             pass
         if not self.pooled:
             columns = map(self._columns, torch.arange(math.prod(self.feature_shape)).split(1))
-            found = (distinct([column], len(column)) for column in columns)
-            return torch.stack([midpoints(*each, count) for each in found if each is not None])
+            counted = (distinct([column], len(column)) for column in columns)
+            return torch.stack([midpoints(*each, count) for each in counted if each is not None])
         pooled = distinct(self._blocks(), DISTINCT_VALUES)
         if pooled is None:  # so many that midpoints lie as near to the quantiles as can be
             return self.quantiles(torch.arange(1, count + 1, dtype=torch.float64) / (count + 1))

@@ -192,11 +192,11 @@ class Encoder(Configured, nn.Module, ABC):
     def _require_features(self, shape: tuple[int, ...]) -> None:
         # Two shapes of the same size are told apart, because channels-first images would silently meet the thresholds
         # of channels-last ones; an axis of length 1 changes nothing.
-        got, fitted = ([n for n in axes if n != 1] for axes in (shape, self.feature_shape))
-        if math.prod(got) != math.prod(fitted) or (len(got) > 1 and len(fitted) > 1 and got != fitted):
+        sizes, fitted = ([n for n in axes if n != 1] for axes in (shape, self.feature_shape))
+        if math.prod(sizes) != math.prod(fitted) or (len(sizes) > 1 and len(fitted) > 1 and sizes != fitted):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {math.prod(fitted)} features of shape {self.feature_shape}; "
-                f"got {math.prod(got)} of shape {shape}"
+                f"got {math.prod(sizes)} of shape {shape}"
             )
 
     def extra_repr(self) -> str:

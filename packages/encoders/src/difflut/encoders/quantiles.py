@@ -44,9 +44,9 @@ def midpoints(values: Tensor, rows: Tensor, count: int) -> Tensor:
     middle = torch.where(middle < high, middle, low)
     if len(middle) <= count:
         return torch.cat([middle, middle[-1:].expand(count - len(middle))])
-    wanted = torch.arange(1, count + 1, dtype=torch.float64) * rows.sum() / (count + 1)
+    ranks = torch.arange(1, count + 1, dtype=torch.float64) * rows.sum() / (count + 1)
     below = rows.cumsum(0)[:-1].double()
-    return middle[torch.searchsorted((below[:-1] + below[1:]) / 2, wanted)]  # the nearest
+    return middle[torch.searchsorted((below[:-1] + below[1:]) / 2, ranks)]  # the nearest
 
 
 def distinct(blocks: Iterable[Tensor], limit: int) -> tuple[Tensor, Tensor] | None:
@@ -56,9 +56,9 @@ def distinct(blocks: Iterable[Tensor], limit: int) -> tuple[Tensor, Tensor] | No
     """
     values, rows = torch.empty(0), torch.empty(0, dtype=torch.int64)
     for block in blocks:
-        some, often = block.flatten().sort().values.cpu().unique_consecutive(return_counts=True)
-        values, place = torch.cat([values, some]).unique(return_inverse=True)
-        rows = torch.zeros(len(values), dtype=torch.int64).index_add_(0, place, torch.cat([rows, often]))
+        new, counts = block.flatten().sort().values.cpu().unique_consecutive(return_counts=True)
+        values, index = torch.cat([values, new]).unique(return_inverse=True)
+        rows = torch.zeros(len(values), dtype=torch.int64).index_add_(0, index, torch.cat([rows, counts]))
         if len(values) > limit:
             return None
     return values, rows
@@ -80,10 +80,10 @@ def pooled_quantiles(blocks: Callable[[], Iterable[Tensor]], count: int, fractio
     # the values that share them.
     prefix = torch.zeros_like(ranks)
     for shift in DIGIT_SHIFTS:
-        wanted, slot = prefix.unique(return_inverse=True)
-        counts = torch.zeros(len(wanted), 2**DIGIT_BITS, dtype=torch.int64)
+        prefixes, slot = prefix.unique(return_inverse=True)
+        counts = torch.zeros(len(prefixes), 2**DIGIT_BITS, dtype=torch.int64)
         for block in blocks():
-            counts += _count_digits(_sort_keys(block), shift, wanted)
+            counts += _count_digits(_sort_keys(block), shift, prefixes)
         cumulative = counts.cumsum(dim=1)
         digit = torch.searchsorted(cumulative[slot], ranks.unsqueeze(1), right=True).squeeze(1)
         ranks = ranks - (cumulative - counts)[slot, digit]
@@ -126,14 +126,14 @@ def _ranks(count: int, fractions: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([position.floor(), position.ceil()]).long(), position.frac()
 
 
-def _count_digits(keys: Tensor, shift: int, wanted: Tensor) -> Tensor:
-    """How often each digit follows each of the `wanted` prefixes (ascending): `(wanted, 2**DIGIT_BITS)`."""
-    wanted = wanted.to(keys.device)
+def _count_digits(keys: Tensor, shift: int, prefixes: Tensor) -> Tensor:
+    """How often each digit follows each of the prefixes (ascending): `(prefixes, 2**DIGIT_BITS)`."""
+    prefixes = prefixes.to(keys.device)
     prefix = keys >> (shift + DIGIT_BITS)
-    row = torch.searchsorted(wanted, prefix).clamp(max=len(wanted) - 1)
+    row = torch.searchsorted(prefixes, prefix).clamp(max=len(prefixes) - 1)
     cell = (row << DIGIT_BITS) | ((keys >> shift) & (2**DIGIT_BITS - 1))
-    counts = cell[wanted[row] == prefix].bincount(minlength=len(wanted) << DIGIT_BITS)
-    return counts.view(len(wanted), -1).cpu()
+    counts = cell[prefixes[row] == prefix].bincount(minlength=len(prefixes) << DIGIT_BITS)
+    return counts.view(len(prefixes), -1).cpu()
 
 
 def _sort_keys(values: Tensor) -> Tensor:

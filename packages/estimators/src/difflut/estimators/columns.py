@@ -36,11 +36,11 @@ class Columns:
 
     def names(self, columns: list[str]) -> list[str]:
         """The name of each feature: `column`, `column=category`, or `column is missing`."""
-        found = []
+        features = []
         for column, categories, has_missing in zip(columns, self.categories, self.has_missing, strict=True):
-            found += [column] if categories is None else [f"{column}={category}" for category in categories]
-            found += [f"{column} is missing"] * bool(has_missing)
-        return found
+            features += [column] if categories is None else [f"{column}={category}" for category in categories]
+            features += [f"{column} is missing"] * bool(has_missing)
+        return features
 
     def _features(self, columns: list[np.ndarray]) -> Iterator[np.ndarray]:
         for column, categories, has_missing in zip(columns, self.categories, self.has_missing, strict=True):
@@ -62,7 +62,7 @@ def columns_of(x: Any) -> list[np.ndarray]:
     """
     if not is_frame(x):
         return list(np.asarray(x).T)
-    return [_column(str(name), x.iloc[:, place]) for place, name in enumerate(x.columns)]
+    return [_column(str(name), x.iloc[:, number]) for number, name in enumerate(x.columns)]
 
 
 def is_frame(x: Any) -> bool:

@@ -116,7 +116,7 @@ class Adam(torch.optim.Adam):
         if not torch.cuda.is_current_stream_capturing():
             device.set_rate(group["lr"])
         constants = _constants(group)
-        rows, found = [], []
+        rows, with_keys = [], []
         for p in parameters:
             state, factors = self.state[p], taken_factors(p)
             best: cuda.BestInputs | None = known(p, "best_inputs")
@@ -130,16 +130,18 @@ class Adam(torch.optim.Adam):
                 best.keys.zero_()
             if factors is None:
                 rows.append((p, p.grad.contiguous(), state["exp_avg"], state["exp_avg_sq"]))
-                found += [(p, best)] if best is not None and best.keys is not None else []
+                with_keys += [(p, best)] if best is not None and best.keys is not None else []
             else:
-                given = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
+                gradient = factors.bits, factors.bits.shape[1], factors.grad, factors.grad.shape[1], factors.batch
                 scalars: tuple[Tensor | float, ...] = device.rate, device.powers, *constants
                 moments = state["exp_avg"], state["exp_avg_sq"]
-                cuda.launch("select_adam", p, *moments, *p.shape, *given, *scalars, None if best is None else best.keys)
+                cuda.launch(
+                    "select_adam", p, *moments, *p.shape, *gradient, *scalars, None if best is None else best.keys
+                )
         tensors = torch.tensor([[*(t.data_ptr() for t in row), row[0].numel()] for row in rows], dtype=torch.int64)
-        place = device.rate, device.steps, device.powers, cuda.ticket(device.rate.device)
-        cuda.launch("adam", tensors, len(rows), *place, *constants)
-        for p, best in found:
+        on_device = device.rate, device.steps, device.powers, cuda.ticket(device.rate.device)
+        cuda.launch("adam", tensors, len(rows), *on_device, *constants)
+        for p, best in with_keys:
             best.find(p)
 
     def _device_state(self, group: dict[str, Any]) -> "_DeviceState":

@@ -52,8 +52,8 @@ def lookup_stack(
     backend = backend_for(banks[-1].table, use_cuda)
     if backend in (cpp, cuda):
         stack = _Stack if backend is cuda else _StackOnCPU
-        given = reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks)
-        y = stack.apply(accepted(x, backend), *given)
+        arguments = reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks)
+        y = stack.apply(accepted(x, backend), *arguments)
         return y if groups is not None else entries_of(banks[-1].table, y)
     y = lookup(x, *banks[0], use_cuda=use_cuda)
     for bank in banks[1:]:

@@ -23,9 +23,9 @@ class PackedRows:
 
     def __init__(self, bits: Iterable[Tensor], labels: Tensor) -> None:
         packed = []
-        for some in bits:
-            self.features = some.shape[1]
-            packed.append(_by_sample(some))
+        for columns in bits:
+            self.features = columns.shape[1]
+            packed.append(_by_sample(columns))
         self.rows = torch.cat(packed)
         self.labels = labels.contiguous()
         self.order = torch.arange(len(labels), device=labels.device)
@@ -33,7 +33,7 @@ class PackedRows:
 
     def replace(self, bits: Iterable[Tensor]) -> None:
         """Puts other samples in the place of those given, for the same labels; graphs that read them stay valid."""
-        torch.cat([_by_sample(some) for some in bits], out=self.rows)
+        torch.cat([_by_sample(columns) for columns in bits], out=self.rows)
 
     def begin(self, order: Tensor) -> None:
         """Starts over with a new order of samples, of all of them or fewer."""
@@ -46,8 +46,8 @@ class PackedRows:
             self.features, 4 * cuda.padded(batch) // cuda.SAMPLES, dtype=torch.int32, device=self.rows.device
         )
         labels = self.labels.new_empty(batch)
-        place = self.order, self.position, cuda.ticket(self.rows.device)
-        cuda.launch("choose", self.rows, self.rows.shape[1], self.labels, *place, batch, self.features, words, labels)
+        extents = self.order, self.position, cuda.ticket(self.rows.device)
+        cuda.launch("choose", self.rows, self.rows.shape[1], self.labels, *extents, batch, self.features, words, labels)
         return Bits(words, batch), labels
 
 

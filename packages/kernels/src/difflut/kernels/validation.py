@@ -108,8 +108,8 @@ def check_slope(slope: Tensor, table: Tensor) -> None:
 def unknown_input(wiring: Tensor, placements: Placements) -> ValueError:
     """The error for a wiring that reads inputs which there are not."""
     low, high = (int(bound) for bound in wiring.aminmax())
-    have = "x has {} features" if placements.is_dense else "the window has {} inputs"
+    owner = "x has {} features" if placements.is_dense else "the window has {} inputs"
     return ValueError(
-        f"wiring reads inputs {low} to {high}, but {have.format(placements.window)}: "
+        f"wiring reads inputs {low} to {high}, but {owner.format(placements.window)}: "
         f"its entries must be 0 to {placements.window - 1}"
     )

@@ -167,8 +167,8 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
 
     def extra_repr(self) -> str:
         hidden = {"node_type", "node_kwargs", "layer_config", "n"}
-        given = {name: value for name, value in self.get_params().items() if name not in hidden and value is not None}
-        return ", ".join(f"{name}={value}" for name, value in given.items())
+        shown = {name: value for name, value in self.get_params().items() if name not in hidden and value is not None}
+        return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def _node_arguments(

@@ -123,10 +123,10 @@ class Learnable(Layer):
     def load_wiring(self, wiring: Tensor) -> None:
         axis, chosen = 0, wiring.reshape(1, -1)
         if self.candidates is not None:
-            found = self.candidates == wiring.reshape(-1, 1)
-            if not found.any(1).all():
+            matches = self.candidates == wiring.reshape(-1, 1)
+            if not matches.any(1).all():
                 raise ValueError("a pin is to read what is not among its candidates")
-            axis, chosen = 1, found.byte().argmax(1, keepdim=True)
+            axis, chosen = 1, matches.byte().argmax(1, keepdim=True)
         moved = (wiring != self.wiring()).view_as(chosen)
         best = self.logits.amax(axis, keepdim=True)
         # The next number, so that the chosen one alone is the largest.

@@ -73,14 +73,14 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: The file is damaged, no checkpoint, or of an unknown format.
     """
     content = load_sealed(path)
-    found = content.get("format") if isinstance(content, dict) else None
-    if type(found) is not int:
+    version = content.get("format") if isinstance(content, dict) else None
+    if type(version) is not int:
         raise CheckpointError(f"{path}: not a DiffLUT checkpoint; save one with save_checkpoint")
-    if found != FORMAT:
+    if version != FORMAT:
         versions = content.get("versions")
         made_by = versions.get("difflut") if isinstance(versions, Mapping) else None
         raise CheckpointError(
-            f"{path}: format {found} of difflut {made_by or 'unknown'}; this version reads format {FORMAT}"
+            f"{path}: format {version} of difflut {made_by or 'unknown'}; this version reads format {FORMAT}"
         )
     content.setdefault("tables", {})  # others than hard ones have none
     wrong = [key for key in MAPPINGS if not isinstance(content.get(key), Mapping)]

@@ -112,10 +112,8 @@ def _describe_layer(layer: Layer) -> dict[str, Any]:
     description: dict[str, Any] = {"type": LAYERS.name_of(type(layer))}
     if "node_type" in arguments:
         description["node_type"] = NODES.name_of(type(layer.node))
-    given = {
-        name: value for name, value in arguments.items() if name not in ("node_type", "node_kwargs", "layer_config")
-    }
-    description |= given | {"layer_training": asdict(layer.layer_config)}
+    own = {name: value for name, value in arguments.items() if name not in ("node_type", "node_kwargs", "layer_config")}
+    description |= own | {"layer_training": asdict(layer.layer_config)}
     return description | (_describe_node(layer.node) if "node_type" in arguments else {})
 
 

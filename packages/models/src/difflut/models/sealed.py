@@ -47,9 +47,9 @@ def load_sealed(path: str | os.PathLike[str]) -> Any:
         raise CheckpointError(f"{path}: a folder, not a file; name a checkpoint in it") from error
     body, comment = memoryview(data)[:-COMMENT_SIZE], data[-COMMENT_SIZE:]
     if comment != _comment(body):
-        found = "it is another than it carries" if comment.startswith(DIGEST.encode()) else "it carries none"
+        reason = "it is another than it carries" if comment.startswith(DIGEST.encode()) else "it carries none"
         raise CheckpointError(
-            f"{path}: damaged or not a checkpoint of this version: the digest of its content is checked, and {found}; "
+            f"{path}: damaged or not a checkpoint of this version: the digest of its content is checked, and {reason}; "
             "use another checkpoint, or read it with the version that wrote it"
         )
     try:

@@ -90,22 +90,22 @@ def _validate_layer(layer: Any, path: str, before: Mapping[str, Any] | None) -> 
     _mapping(layer, path)
     layer_class = _component(LAYERS, layer, "type", f"{path}.")
     # The node's and the layer's configuration have sections of their own.
-    own = set(inspect.signature(layer_class).parameters) - {"node_kwargs", "layer_config"}
-    _known_keys(layer, (*LAYER_SECTIONS, *own), f"{path}.")
+    parameters = set(inspect.signature(layer_class).parameters) - {"node_kwargs", "layer_config"}
+    _known_keys(layer, (*LAYER_SECTIONS, *parameters), f"{path}.")
     size = layer.get("input_size")
     if size is None and not before:
         raise ConfigError(f"{path}.input_size: the first layer needs it: features, or [channels, height, width]")
     if size is not None:
         with located(path):
             as_shape(size, "input_size")
-    if "output_size" in own and (not isinstance(layer.get("output_size"), int) or layer["output_size"] < 1):
+    if "output_size" in parameters and (not isinstance(layer.get("output_size"), int) or layer["output_size"] < 1):
         raise ConfigError(f"{path}.output_size: must be a positive integer, got {layer.get('output_size')!r}")
     _values(layer, layer_class, path)
     width = _width(before) if before else None
     if isinstance(size, int) and width and not layer.get("reads") and size != width:
         raise ConfigError(f"{path}.input_size: {size}, but the layer before has output_size {width}")
     _arguments(layer.get("layer_training"), LayerConfig, f"{path}.layer_training")
-    if "node_type" in own:
+    if "node_type" in parameters:
         _validate_node(layer, path)
 
 
@@ -178,13 +178,13 @@ def _arguments(params: Any, component: Callable[..., Any], path: str, besides: S
     _values(params, component, path)
 
 
-def _values(given: Mapping[str, Any], component: Callable[..., Any], path: str) -> None:
+def _values(values: Mapping[str, Any], component: Callable[..., Any], path: str) -> None:
     """Checks truth values, numbers and text against the annotations of a component's parameters."""
     for key, parameter in inspect.signature(component).parameters.items():
         annotation = parameter.annotation
         kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-        if key not in given or not set(kinds) <= KINDS.keys():
+        if key not in values or not set(kinds) <= KINDS.keys():
             continue
-        if not any(type(given[key]) in KINDS[kind][0] for kind in kinds):
+        if not any(type(values[key]) in KINDS[kind][0] for kind in kinds):
             words = " or ".join(KINDS[kind][1] for kind in kinds)
-            raise ConfigError(f"{path}.{key}: must be {words}, got {given[key]!r}")
+            raise ConfigError(f"{path}.{key}: must be {words}, got {values[key]!r}")

@@ -42,8 +42,8 @@ def checked(target: Target) -> Target:
         TypeError: Likewise, where arguments are missing or too many.
     """
     if isclass(target):
-        made: Any = target
-        made.__init__ = checked_constructor(made.__init__)
+        constructed: Any = target
+        constructed.__init__ = checked_constructor(constructed.__init__)
         return target
     shape = signature(target)
 
@@ -69,8 +69,8 @@ def checked_constructor(constructor: Callable[..., None], shape: Signature | Non
     return construct
 
 
-def check_call(function: Callable[..., Any], given: int, arguments: Mapping[str, Any]) -> None:
-    """Checks keyword arguments with which a function will be called, after `given` others.
+def check_call(function: Callable[..., Any], positional: int, arguments: Mapping[str, Any]) -> None:
+    """Checks keyword arguments with which a function will be called, after `positional` others.
 
     Raises:
         ArgumentError: It has no such arguments.
@@ -82,8 +82,8 @@ def check_call(function: Callable[..., Any], given: int, arguments: Mapping[str,
     name = getattr(function, "__name__", type(function).__name__)
     parameters = list(shape.parameters.values())
     if not any(p.kind is Parameter.VAR_POSITIONAL for p in parameters):
-        shape = Signature([p.replace(annotation=Any) for p in parameters[:given]] + parameters[given:])
-    _checked(name, shape, (None,) * given, dict(arguments))
+        shape = Signature([p.replace(annotation=Any) for p in parameters[:positional]] + parameters[positional:])
+    _checked(name, shape, (None,) * positional, dict(arguments))
 
 
 def _checked(name: str, shape: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -171,11 +171,11 @@ def _items_fit(values: Any, inner: tuple[Any, ...]) -> bool:
     return True
 
 
-def _makes(value: Any, wanted: Any) -> bool:
+def _makes(value: Any, kind: Any) -> bool:
     """Whether a call of the value may give what is wanted: certainly not where it is one itself, or another class."""
-    if not _is_ours(wanted):
+    if not _is_ours(kind):
         return True
-    return not isinstance(value, wanted) and not (isclass(value) and not issubclass(value, wanted))
+    return not isinstance(value, kind) and not (isclass(value) and not issubclass(value, kind))
 
 
 def _is_ours(kind: Any) -> bool:
@@ -185,7 +185,7 @@ def _is_ours(kind: Any) -> bool:
 def _words(annotation: Any, key: str = "") -> str:
     kind, inner = get_origin(annotation) or annotation, get_args(annotation)
     if kind in (Union, UnionType):
-        return " or ".join(dict.fromkeys(_words(one, key) for one in inner))
+        return " or ".join(dict.fromkeys(_words(member, key) for member in inner))
     if kind in WORDS:
         return WORDS[kind]
     if kind in (Mapping, dict):

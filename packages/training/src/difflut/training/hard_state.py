@@ -44,7 +44,7 @@ class HardState:
     def __init__(self, model: LUTNetwork, x: Tensor, y: Tensor) -> None:
         assert model.groupsum is not None  # as who calls has checked
         self.reads_pixels = x.dtype == torch.uint8
-        bits = [model.encode(some.to(y.device)).to(torch.uint8) for some in x.split(AT_ONCE)]
+        bits = [model.encode(rows.to(y.device)).to(torch.uint8) for rows in x.split(AT_ONCE)]
         self.levels, self.signals = [], [torch.cat(bits).t().contiguous()]
         for layer in model.layers:
             hard = layer.hard()

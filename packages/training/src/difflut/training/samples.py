@@ -73,7 +73,7 @@ class Samples:
             self.version += 1
         if self.teacher and (self.augmentation or self.taught is None):
             with torch.no_grad():
-                self.taught = torch.cat([self.teacher(some) for some in self._stretches(self.x)]).to(self.y.device)
+                self.taught = torch.cat([self.teacher(rows) for rows in self._stretches(self.x)]).to(self.y.device)
 
     def augmented(self, epoch: int, copies: int = 1) -> tuple[Tensor, Tensor]:
         """All inputs, so many times with other changes of an epoch, or once where there is no augmentation; labels."""
@@ -81,15 +81,15 @@ class Samples:
             return self._original, self.y
         # Far from the epochs' orders, which the same seed decides.
         generator, device = self.generator(epoch + 500_000), self._original.device
-        stretches = (some for _ in range(copies) for some in self._stretches(self._original))
-        return torch.cat([self.augmentation(some, generator).to(device) for some in stretches]), self.y.repeat(copies)
+        stretches = (rows for _ in range(copies) for rows in self._stretches(self._original))
+        return torch.cat([self.augmentation(rows, generator).to(device) for rows in stretches]), self.y.repeat(copies)
 
     def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
         """What the loss takes besides logits: class indices and, with a teacher, its logits."""
         return (self.y[rows],) if self.taught is None else (self.y[rows], self.taught[rows])
 
     def _stretches(self, x: Tensor) -> Iterator[Tensor]:
-        return (some.to(self.device) for some in x.split(AT_ONCE))
+        return (rows.to(self.device) for rows in x.split(AT_ONCE))
 
     def generator(self, epoch: int) -> torch.Generator:
         """Follows from the seed and the epoch alone."""

@@ -245,12 +245,12 @@ class Trainer:
         """
         if state["samples"] != self.samples.digest:
             raise ValueError("the state is of training on other samples; give it the same ones in the same order")
-        own = [dict(group) for group in self.optimizer.param_groups]
-        _check_optimizer(type(self.optimizer).__name__, own, state)
+        groups_at_start = [dict(group) for group in self.optimizer.param_groups]
+        _check_optimizer(type(self.optimizer).__name__, groups_at_start, state)
         self.epoch = state["epoch"]
         self.optimizer.load_state_dict(state["optimizer"])
         self._graphed = None
-        for group, at_start in zip(self.optimizer.param_groups, own, strict=True):
+        for group, at_start in zip(self.optimizer.param_groups, groups_at_start, strict=True):
             group["lr"] = at_start["lr"]
         if self.schedule:
             with warnings.catch_warnings(action="ignore"):  # torch misses the steps of the optimizer in between

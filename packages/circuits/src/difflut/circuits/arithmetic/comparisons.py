@@ -55,15 +55,15 @@ def comparison_tables(width: int, limit: int) -> list[tuple[range, int]]:
     if not 0 <= limit < 2**width - 1:
         return []
     start = (~limit & (limit + 1)).bit_length() - 1  # ones at the end of the limit do not matter
-    found: list[tuple[range, int]] = []
+    tables: list[tuple[range, int]] = []
     while start < width:
-        carries = bool(found)
+        carries = bool(tables)
         bits = range(start, min(start + LUT_SIZE - carries, width))
         part = limit >> start & (1 << len(bits)) - 1
         exceeds = [
             address >> carries > part or (address >> carries == part and carries and address & 1)
             for address in range(2 ** (len(bits) + carries))
         ]
-        found.append((bits, sum(1 << address for address, value in enumerate(exceeds) if value)))
+        tables.append((bits, sum(1 << address for address, value in enumerate(exceeds) if value)))
         start = bits.stop
-    return found
+    return tables

@@ -57,13 +57,13 @@ def _add_compressor(tables: Tables, columns: Columns, weight: int, shape: Shape)
 
 
 def _num_digits(shape: Shape) -> int:
-    return sum(bits << place for place, bits in enumerate(shape)).bit_length()
+    return sum(bits << weight for weight, bits in enumerate(shape)).bit_length()
 
 
 @lru_cache
 def _digit(shape: Shape, digit: int) -> int:
     """The table of a digit of the sum."""
-    weights = [1 << place for place, bits in enumerate(shape) for _ in range(bits)]
+    weights = [1 << column for column, bits in enumerate(shape) for _ in range(bits)]
     sums = [
         sum(weight for position, weight in enumerate(weights) if address >> position & 1)
         for address in range(2 ** len(weights))
@@ -87,9 +87,9 @@ def _cheapest(heights: tuple[int, ...]) -> tuple[int, Shape]:
         if len(shape) <= len(heights) and all(bits <= height for bits, height in zip(shape, heights, strict=False)):
             digits = min(_num_digits(shape), len(heights))
             left = list(heights)
-            for place, bits in enumerate(shape):
-                left[place] -= bits
-            for place in range(digits):
-                left[place] += 1
+            for column, bits in enumerate(shape):
+                left[column] -= bits
+            for column in range(digits):
+                left[column] += 1
             ways.append((digits + _cheapest(tuple(left))[0], shape))
     return min(ways, key=lambda way: way[0])

@@ -77,19 +77,19 @@ def _pipelined(
     circuit: Circuit, counters: Tables, matches: Tables, winner: list[str], levels: int
 ) -> tuple[dict[str, int], list[tuple[Sequence[str], int]]]:
     """The stage that makes each signal, and the stages that read which: the encoder is stage 0."""
-    made = {f"s{signal}": 0 for signal in range(circuit.num_inputs)}
+    stage_of = {f"s{signal}": 0 for signal in range(circuit.num_inputs)}
     read: list[tuple[Sequence[str], int]] = []
-    number = 0
-    for number, rows in enumerate(circuit.layer_slices(), start=1):
-        made |= {f"s{circuit.num_inputs + lut}": number for lut in range(rows.start, rows.stop)}
-        read.append(([f"s{pin}" for pin in np.unique(circuit.wiring[rows]).tolist() if pin >= 0], number))
+    last = 0
+    for last, rows in enumerate(circuit.layer_slices(), start=1):
+        stage_of |= {f"s{circuit.num_inputs + lut}": last for lut in range(rows.start, rows.stop)}
+        read.append(([f"s{pin}" for pin in np.unique(circuit.wiring[rows]).tolist() if pin >= 0], last))
     for tables in (counters, matches):
-        first, number = number + 1, number + 1
+        first, last = last + 1, last + 1
         for table in tables.made:
-            made[table.output] = first + stage(tables, table, levels)
-            read.append((table.inputs, made[table.output]))
-            number = max(number, made[table.output])
-    return made, [*read, (winner, number + 1)]
+            stage_of[table.output] = first + stage(tables, table, levels)
+            read.append((table.inputs, stage_of[table.output]))
+            last = max(last, stage_of[table.output])
+    return stage_of, [*read, (winner, last + 1)]
 
 
 def _encoder(circuit: Circuit, words: InputWords) -> int:

@@ -20,15 +20,15 @@ def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, names: Seq
     A bit that depends on at most six bits of its word is one table, or a wire; others are the exclusive or of their
     comparisons.
     """
-    found = []
+    outputs = []
     for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
         compared = bits.comparisons[terms]
         word: Sequence[str] = ()
         if len(terms):
             word = names[compared[0, 0] * words.width :][: words.width]
         limits = words.limits[compared[:, 0], compared[:, 1]].tolist()
-        found.append(_add_bit(tables, limits, bool(inverted), word))
-    return found
+        outputs.append(_add_bit(tables, limits, bool(inverted), word))
+    return outputs
 
 
 def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:

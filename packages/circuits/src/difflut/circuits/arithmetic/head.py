@@ -32,15 +32,15 @@ def add_counts(tables: Tables, circuit: Circuit, names: dict[int, str]) -> list[
 
 def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
     """For each class the bits that count for it, by weight; its bias is constant bits."""
-    found = []
+    columns = []
     for number, bias in enumerate(circuit.bias.tolist()):
         members = circuit.groups == number
         bits = zip(circuit.outputs[members].tolist(), circuit.inverted[members].tolist(), strict=True)
         often = [
             (inverse(names[bit]) if inverted else names[bit], times) for (bit, inverted), times in Counter(bits).items()
         ]
-        found.append(columns_of([*(one for one in often if one[0] != "0"), ("1", bias)]))
-    return found
+        columns.append(columns_of([*(bit for bit in often if bit[0] != "0"), ("1", bias)]))
+    return columns
 
 
 def add_tournament(tables: Tables, counts: list[list[str]]) -> list[str]:
@@ -49,7 +49,7 @@ def add_tournament(tables: Tables, counts: list[list[str]]) -> list[str]:
     The last comparison of two digits is part of each table that chooses by it.
     """
     label = index_width(len(counts))
-    best = [(count, ["01"[number >> place & 1] for place in range(label)]) for number, count in enumerate(counts)]
+    best = [(count, ["01"[number >> digit & 1] for digit in range(label)]) for number, count in enumerate(counts)]
     while len(best) > 1:
         pairs, best = best, []
         for (count, index), (other, other_index) in zip(pairs[::2], pairs[1::2], strict=False):

@@ -30,38 +30,38 @@ def stage(tables: Tables, table: Table, levels: int) -> int:
 
 def pipeline(tables: Tables, outputs: Iterable[str], levels: int = LEVELS) -> Pipeline:
     """Stages of so many levels of tables; the outputs are there after the last one."""
-    made: defaultdict[str, int] = defaultdict(int)
+    stage_of: defaultdict[str, int] = defaultdict(int)
     last: dict[str, int] = {}
     for table in tables.made:
-        made[table.output] = stage(tables, table, levels)
-        last |= {name: max(last.get(name, 0), made[table.output]) for name in table.inputs}
-    end = max(made.values(), default=0)
+        stage_of[table.output] = stage(tables, table, levels)
+        last |= {name: max(last.get(name, 0), stage_of[table.output]) for name in table.inputs}
+    end = max(stage_of.values(), default=0)
     last |= {plain(name): end for name in outputs if name not in ("0", "1")}
     stages: list[list[Table]] = [[] for _ in range(end + 1)]
     for table in tables.made:
-        stages[made[table.output]].append(table)
-    passed = [[name for name in last if made[name] <= cut < last[name]] for cut in range(end)]
+        stages[stage_of[table.output]].append(table)
+    passed = [[name for name in last if stage_of[name] <= cut < last[name]] for cut in range(end)]
     return Pipeline(stages, passed)
 
 
-def count_registers(made: dict[str, int], read: Iterable[tuple[Sequence[str], int]]) -> tuple[int, int]:
+def count_registers(stage_of: dict[str, int], read: Iterable[tuple[Sequence[str], int]]) -> tuple[int, int]:
     """What it takes to bring signals to those that read them.
 
     Args:
-        made: The stage that makes each signal.
+        stage_of: The stage that makes each signal.
         read: Signals, and the stage that reads them.
 
     Returns:
         Flip-flops and shift registers, which stand for the chains of `SHIFTED` and more between two readers.
     """
     readers: dict[str, set[int]] = defaultdict(set)
-    for names, at in read:
+    for names, reader in read:
         for name in names:
-            readers[plain(name)].add(at)
+            readers[plain(name)].add(reader)
     flip_flops = shift_registers = 0
     for name, stages in readers.items():
-        if name in made:
-            ends = [made[name], *sorted(stages)]
+        if name in stage_of:
+            ends = [stage_of[name], *sorted(stages)]
             chains = [end - start for start, end in pairwise(ends)]
             flip_flops += sum(chain for chain in chains if chain < SHIFTED)
             shift_registers += sum(chain >= SHIFTED for chain in chains)

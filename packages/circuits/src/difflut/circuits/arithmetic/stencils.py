@@ -58,8 +58,8 @@ def _equal_lists(start: np.ndarray, count: np.ndarray, *columns: np.ndarray) -> 
     products = sum(column.astype(np.uint64) * weight[along] for column, weight in zip(columns, weights, strict=True))
     firsts, which = distinct(np.add.reduceat(products, start), count)
     first = firsts[which]
-    there = np.repeat(start[first], count) + along
+    counterpart = np.repeat(start[first], count) + along
     differs = np.zeros(len(along), bool)
     for column in columns:
-        differs |= column != column[there]
+        differs |= column != column[counterpart]
     return np.where(np.logical_or.reduceat(differs, start), np.arange(len(start)), first)

@@ -97,5 +97,5 @@ def _digits(thresholds: np.ndarray) -> np.ndarray:
     mantissas, exponents = np.frexp(thresholds)
     integers = np.ldexp(mantissas, 24).astype(np.int64)  # float32 has 24 digits
     lowest = np.log2(np.maximum(integers & -integers, 1)).astype(int)
-    found = np.where(integers == 0, NONE, 24 - lowest - exponents).max(1, initial=NONE)
-    return np.where(found == NONE, 0, found)
+    digits = np.where(integers == 0, NONE, 24 - lowest - exponents).max(1, initial=NONE)
+    return np.where(digits == NONE, 0, digits)

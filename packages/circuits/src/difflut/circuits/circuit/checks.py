@@ -74,13 +74,13 @@ def _check_head(circuit: "Circuit") -> None:
 def _check_kind(name: str, array: np.ndarray, kind: str, shape: tuple[str | int, ...], why: str = "") -> None:
     """Compares type and shape; names in `shape` stand for any number."""
     what = {"b": "booleans", "f": "floats", "i": "integers"}[kind]
-    found = getattr(array, "shape", None)
-    fits = found is not None and len(found) == len(shape)
-    fits = fits and all(isinstance(size, str) or size == got for size, got in zip(shape, found or (), strict=True))
+    sizes = getattr(array, "shape", None)
+    fits = sizes is not None and len(sizes) == len(shape)
+    fits = fits and all(isinstance(size, str) or size == got for size, got in zip(shape, sizes or (), strict=True))
     if not fits or array.dtype.kind != kind:
-        wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
-        got = f"{array.dtype} {found}" if found is not None else repr(array)
-        raise ValueError(f"{name} must be {wanted} {what}{f' for {why}' if why else ''}, got {got}")
+        expected = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        got = f"{array.dtype} {sizes}" if sizes is not None else repr(array)
+        raise ValueError(f"{name} must be {expected} {what}{f' for {why}' if why else ''}, got {got}")
 
 
 def _check_range(name: str, array: np.ndarray, low: int, high: int, what: str) -> None:

@@ -44,8 +44,8 @@ class Luts:
     def arrays(self) -> dict[str, np.ndarray]:
         """Layers of few inputs are given as many as the others have."""
         width = max(wiring.shape[1] for wiring in self._wirings)
-        wirings = [np.pad(of, ((0, 0), (0, width - of.shape[1])), constant_values=-1) for of in self._wirings]
-        tables = np.concatenate([np.tile(of, (1, 2**width // of.shape[1])) for of in self._tables])
+        wirings = [np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=-1) for array in self._wirings]
+        tables = np.concatenate([np.tile(array, (1, 2**width // array.shape[1])) for array in self._tables])
         first, which = distinct(tables)
         return {
             "wiring": np.concatenate(wirings),

@@ -26,7 +26,7 @@ def arrays_of(model: "LUTNetwork") -> dict[str, Any]:
     encoded = _encoded_size(stages)
     luts, signals = Luts(encoded), {ENCODER: np.arange(encoded) if order is None else order.cpu().numpy()}
     for number, (layer, sources) in enumerate(stages):
-        source = np.concatenate([signals[one] for one in sources])
+        source = np.concatenate([signals[name] for name in sources])
         rows = layer.placements.rows(layer.wiring).cpu().numpy().swapaxes(1, 2)  # (L, P, n)
         added = luts.add(np.where(rows < 0, ZERO, source[rows]), layer.tables.cpu().numpy())
         signals[number] = added.reshape(-1)

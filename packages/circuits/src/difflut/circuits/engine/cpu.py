@@ -71,12 +71,12 @@ def compiled(extra_flags: tuple[str, ...] = ()) -> ctypes.CDLL:
 
 def plan(net: Netlist, classes: int, arranged: Encoding | None = None, words: int = 0, assemble: bool = False) -> Plan:
     """A netlist as the C++ functions take it; its encoding is needed to run it there."""
-    found: dict[str, Any] = vars(net.nodes) | vars(net) | (vars(arranged) if arranged else {})
+    values: dict[str, Any] = vars(net.nodes) | vars(net) | (vars(arranged) if arranged else {})
     sizes = {"origin": net.origin, "nodes": len(net.nodes.tables), "classes": classes, "words": words}
     if arranged:
         parts, levels, features = arranged.thresholds.shape
         sizes |= {"features": features, "levels": levels, "parts": parts, "groups": len(arranged.start)}
-    arrays = {name: np.ascontiguousarray(found[name], dtype) for name, dtype in _ARRAYS.items() if name in found}
+    arrays = {name: np.ascontiguousarray(values[name], dtype) for name, dtype in _ARRAYS.items() if name in values}
     made = Plan(**sizes, assemble=assemble, **{name: array.ctypes.data for name, array in arrays.items()})
     made.arrays = arrays  # that they live as long
     return made

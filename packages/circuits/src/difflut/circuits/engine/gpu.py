@@ -46,13 +46,13 @@ class GpuEngine(Engine):
         """Starts the kernels for rows of bytes or floats; either address may be None. Returns CUDA's error, or 0."""
         raise NotImplementedError
 
-    def _run(self, x: Any, wanted: str, shape: tuple[int, ...]) -> Any:
+    def _run(self, x: Any, output: str, shape: tuple[int, ...]) -> Any:
         if not isinstance(x, torch.Tensor):
-            return self._run(torch.from_numpy(self._checked(x)), wanted, shape).cpu().numpy()
+            return self._run(torch.from_numpy(self._checked(x)), output, shape).cpu().numpy()
         x = x.to("cuda", torch.uint8 if x.dtype == torch.uint8 else torch.float32).contiguous()
         self._check_features(x)
         result = torch.empty(len(x), *shape, dtype=torch.int64, device=x.device)
-        classes, counts = (result.data_ptr() if name == wanted else None for name in ("classes", "counts"))
+        classes, counts = (result.data_ptr() if name == output else None for name in ("classes", "counts"))
         if len(x) and (code := self._launch(x, classes, counts, torch.cuda.current_stream().cuda_stream)):
             raise RuntimeError(f"the GPU engine could not be launched: CUDA error {code}")
         return result

@@ -64,12 +64,12 @@ class LevelsEngine(GpuEngine):
         on_gpu = found | {"feature": comparisons[:, 0].astype(np.int32), "limit": limits}
         self._tensors = {name: torch.from_numpy(array).cuda() for name, array in on_gpu.items() if name != "groups"}
         self._groups = found["groups"]  # that they live as long as the engine
-        at = {name: tensor.data_ptr() for name, tensor in self._tensors.items()}
+        address = {name: tensor.data_ptr() for name, tensor in self._tensors.items()}
         signals = len(limits) + len(found["tables"])
         self._tiles = tiles or max(ROOM // (SIGNAL * max(signals, 1)), 1)
         self._levels = _Levels(
-            *(at[name] for name in ("feature", "limit", "pins", "tables")), self._groups.ctypes.data,
-            Network(**{name: at[name] for name in ("votes", "start", "bias")}, **sizes),
+            *(address[name] for name in ("feature", "limit", "pins", "tables")), self._groups.ctypes.data,
+            Network(**{name: address[name] for name in ("votes", "start", "bias")}, **sizes),
             len(self._groups), len(limits), signals,
         )  # fmt: skip
         self._memory = torch.empty(self._tiles * signals * SIGNAL // 8, dtype=torch.int64, device="cuda")

@@ -20,10 +20,10 @@ def write_aag(circuit: Circuit, path: str | os.PathLike[str], words: InputWords 
     Args:
         words: Of the inputs; None is `fixed_point_words(circuit)`.
     """
-    found, gates = _gates(circuit, words)
+    net, gates = _gates(circuit, words)
     inputs = [str(2 * number) for number in range(1, gates.num_inputs + 1)]
     ands = [f"{2 * number} {high} {low}" for number, (high, low) in gates.numbered()]
-    lines = [gates.header("aag"), *inputs, *map(str, gates.outputs), *ands, *_symbols(found), ""]
+    lines = [gates.header("aag"), *inputs, *map(str, gates.outputs), *ands, *_symbols(net), ""]
     path = Path(path)
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -36,11 +36,11 @@ def write_aig(circuit: Circuit, path: str | os.PathLike[str], words: InputWords 
     Args:
         words: Of the inputs; None is `fixed_point_words(circuit)`.
     """
-    found, gates = _gates(circuit, words)
+    net, gates = _gates(circuit, words)
     head = "\n".join([gates.header("aig"), *map(str, gates.outputs), ""]).encode()
     ands = b"".join(_varint(2 * n - high) + _varint(high - low) for n, (high, low) in gates.numbered())
     path = Path(path)
-    path.write_bytes(head + ands + "\n".join([*_symbols(found), ""]).encode())
+    path.write_bytes(head + ands + "\n".join([*_symbols(net), ""]).encode())
     return path
 
 
@@ -78,41 +78,41 @@ class _Gates:
             self._known[a, b] = 2 * (self.num_inputs + len(self.ands))
         return self._known[a, b]
 
-    def chosen(self, choice: int, one: int, zero: int) -> int:
+    def chosen(self, choice: int, high: int, low: int) -> int:
         """`one` where `choice` is true, else `zero`."""
-        if one == zero:
-            return one
-        return self.both(self.both(choice, one) ^ 1, self.both(choice ^ 1, zero) ^ 1) ^ 1
+        if high == low:
+            return high
+        return self.both(self.both(choice, high) ^ 1, self.both(choice ^ 1, low) ^ 1) ^ 1
 
     def table(self, init: int, inputs: list[int]) -> int:
         """A table; it is split by its highest input, and each different part is built once."""
         if not inputs:
             return init
         half = 2 ** (len(inputs) - 1)
-        one, zero = (self.table(part, inputs[:-1]) for part in (init >> half, init & (1 << half) - 1))
-        return self.chosen(inputs[-1], one, zero)
+        high, low = (self.table(part, inputs[:-1]) for part in (init >> half, init & (1 << half) - 1))
+        return self.chosen(inputs[-1], high, low)
 
 
 def _gates(circuit: Circuit, words: InputWords | None) -> tuple[Netlist, _Gates]:
-    found = netlist(circuit, words)
-    gates = _Gates(len(found.inputs))
-    literals = {"0": FALSE, "1": TRUE} | {name: 2 * number for number, name in enumerate(found.inputs, start=1)}
-    for table in found.tables:
+    net = netlist(circuit, words)
+    gates = _Gates(len(net.inputs))
+    literals = {"0": FALSE, "1": TRUE} | {name: 2 * number for number, name in enumerate(net.inputs, start=1)}
+    for table in net.tables:
         literals[table.output] = gates.table(table.init, [literals[name] for name in table.inputs])
-    gates.outputs = [literals[plain(name)] ^ name.startswith("~") for name in found.counts + found.winner]
-    return found, gates
+    gates.outputs = [literals[plain(name)] ^ name.startswith("~") for name in net.counts + net.winner]
+    return net, gates
 
 
-def _symbols(found: Netlist) -> Iterator[str]:
+def _symbols(net: Netlist) -> Iterator[str]:
     """The names of inputs and outputs."""
-    for kind, names in zip("io", found.ports, strict=True):
+    for kind, names in zip("io", net.ports, strict=True):
         yield from (f"{kind}{number} {name}" for number, name in enumerate(names))
 
 
 def _varint(number: int) -> bytes:
     """Seven bits a byte, the lowest first; the highest bit of a byte says that more follow."""
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*encoded, number])

@@ -35,7 +35,7 @@ def write_onnx(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
         raise ValueError(f"a class has up to {circuit.max_counts.max()} votes; ONNX counts in float32, up to {2**24}")
     path, graph = Path(path), _Graph()
     logits, classes = _head(graph, circuit, _signals(graph, circuit))
-    made = helper.make_graph(
+    graph = helper.make_graph(
         [*graph.nodes, helper.make_node("Identity", [logits], ["logits"]),
          helper.make_node("Identity", [classes], ["classes"])],
         path.stem,
@@ -44,7 +44,7 @@ def write_onnx(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
          helper.make_tensor_value_info("classes", TensorProto.INT64, ["batch"])],
         graph.constants,
     )  # fmt: skip
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="difflut")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="difflut")
     model.ir_version = IR_VERSION
     save_model(model, os.fspath(path))
     return path

@@ -58,20 +58,20 @@ def write_vhdl(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
         raise ValueError(
             f"{path.stem!r} is no name of a VHDL entity: a letter, then letters and digits, with single underscores"
         )
-    found = netlist(circuit, words)
-    names = {name: f"x({bit})" for bit, name in enumerate(found.inputs)}
-    outputs = [(port, bit, name) for port in ("counts", "winner") for bit, name in enumerate(getattr(found, port))]
-    statements = [_table(table, names) for table in found.tables]
+    net = netlist(circuit, words)
+    names = {name: f"x({bit})" for bit, name in enumerate(net.inputs)}
+    outputs = [(port, bit, name) for port in ("counts", "winner") for bit, name in enumerate(getattr(net, port))]
+    statements = [_table(table, names) for table in net.tables]
     statements += [f"{port}({bit}) <= {_literal(name, names)};" for port, bit, name in outputs]
     text = TEMPLATE.format(
         name=path.stem,
         features=circuit.num_features,
         width=words.width,
         sums=count_width(circuit),
-        inputs=len(found.inputs) - 1,
-        counts=len(found.counts) - 1,
-        label=len(found.winner) - 1,
-        signals="".join(f"    signal {table.output} : std_logic;\n" for table in found.tables),
+        inputs=len(net.inputs) - 1,
+        counts=len(net.counts) - 1,
+        label=len(net.winner) - 1,
+        signals="".join(f"    signal {table.output} : std_logic;\n" for table in net.tables),
         statements="\n".join(f"    {statement}" for statement in statements),
     )
     path.write_text(text, encoding="utf-8")

@@ -31,7 +31,7 @@ def from_difflogic(
     Raises:
         ValueError: The state dict has no such layer, or the indices do not fit it.
     """
-    made = inputs_of(inputs)
+    assembly = inputs_of(inputs)
     layers = [name for name in state_dict if name.rpartition(".")[2] in ("weights", "weight")]
     if not layers or len(layers) != len(indices):
         raise ValueError(f"the state dict has {len(layers)} LogicLayers, got the indices of {len(indices)}")
@@ -40,6 +40,6 @@ def from_difflogic(
         # The highest bit of a gate's number is its value at a = b = 0, the next that at b = 1.
         tables = (gates[:, None] >> np.array([3, 1, 2, 0]) & 1).astype(bool)
         wiring = np.column_stack([pin.detach().cpu().numpy() for pin in (a, b)])
-        pins = made.signals[checked_wiring(name, wiring, len(gates), len(made.signals))]
-        made.signals = made.look_up(pins[:, None], tables)[:, 0]
-    return made.circuit(classes, tau)
+        pins = assembly.signals[checked_wiring(name, wiring, len(gates), len(assembly.signals))]
+        assembly.signals = assembly.look_up(pins[:, None], tables)[:, 0]
+    return assembly.circuit(classes, tau)

@@ -32,7 +32,7 @@ def from_torch_dwn(
     Raises:
         ValueError: The state dict has no such layer, or one that does not fit what is before it.
     """
-    made = inputs_of(inputs)
+    assembly = inputs_of(inputs)
     layers = [name.removesuffix("luts") for name in state_dict if name.rpartition(".")[2] == "luts"]
     if not layers:
         raise ValueError("the state dict has no LUTLayer of torch_dwn, whose tables are called 'luts'")
@@ -42,9 +42,9 @@ def from_torch_dwn(
         wiring = state_dict.get(f"{name}mapping")
         if wiring is None:
             wiring = state_dict[f"{name}mapping.weights"].argmax(0).reshape(-1, n)
-        pins = made.signals[checked_wiring(f"{name}mapping", wiring, len(tables), len(made.signals))]
-        made.signals = made.look_up(pins[:, None], tables)[:, 0]
-    order = np.arange(len(made.signals)) if permutation is None else np.asarray(permutation)
+        pins = assembly.signals[checked_wiring(f"{name}mapping", wiring, len(tables), len(assembly.signals))]
+        assembly.signals = assembly.look_up(pins[:, None], tables)[:, 0]
+    order = np.arange(len(assembly.signals)) if permutation is None else np.asarray(permutation)
     # Where the outputs cannot be divided, zeros follow.
-    made.signals = np.pad(made.signals[order], (0, -len(order) % classes), constant_values=ZERO)
-    return made.circuit(classes, tau)
+    assembly.signals = np.pad(assembly.signals[order], (0, -len(order) % classes), constant_values=ZERO)
+    return assembly.circuit(classes, tau)

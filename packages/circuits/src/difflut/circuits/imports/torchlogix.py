@@ -38,13 +38,13 @@ def from_torchlogix(model: "nn.Sequential", shape: Sequence[int]) -> Circuit:
     with torch.no_grad():
         thresholds = layers[0].get_thresholds() if layers and hasattr(layers[0], "get_thresholds") else None
         if thresholds is None:
-            made = Assembly(shape)
+            assembly = Assembly(shape)
         else:
-            made = Assembly(shape, _of_each_feature(thresholds, shape))
-            made.signals = _merged(made.signals, layers.pop(0).feature_dim)
+            assembly = Assembly(shape, _of_each_feature(thresholds, shape))
+            assembly.signals = _merged(assembly.signals, layers.pop(0).feature_dim)
         for layer in layers:
-            _add(made, layer)
-    return made.circuit(head.k, head.tau, int(head.beta))
+            _add(assembly, layer)
+    return assembly.circuit(head.k, head.tau, int(head.beta))
 
 
 def _flat(model: Any) -> Iterator[Any]:
@@ -64,10 +64,10 @@ def _name(layer: Any) -> str:
 
 def _of_each_feature(thresholds: Any, shape: Sequence[int]) -> np.ndarray:
     """Thresholds of all features, of each feature or of each channel, as those of each feature."""
-    given = thresholds.numpy()
+    array = thresholds.numpy()
     spatial = (1,) * (len(shape) - 1)
-    given = given.reshape(given.shape[0], *spatial, -1) if given.ndim == 2 and len(shape) > 1 else given
-    return np.broadcast_to(given, (*shape, given.shape[-1])).reshape(-1, given.shape[-1])
+    array = array.reshape(array.shape[0], *spatial, -1) if array.ndim == 2 and len(shape) > 1 else array
+    return np.broadcast_to(array, (*shape, array.shape[-1])).reshape(-1, array.shape[-1])
 
 
 def _merged(signals: np.ndarray, axis: int) -> np.ndarray:
@@ -77,26 +77,26 @@ def _merged(signals: np.ndarray, axis: int) -> np.ndarray:
     return moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :])
 
 
-def _add(made: Assembly, layer: Any) -> None:
+def _add(assembly: Assembly, layer: Any) -> None:
     add = LAYERS.get(_name(layer))
     if add is None:
         raise ValueError(
             f"{_name(layer)} is no layer that a circuit of torchlogix can be made of; there are {', '.join(LAYERS)}, "
             "and sequences of them"
         )
-    add(made, layer)
+    add(assembly, layer)
 
 
-def _dense(made: Assembly, layer: Any) -> None:
-    pins = layer.connections(_batch(made.signals))[0]  # (n, nodes)
+def _dense(assembly: Assembly, layer: Any) -> None:
+    pins = layer.connections(_batch(assembly.signals))[0]  # (n, nodes)
     tables = _tables(layer, layer.weight, "n,bn->bn", (pins.shape[1],))
-    made.signals = made.look_up(pins.numpy().T[:, None], tables)[:, 0]
+    assembly.signals = assembly.look_up(pins.numpy().T[:, None], tables)[:, 0]
 
 
-def _convolution(made: Assembly, layer: Any) -> None:
+def _convolution(assembly: Assembly, layer: Any) -> None:
     """A tree of nodes at all positions: its levels are layers."""
-    beyond = [(layer.padding, layer.padding)] * (made.signals.ndim - 1)
-    signals = np.pad(made.signals, [(0, 0), *beyond], constant_values=ZERO)
+    beyond = [(layer.padding, layer.padding)] * (assembly.signals.ndim - 1)
+    signals = np.pad(assembly.signals, [(0, 0), *beyond], constant_values=ZERO)
     sizes = zip(signals.shape[1:], layer.receptive_field_size, strict=True)
     positions = [(size - field) // layer.stride + 1 for size, field in sizes]
     for level, weight in enumerate(layer.tree_weights):
@@ -104,28 +104,29 @@ def _convolution(made: Assembly, layer: Any) -> None:
         pins = (pins.movedim(-2, 1) if level else pins)[0].numpy()  # (n, kernels, positions, nodes)
         n, kernels, places, nodes = pins.shape
         tables = _tables(layer, weight, "fc,bcsf->bcsf", (kernels, 1, nodes)).reshape(kernels * nodes, -1)
-        found = made.look_up(pins.transpose(1, 3, 2, 0).reshape(kernels * nodes, places, n), tables)
-        signals = found.reshape(kernels, nodes, places).transpose(0, 2, 1)
-    made.signals = signals.reshape(len(signals), *positions)
+        outputs = assembly.look_up(pins.transpose(1, 3, 2, 0).reshape(kernels * nodes, places, n), tables)
+        signals = outputs.reshape(kernels, nodes, places).transpose(0, 2, 1)
+    assembly.signals = signals.reshape(len(signals), *positions)
 
 
-def _pooling(made: Assembly, layer: Any) -> None:
+def _pooling(assembly: Assembly, layer: Any) -> None:
     """The largest of a window, beyond whose border there is nothing."""
-    dims = made.signals.ndim - 1
+    dims = assembly.signals.ndim - 1
     size, stride, padding = (
-        (of,) * dims if isinstance(of, int) else tuple(of) for of in (layer.kernel_size, layer.stride, layer.padding)
+        (extent,) * dims if isinstance(extent, int) else tuple(extent)
+        for extent in (layer.kernel_size, layer.stride, layer.padding)
     )
-    signals = np.pad(made.signals, [(0, 0), *((of, of) for of in padding)], constant_values=ZERO)
+    signals = np.pad(assembly.signals, [(0, 0), *((extent, extent) for extent in padding)], constant_values=ZERO)
     windows = np.lib.stride_tricks.sliding_window_view(signals, size, axis=tuple(range(1, dims + 1)))
     windows = windows[(slice(None), *(slice(None, None, step) for step in stride))]
-    made.signals = made.any_of(windows.reshape(*windows.shape[: dims + 1], -1))
+    assembly.signals = assembly.any_of(windows.reshape(*windows.shape[: dims + 1], -1))
 
 
-def _flatten(made: Assembly, layer: Any) -> None:
-    made.signals = made.signals.reshape(-1)
+def _flatten(assembly: Assembly, layer: Any) -> None:
+    assembly.signals = assembly.signals.reshape(-1)
 
 
-def _nothing(made: Assembly, layer: Any) -> None:
+def _nothing(assembly: Assembly, layer: Any) -> None:
     """A layer that does nothing in evaluation mode, or to bits."""
 
 
@@ -159,5 +160,5 @@ def _tables(layer: Any, weight: Any, contraction: str, nodes: tuple[int, ...]) -
     n = layer.lut_rank
     corners = torch.arange(2**n)[:, None] >> torch.arange(n) & 1
     x = corners.to(weight.dtype).reshape(2**n, n, *(1 for _ in nodes)).expand(2**n, n, *nodes)
-    made = layer.parametrization.forward(x, weight, False, contraction)
-    return np.moveaxis(made.numpy() > 0.5, 0, -1)
+    values = layer.parametrization.forward(x, weight, False, contraction)
+    return np.moveaxis(values.numpy() > 0.5, 0, -1)

@@ -93,26 +93,31 @@ class _Absorber:
         order = np.argsort(pins, axis=1)
         ascending = np.take_along_axis(pins, order, 1)
         new = (np.diff(ascending, axis=1, prepend=-1) != 0) & (ascending >= 0)
-        rank, place = new.cumsum(1) - 1, np.empty_like(order)
-        np.put_along_axis(place, order, np.where(ascending >= 0, rank, NONE), 1)
-        place[:, :n][through] = INNER
+        rank, position = new.cumsum(1) - 1, np.empty_like(order)
+        np.put_along_axis(position, order, np.where(ascending >= 0, rank, NONE), 1)
+        position[:, :n][through] = INNER
         self.wiring[readers] = -1
         rows, columns = np.nonzero(new)
         self.wiring[readers[rows], rank[rows, columns]] = ascending[rows, columns]
-        place = place.astype(np.int8)
-        first, which = distinct(self.table_of[readers], self.table_of[inner], place)
-        made = [self.tables]
+        position = position.astype(np.int8)
+        first, which = distinct(self.table_of[readers], self.table_of[inner], position)
+        parts = [self.tables]
         for start in range(0, len(first), ROWS):
-            made.append(self._composed(*(of[first[start : start + ROWS]] for of in (readers, inner, place))))
+            parts.append(
+                self._composed(*(indices[first[start : start + ROWS]] for indices in (readers, inner, position)))
+            )
         self.table_of[readers] = len(self.tables) + which
-        self.tables = np.concatenate(made)
+        self.tables = np.concatenate(parts)
 
-    def _composed(self, readers: np.ndarray, inner: np.ndarray, place: np.ndarray) -> np.ndarray:
+    def _composed(self, readers: np.ndarray, inner: np.ndarray, position: np.ndarray) -> np.ndarray:
         """The tables of readers with the inner LUT in them, given where each pin of both is in the union."""
         n = self.wiring.shape[1]
-        outer_place, inner_place = np.where(place < n, 2 * place, -2)[:, :n], np.where(place < n, 2 * place, -2)[:, n:]
-        inside = np.take_along_axis(self.tables[self.table_of[inner]], addresses(inner_place, n), 1)
-        old = addresses(outer_place, n)
+        outer_sources, inner_sources = (
+            np.where(position < n, 2 * position, -2)[:, :n],
+            np.where(position < n, 2 * position, -2)[:, n:],
+        )
+        inside = np.take_along_axis(self.tables[self.table_of[inner]], addresses(inner_sources, n), 1)
+        old = addresses(outer_sources, n)
         for pin in range(n):
-            old |= (inside & (place[:, pin, None] == INNER)).astype(np.intp) << pin
+            old |= (inside & (position[:, pin, None] == INNER)).astype(np.intp) << pin
         return np.take_along_axis(self.tables[self.table_of[readers]], old, 1)

@@ -24,16 +24,16 @@ def drop_unreachable(circuit: Circuit) -> Circuit:
     if circuit.num_luts > MOST_LUTS:
         return circuit
     windows, wiring, table_of = Windows(circuit), circuit.wiring.copy(), circuit.table_of.copy()
-    made: list[np.ndarray] = []
+    narrowed: list[np.ndarray] = []
     for lut, pins in enumerate(windows.pins):
         possible = windows.possible_addresses(lut)
         if not possible.all():
             kept, table = _needed(circuit.connected_table(lut), possible)
             wiring[lut] = -1
             wiring[lut, : len(kept)] = [pins[position] for position in kept]
-            table_of[lut] = len(circuit.tables) + len(made)
-            made.append(np.tile(table, circuit.tables.shape[1] // len(table)))
-    tables = np.concatenate([circuit.tables, np.array(made, bool).reshape(-1, circuit.tables.shape[1])])
+            table_of[lut] = len(circuit.tables) + len(narrowed)
+            narrowed.append(np.tile(table, circuit.tables.shape[1] // len(table)))
+    tables = np.concatenate([circuit.tables, np.array(narrowed, bool).reshape(-1, circuit.tables.shape[1])])
     return shared(circuit, wiring, tables, table_of)
 
 
@@ -43,7 +43,7 @@ def _needed(table: np.ndarray, possible: np.ndarray) -> tuple[list[int], np.ndar
     for position in range(len(table).bit_length() - 1):
         pin = len(kept)
         (low, high), (low_possible, high_possible) = (
-            np.moveaxis(of.reshape(-1, 2, 2**pin), 1, 0) for of in (table, possible)
+            np.moveaxis(entries.reshape(-1, 2, 2**pin), 1, 0) for entries in (table, possible)
         )
         if (low_possible & high_possible & (low != high)).any():
             kept.append(position)
@@ -90,7 +90,7 @@ def cancel_outputs(circuit: Circuit) -> Circuit:
     ones, zeros = (np.bincount(index[circuit.inverted == side], minlength=len(first)) for side in (False, True))
     both = np.minimum(ones, zeros)
     groups, outputs = circuit.groups[first], circuit.outputs[first]
-    counted = [np.repeat(of, often) for often in (ones - both, zeros - both) for of in (outputs, groups)]
+    counted = [np.repeat(values, often) for often in (ones - both, zeros - both) for values in (outputs, groups)]
     bias = circuit.bias + np.bincount(groups, weights=both, minlength=circuit.num_classes).astype(np.int64)
     outputs, groups = np.concatenate(counted[::2]), np.concatenate(counted[1::2])
     inverted = np.repeat([False, True], [len(counted[0]), len(counted[2])])

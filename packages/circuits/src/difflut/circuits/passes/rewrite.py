@@ -50,11 +50,11 @@ def rewire(circuit: Circuit, wiring: np.ndarray, sources: np.ndarray) -> Circuit
     first, which = distinct(circuit.table_of[changed], sources[changed])
     table_of = circuit.table_of.astype(np.int64)
     table_of[changed] = len(tables) + which
-    made = [tables]
+    parts = [tables]
     for start in range(0, len(first), ROWS):
         lut = changed[first[start : start + ROWS]]
-        made.append(np.take_along_axis(circuit.tables[circuit.table_of[lut]], addresses(sources[lut], n), 1))
-    return shared(circuit, wiring, np.concatenate(made), table_of)
+        parts.append(np.take_along_axis(circuit.tables[circuit.table_of[lut]], addresses(sources[lut], n), 1))
+    return shared(circuit, wiring, np.concatenate(parts), table_of)
 
 
 def addresses(sources: np.ndarray, n: int) -> np.ndarray:
@@ -70,9 +70,9 @@ def compact(circuit: Circuit) -> Circuit:
     """The same LUTs with their connected pins first, and no more pins than one of them has."""
     n = int((circuit.wiring >= 0).sum(1).max(initial=0))
     order = np.argsort(circuit.wiring < 0, axis=1, kind="stable")
-    place = np.argsort(order, axis=1)
+    position = np.argsort(order, axis=1)
     wiring = np.take_along_axis(circuit.wiring, order, 1)[:, :n]
-    return rewire(circuit, wiring, np.where(place < n, 2 * place, -2))
+    return rewire(circuit, wiring, np.where(position < n, 2 * position, -2))
 
 
 def substitute(circuit: Circuit, target: np.ndarray, flip: np.ndarray) -> Circuit:

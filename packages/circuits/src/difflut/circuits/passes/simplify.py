@@ -89,11 +89,11 @@ def simplify(circuit: Circuit, lut_size: int = 6) -> tuple[Circuit, Report]:
     while size != (size := (circuit.num_luts, _num_pins(circuit))):
         for name, apply in passes.items():
             smaller = apply(circuit)
-            count = DROPPED.get(name, lambda of: of.num_luts)
+            count = DROPPED.get(name, lambda each: each.num_luts)
             gains[name] += count(circuit) - count(smaller)
             circuit = smaller
     depth = int(before.layers.max(initial=-1)) + 1
-    layers, left = (np.bincount(of.layers, minlength=depth).tolist() for of in (before, circuit))
+    layers, left = (np.bincount(each.layers, minlength=depth).tolist() for each in (before, circuit))
     removed, dropped = ({name: gains[name] for name in gains if (name in DROPPED) == other} for other in (False, True))
     return compact(circuit), Report(before.num_luts, circuit.num_luts, layers, left, removed, dropped)
 

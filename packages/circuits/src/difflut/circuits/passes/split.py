@@ -44,7 +44,7 @@ def _split_once(circuit: Circuit, lut_size: int) -> Circuit:
         chosen = part - part.min(1, keepdims=True)  # among the parts of a table
         count = chosen.max(1)[which] + 1
         owner, begin = np.repeat(np.arange(len(luts)), count), np.cumsum(count) - count
-        made = np.arange(len(owner)) - begin[owner]
+        number_of_part = np.arange(len(owner)) - begin[owner]
         signals = circuit.num_inputs + len(wiring) + begin[:, None] + np.arange(data)
         pins = circuit.wiring[luts]
         wiring[luts] = -1
@@ -56,7 +56,7 @@ def _split_once(circuit: Circuit, lut_size: int) -> Circuit:
         pattern, of_table = distinct(chosen)
         table_of[luts] = _rows(tables) + of_table[which]
         tables.append(_widened(_multiplexers(chosen[pattern]), n))
-        table_of = np.concatenate([table_of, _rows(tables) + part.min(1)[which[owner]] + made])
+        table_of = np.concatenate([table_of, _rows(tables) + part.min(1)[which[owner]] + number_of_part])
         tables.append(_widened(rows[first], n))
         owners.append(luts[owner])
     layers = np.concatenate([2 * circuit.layers + (arity > lut_size), 2 * circuit.layers[np.concatenate(owners)]])

@@ -76,7 +76,7 @@ class Windows:
         """Positions of pins that share sources, put together as long as their states can be enumerated."""
         clusters = [[position] for position in range(len(pins))]
         leaves = [self._leaves[pin] for pin in pins]
-        sources = [set(self._by_source(of)) for of in leaves]
+        sources = [set(self._by_source(leaf)) for leaf in leaves]
         while len(set().union(*sources)) < sum(map(len, sources)):
             candidates = [
                 (states, *pair)
@@ -101,11 +101,11 @@ class Windows:
 
     def _by_source(self, leaves: frozenset[int]) -> dict[int, list[int]]:
         """Leaves by what decides them: a feature, or the LUT itself (negative)."""
-        found: dict[int, list[int]] = {}
+        by_source: dict[int, list[int]] = {}
         for leaf in sorted(leaves):
             source = leaf // self.circuit.codebook.shape[1] if leaf < self.circuit.num_inputs else -leaf
-            found.setdefault(source, []).append(leaf)
-        return found
+            by_source.setdefault(source, []).append(leaf)
+        return by_source
 
     def _code_words(self, together: list[int]) -> np.ndarray:
         """What leaves of one source can be: `(words, leaves)` integers."""

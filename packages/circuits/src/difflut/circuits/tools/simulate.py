@@ -44,10 +44,10 @@ def simulate(design: Design, simulator: str | None = None, timeout: float = 3600
         RuntimeError: It fails.
         TimeoutError: It takes longer than that.
     """
-    wanted = [simulator] if simulator else SIMULATORS
-    simulator = next(filter(shutil.which, wanted), None)
+    candidates = [simulator] if simulator else SIMULATORS
+    simulator = next(filter(shutil.which, candidates), None)
     if simulator is None:
-        raise FileNotFoundError(f"no Verilog simulator found; apt install {' or '.join(wanted)}")
+        raise FileNotFoundError(f"no Verilog simulator found; apt install {' or '.join(candidates)}")
     files = [str((design.folder / name).resolve()) for name in [*design.files, "testbench.v"]]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("inputs.hex", "expected.hex"):

@@ -33,7 +33,7 @@ def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
 
 def table_lines(table: Table, names: dict[str, str]) -> list[str]:
     """A table's wire and instance; `names` are those of inputs that are called otherwise."""
-    inputs = [names.get(one, one) for one in table.inputs]
+    inputs = [names.get(signal, signal) for signal in table.inputs]
     return [f"wire {table.output};", instance(f"lut_{table.output}", table.init, inputs, table.output)]
 
 

@@ -168,10 +168,10 @@ def _forget_layers_after(number: int, folder: Path, prefix: str) -> None:
 
 
 def _chosen(known: list[str], pipeline: bool | Collection[str]) -> list[str]:
-    wanted = known if pipeline is True else list(pipeline or ())
-    if unknown := [name for name in wanted if name not in known]:
+    chosen = known if pipeline is True else list(pipeline or ())
+    if unknown := [name for name in chosen if name not in known]:
         raise ValueError(f"no stage {unknown[0]!r} to put registers after; there are {', '.join(known)}")
-    return wanted
+    return chosen
 
 
 def _live(circuit: Circuit) -> list[list[int]]:
@@ -219,7 +219,7 @@ def _header(
 ) -> str:
     if not words.pixels:
         rounding = "every float32 is classified as by the network" if words.exact else "thresholds are rounded down"
-        scales, offsets = (" ".join(map(str, of.tolist())) for of in (words.scales, words.offsets))
+        scales, offsets = (" ".join(map(str, exponents.tolist())) for exponents in (words.scales, words.offsets))
         meaning = (
             f"A word is ceil(value * 2**scale) + offset, held within its range, NaN is 0; {rounding}.\n"
             f"//          Scales of the features: {scales}\n//          Offsets: {offsets}"

@@ -37,6 +37,6 @@ def fill(
     Raises:
         ValueError: The wiring reads beyond the window.
     """
-    given = inputs, wiring.contiguous(), table.contiguous(), y
-    if call(function, *given, *options, sizes(placements), batch, *wiring.shape, table.shape[1]):
+    arguments = inputs, wiring.contiguous(), table.contiguous(), y
+    if call(function, *arguments, *options, sizes(placements), batch, *wiring.shape, table.shape[1]):
         raise unknown_input(wiring, placements)

@@ -31,14 +31,14 @@ def fourier_gradients(
     """See `Backend.fourier_gradients`."""
     x_grad = cosines_grad = sines_grad = None
     waves, rows, m = kept.data, feature_major(grad), cosines.shape[1]
-    wiring, place = wiring.contiguous(), (sizes(placements), kept.batch, *wiring.shape, m)
+    wiring, extents = wiring.contiguous(), (sizes(placements), kept.batch, *wiring.shape, m)
     if needs_x:
         x_grad = grad.new_empty(placements.features, kept.batch)
-        call("fourier_input_gradient", waves, wiring, _folded(cosines, sines), rows, x_grad, *place)
+        call("fourier_input_gradient", waves, wiring, _folded(cosines, sines), rows, x_grad, *extents)
         x_grad = x_grad.t()
     if needs_coefficients:
         folded = grad.new_empty(*cosines.shape[:2], 2 * cosines.shape[2])
-        call("fourier_coefficient_gradient", waves, wiring, rows, folded, *place)
+        call("fourier_coefficient_gradient", waves, wiring, rows, folded, *extents)
         cosines_grad, sines_grad = grad.new_empty(cosines.shape), grad.new_empty(cosines.shape)
         call("fourier_unfold", folded, folded[..., 0].numel(), wiring.shape[1], cosines_grad, sines_grad)
     return x_grad, cosines_grad, sines_grad

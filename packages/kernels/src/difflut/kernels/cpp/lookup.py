@@ -27,16 +27,16 @@ def input_gradient(
 ) -> Tensor:
     """The gradient of a bank's inputs (features, batch); `group` neighbouring outputs share a row of `grad`."""
     x_grad = recycled(placements.features, grad.shape[1])
-    given = bits, wiring.contiguous(), slope.contiguous(), grad, group, x_grad
-    call("lookup_input_gradient", *given, sizes(placements), grad.shape[1], *wiring.shape, slope.shape[1])
+    arguments = bits, wiring.contiguous(), slope.contiguous(), grad, group, x_grad
+    call("lookup_input_gradient", *arguments, sizes(placements), grad.shape[1], *wiring.shape, slope.shape[1])
     return x_grad
 
 
 def lookup_pin_gradient(kept: Kept, wiring: Tensor, slope: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.lookup_pin_gradient`."""
     pin_grad = recycled(wiring.numel() * placements.count, kept.batch)
-    given = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
-    call("lookup_pin_gradient", *given, pin_grad, sizes(placements), kept.batch, *wiring.shape, slope.shape[1])
+    arguments = kept.data, wiring.contiguous(), slope.contiguous(), feature_major(grad)
+    call("lookup_pin_gradient", *arguments, pin_grad, sizes(placements), kept.batch, *wiring.shape, slope.shape[1])
     return pin_grad.t()
 
 
@@ -51,8 +51,8 @@ def table_gradient(
     """The gradient of a bank's tables (L, m, 2**n); `group` neighbouring outputs share a row of `grad`."""
     nodes, n = wiring.shape
     table_grad = recycled(nodes * outputs, 2**n).view(nodes, outputs, 2**n)
-    given = bits, wiring.contiguous(), grad, group, table_grad
-    call("lookup_table_gradient", *given, sizes(placements), grad.shape[1], nodes, n, outputs)
+    arguments = bits, wiring.contiguous(), grad, group, table_grad
+    call("lookup_table_gradient", *arguments, sizes(placements), grad.shape[1], nodes, n, outputs)
     return table_grad
 
 

@@ -20,8 +20,8 @@ def maximum(x: Tensor, wiring: Tensor, least: bool, placements: Placements) -> t
     is_packed = holds_bits(x) or is_binary(x)
     inputs = packed(x, placements).data if is_packed else values(x, placements).data
     both = (inputs, None) if is_packed else (None, inputs)
-    place = sizes(placements), batch, *wiring.shape
-    if call("maximum", *both, wiring.contiguous(), int(least), y, chosen, *place):
+    extents = sizes(placements), batch, *wiring.shape
+    if call("maximum", *both, wiring.contiguous(), int(least), y, chosen, *extents):
         raise unknown_input(wiring, placements)
     return y.t(), Kept(chosen, batch, "addresses")
 
@@ -29,6 +29,6 @@ def maximum(x: Tensor, wiring: Tensor, least: bool, placements: Placements) -> t
 def maximum_gradient(kept: Kept, wiring: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.maximum_gradient`."""
     x_grad = recycled(placements.features, kept.batch)
-    place = sizes(placements), kept.batch, *wiring.shape
-    call("maximum_gradient", kept.data, wiring.contiguous(), feature_major(grad), x_grad, *place)
+    extents = sizes(placements), kept.batch, *wiring.shape
+    call("maximum_gradient", kept.data, wiring.contiguous(), feature_major(grad), x_grad, *extents)
     return x_grad.t()

@@ -41,12 +41,12 @@ def multilinear_gradients(
         x_grad = lookup_input_gradient(kept, wiring, table, rows.t(), placements) if needs_x else None
         table_grad = lookup_table_gradient(kept, wiring, rows.t(), m, placements) if needs_table else None
         return x_grad, table_grad
-    wiring, place = wiring.contiguous(), (sizes(placements), kept.batch, *wiring.shape, m)
+    wiring, extents = wiring.contiguous(), (sizes(placements), kept.batch, *wiring.shape, m)
     if needs_x:
         x_grad = grad.new_empty(placements.features, kept.batch)
-        call("multilinear_input_gradient", kept.data, wiring, table.contiguous(), rows, x_grad, *place)
+        call("multilinear_input_gradient", kept.data, wiring, table.contiguous(), rows, x_grad, *extents)
         x_grad = x_grad.t()
     if needs_table:
         table_grad = torch.empty_like(table, memory_format=torch.contiguous_format)
-        call("multilinear_table_gradient", kept.data, wiring, rows, table_grad, *place)
+        call("multilinear_table_gradient", kept.data, wiring, rows, table_grad, *extents)
     return x_grad, table_grad

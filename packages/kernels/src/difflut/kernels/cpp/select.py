@@ -63,8 +63,8 @@ def best_inputs(logits: Tensor) -> Tensor:
 def _best_candidates(logits: Tensor, candidates: Tensor, placements: Placements) -> Tensor:
     pins, choices = candidates.shape
     chosen = torch.empty(pins, dtype=torch.int64)
-    given = logits.contiguous(), candidates.contiguous(), choices, placements.window, pins, chosen
-    if call("select_candidates", *given):
+    arguments = logits.contiguous(), candidates.contiguous(), choices, placements.window, pins, chosen
+    if call("select_candidates", *arguments):
         raise unknown_input(candidates, placements)
     return chosen
 
@@ -139,8 +139,8 @@ def _logits_gradient(inputs: Kept, candidates: Tensor | None, upstream: _Upstrea
         return _window_gradient(inputs, upstream, placements)
     logits_grad = upstream.grad.new_empty(candidates.shape)
     both = (inputs.data, None) if inputs.form == "bits" else (None, inputs.data)
-    place = candidates.contiguous(), candidates.shape[1], *upstream.arguments(placements), logits_grad
-    call("select_candidates_gradient", *both, *place)
+    arguments = candidates.contiguous(), candidates.shape[1], *upstream.arguments(placements), logits_grad
+    call("select_candidates_gradient", *both, *arguments)
     return logits_grad
 
 
@@ -165,6 +165,6 @@ def _x_gradient(
 ) -> Tensor:
     x_grad = upstream.grad.new_empty(placements.features, upstream.grad.shape[1])
     among = (None, 0) if candidates is None else (candidates.contiguous(), candidates.shape[1])
-    place = pins, tau, *upstream.arguments(placements), x_grad
-    call("select_x_gradient", logits.contiguous(), *among, *place)
+    arguments = pins, tau, *upstream.arguments(placements), x_grad
+    call("select_x_gradient", logits.contiguous(), *among, *arguments)
     return x_grad.t()

@@ -100,11 +100,11 @@ def listeners_of(logits: Tensor, candidates: Tensor | None, tau: float, placemen
     if candidates is None:
         share = torch.softmax(logits / tau, 0).t().contiguous()
         start = torch.arange(channels + 1, dtype=torch.int32, device=logits.device) * (len(share) * area)
-        given: tuple[Tensor, Tensor | None, Tensor | None] = start, None, None
+        listening: tuple[Tensor, Tensor | None, Tensor | None] = start, None, None
     else:
         share, wires = torch.softmax(logits / tau, 1), wires_of(candidates, placements)
-        given = *wires.readers(), wires.wiring
+        listening = *wires.readers(), wires.wiring
     pins, spots = (torch.empty(share.numel(), dtype=torch.int32, device=logits.device) for _ in range(2))
     end, shares = pins.new_empty(channels), share.new_empty(share.numel())
-    launch("keep_shares", *given, share, share.shape[1], area, channels, end, pins, spots, shares)
-    return given[0], end, pins, spots, shares
+    launch("keep_shares", *listening, share, share.shape[1], area, channels, end, pins, spots, shares)
+    return listening[0], end, pins, spots, shares

@@ -20,8 +20,8 @@ def fourier(
     waves = rows.new_empty(2, features, batch)
     launch("fourier_waves", rows, waves, rows.numel())
     y = cosines.new_empty(cosines.shape[0] * cosines.shape[1] * placements.count, batch)
-    given = waves, wires_of(wiring, placements).wiring, image_of(placements), aligned(cosines), aligned(sines)
-    launch("fourier", *given, y, batch, features, *bank_sizes(wiring, cosines))
+    arguments = waves, wires_of(wiring, placements).wiring, image_of(placements), aligned(cosines), aligned(sines)
+    launch("fourier", *arguments, y, batch, features, *bank_sizes(wiring, cosines))
     return y.t(), Kept(waves, batch, "values")
 
 
@@ -38,16 +38,16 @@ def fourier_gradients(
     """See `Backend.fourier_gradients`."""
     x_grad = cosines_grad = sines_grad = None
     waves, wires, grad = kept.data, wires_of(wiring, placements), feature_major(grad)
-    given = waves, wires.wiring, image_of(placements)
+    arguments = waves, wires.wiring, image_of(placements)
     sizes = kept.batch, placements.features, *bank_sizes(wiring, cosines)
     if needs_x:
         x_grad = torch.empty_like(waves[0])
         coefficients = aligned(cosines), aligned(sines)
-        launch("fourier_input_gradient", *given, *wires.readers(), *coefficients, grad, x_grad, *sizes)
+        launch("fourier_input_gradient", *arguments, *wires.readers(), *coefficients, grad, x_grad, *sizes)
         x_grad = x_grad.t()
     if needs_coefficients:
         cosines_grad, sines_grad = grad.new_empty(cosines.shape), grad.new_empty(cosines.shape)
         parts = min(placements.count, -(-2048 // max(1, cosines.shape[0] * cosines.shape[1])))
-        found = cosines_grad, sines_grad, scratch(2 * parts, cosines) if parts > 1 else None, parts
-        launch("fourier_coefficient_gradient", *given, grad, *found, *sizes)
+        gradients = cosines_grad, sines_grad, scratch(2 * parts, cosines) if parts > 1 else None, parts
+        launch("fourier_coefficient_gradient", *arguments, grad, *gradients, *sizes)
     return x_grad, cosines_grad, sines_grad

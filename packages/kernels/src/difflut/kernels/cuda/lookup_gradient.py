@@ -86,7 +86,7 @@ def chained_gradient(
         return table_gradient(codes, n, between) if needs_table else None, between
     table_grad = upstream.grad.new_empty(shape)
     kept = Upstream(upstream.grad.new_empty(nodes * m, batch), shape, placements) if keep else None
-    own = codes, table_grad, None if kept is None else kept.grad, batch, nodes, n, m
+    arguments = codes, table_grad, None if kept is None else kept.grad, batch, nodes, n, m
     readers = wires_of(next_wiring, upstream.placements).readers()
     after: tuple[Tensor | float | None, ...] = (
         next_codes,
@@ -95,7 +95,7 @@ def chained_gradient(
         *upstream.given,
         *upstream.shape[:2],
     )
-    launch("lookup_chained_gradient", *own, *after)
+    launch("lookup_chained_gradient", *arguments, *after)
     return table_grad, kept
 
 

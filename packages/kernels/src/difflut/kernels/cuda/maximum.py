@@ -19,13 +19,13 @@ def maximum(x: Tensor | Bits, wiring: Tensor, least: bool, placements: Placement
     wires, outputs = wires_of(wiring, placements), nodes * placements.count
     chosen = torch.empty(nodes, items_of(placements, batch) * 32, dtype=torch.int32, device=x.device)
     y = torch.empty(outputs, batch, device=x.device)
-    given = wires.wiring, image_of(placements), int(least), chosen, y
+    arguments = wires.wiring, image_of(placements), int(least), chosen, y
     sizes = batch, placements.features, nodes, n
     if not isinstance(x, Bits) and not holds_bits(x):
-        launch("maximum", feature_major(x), *given, *sizes)
+        launch("maximum", feature_major(x), *arguments, *sizes)
         return y.t(), Kept(chosen, batch, "addresses")
     packed = empty_bits(outputs, y, batch)
-    launch("maximum_of_bits", pack(x), *given, packed, *sizes)
+    launch("maximum_of_bits", pack(x), *arguments, packed, *sizes)
     rows = y.t()
     note(rows, "words", packed)
     return rows, Kept(chosen, batch, "addresses")
@@ -34,6 +34,6 @@ def maximum(x: Tensor | Bits, wiring: Tensor, least: bool, placements: Placement
 def maximum_gradient(kept: Kept, wiring: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.maximum_gradient`."""
     wires, x_grad = wires_of(wiring, placements), grad.new_empty(placements.features, kept.batch)
-    given = kept.data, wires.wiring, image_of(placements), *wires.readers(), feature_major(grad), x_grad
-    launch("maximum_gradient", *given, kept.batch, placements.features, *wiring.shape)
+    arguments = kept.data, wires.wiring, image_of(placements), *wires.readers(), feature_major(grad), x_grad
+    launch("maximum_gradient", *arguments, kept.batch, placements.features, *wiring.shape)
     return x_grad.t()

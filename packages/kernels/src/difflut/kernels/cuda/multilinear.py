@@ -20,9 +20,9 @@ def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements
         return lookup(x, wiring, table, placements)[0], Kept(inputs, batch, "values")
     rows = table.shape[0] * table.shape[1]
     y, wires = table.new_empty(rows * placements.count, batch), wires_of(wiring, placements)
-    given = inputs, wires.wiring, image_of(placements), wires.orders()[0], aligned(table)
+    arguments = inputs, wires.wiring, image_of(placements), wires.orders()[0], aligned(table)
     parts = _parts(rows, batch) if placements.is_dense else _turns(rows, items_of(placements, batch))
-    launch("multilinear", *given, y, parts, batch, placements.features, *bank_sizes(wiring, table))
+    launch("multilinear", *arguments, y, parts, batch, placements.features, *bank_sizes(wiring, table))
     return y.t(), Kept(inputs, batch, "values")
 
 
@@ -43,17 +43,17 @@ def multilinear_gradients(
     sizes = kept.batch, features, *bank_sizes(wiring, table)
     if needs_x and needs_table and placements.is_dense and wiring.shape[1] <= FUSED_INPUTS:
         parts = _parts(max(features, len(grad)), kept.batch)
-        found = x_grad, table_grad, scratch(parts, table), parts
+        gradients = x_grad, table_grad, scratch(parts, table), parts
         ordered = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
-        launch("multilinear_gradients", *ordered, *found, *sizes)
+        launch("multilinear_gradients", *ordered, *gradients, *sizes)
     else:
-        given = inputs, wires.wiring, image
+        arguments = inputs, wires.wiring, image
         if needs_x:
             order = wires.orders()[1]
-            launch("multilinear_input_gradient", *given, order, *wires.readers(), table, grad, x_grad, *sizes)
+            launch("multilinear_input_gradient", *arguments, order, *wires.readers(), table, grad, x_grad, *sizes)
         if needs_table:
             parts = _turns(table.shape[0] * table.shape[1], placements.count)
-            launch("multilinear_table_gradient", *given, grad, table_grad, scratch(parts, table), parts, *sizes)
+            launch("multilinear_table_gradient", *arguments, grad, table_grad, scratch(parts, table), parts, *sizes)
     return None if x_grad is None else x_grad.t(), table_grad
 
 
