@@ -140,11 +140,16 @@ def test_autocast_changes_neither_tables_nor_training(node, layer, options):
         assert torch.equal(with_autocast, without)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("encoder", [None, "thermometer"])
-def test_a_network_of_another_type_trains(encoder, dtype):
+@pytest.mark.parametrize("node", NODES)
+def test_a_network_of_another_type_trains(node, encoder, dtype):
     x = torch.rand(40, 12)
     encoder = encoder and ENCODERS[encoder](1).fit(x)
-    model = LUTNetwork(encoder, list(bits_network("probabilistic").layers), GroupSum(3)).to(dtype)
-    model(x.to(dtype)).sum().backward()
-    assert all(p.grad.dtype == dtype for p in model.parameters())
+    model = LUTNetwork(encoder, list(bits_network(node).layers), GroupSum(3)).to(dtype)
+    logits = model(x.to(dtype))
+    logits.square().sum().backward()
+    assert all(p.grad.dtype == dtype and p.grad.isfinite().all() for p in model.parameters())
+    torch.manual_seed(1)
+    x = x if encoder else x.to(dtype).double()
+    torch.testing.assert_close(logits.double(), model.double()(x.double()), rtol=0.05, atol=0.1)

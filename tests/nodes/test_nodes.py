@@ -177,10 +177,11 @@ def test_dwn_keeps_its_values_within_one():
     assert node.values.abs().max() == 1
 
 
+@pytest.mark.parametrize("temperature", [0.25, 1.0])
 @pytest.mark.parametrize("name", NOISY)
-def test_noise_draws_each_bit_as_often_as_the_soft_table_says(name):
+def test_noise_draws_each_bit_as_often_as_the_soft_table_says(name, temperature):
     n = NODES[name].nearest_inputs(2)
-    node = make(name, n, nodes=400, outputs=1, noise=True, straight_through=True)
+    node = make(name, n, nodes=400, outputs=1, noise=True, straight_through=True, temperature=temperature)
     x = (torch.arange(2**n)[:, None] >> torch.arange(n) & 1).float()
     wiring = torch.arange(n).expand(400, n)
     with torch.no_grad():

@@ -198,7 +198,12 @@ def _extension(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements)
 
 
 def _series(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements) -> Tensor:
-    """Products of exp(i pi x): of the lower half of the inputs, and of the upper half for their sums."""
+    """Products of exp(i pi x): of the lower half of the inputs, and of the upper half for their sums.
+
+    There are no complex numbers of 16 bits that could be computed with.
+    """
+    dtype = cosines.dtype
+    x, cosines, sines = (tensor.to(torch.promote_types(dtype, torch.float32)) for tensor in (x, cosines, sines))
     rows = _padded(x, placements)
     waves = torch.polar(torch.ones_like(rows), torch.pi * rows)
     units = torch.stack([_inputs(waves, inputs, placements) for inputs in wiring.unbind(1)], 1)  # (L, n, P * batch)
@@ -206,7 +211,7 @@ def _series(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placement
     low, high = _waves(units[:, :half]), _waves(units[:, half:])
     coefficients = torch.complex(cosines, -sines).unflatten(-1, (high.shape[1], low.shape[1]))
     inner = (coefficients.flatten(1, 2) @ low).unflatten(1, (cosines.shape[1], -1))
-    return _by_batch((inner * high[:, None]).sum(2).real, placements, len(x))
+    return _by_batch((inner * high[:, None]).sum(2).real.to(dtype), placements, len(x))
 
 
 def _waves(units: Tensor) -> Tensor:

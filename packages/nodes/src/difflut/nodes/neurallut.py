@@ -23,8 +23,8 @@ class NeuralLUT(Node):
         hidden_width: Units of each hidden layer.
         depth: Hidden layers.
         skip_interval: Each so many layers an affine map of what entered the first of them is added; 0 for none.
-        temperature: Divides the output before the sigmoid.
-        noise: Whether to add logistic noise to the output in training.
+        temperature: Of the relaxed samples; it acts in training only.
+        noise: Whether to add logistic noise to the output in training, so that samples have the table's probabilities.
         straight_through: Whether training rounds the output to a bit, with the relaxed gradient.
     """
 
@@ -63,7 +63,7 @@ class NeuralLUT(Node):
         self.reset_parameters()
 
     def soft_table(self) -> Tensor:
-        return torch.sigmoid(self._corner_logits() / self.temperature)
+        return torch.sigmoid(self._corner_logits())
 
     def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         if len(x) >= 2**self.input_dim and not x.requires_grad and kernels.are_bits(x):
@@ -106,7 +106,7 @@ class NeuralLUT(Node):
         for layer in self.layers[:-1]:
             hidden = torch.relu(layer(hidden))
         basis = torch.cat([hidden, torch.ones_like(hidden[:, :1])], dim=1)
-        logits = self.temperature * torch.logit(table, eps=1e-6)
+        logits = torch.logit(table, eps=1e-6)
         solution = logits @ torch.linalg.pinv(basis)
         self.layers[-1].weight.copy_(solution[..., :-1])
         self.layers[-1].bias.copy_(solution[..., -1])
