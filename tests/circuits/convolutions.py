@@ -12,11 +12,11 @@ SHAPE = (6, 5, 2)  # height, width, channels
 KINDS = ("plain", "strided", "pooled", "skips", "tree", "heads")
 
 
-def convolution(kind="plain", node="dwn", n=4, seed=0, shape=SHAPE):
+def convolution(kind="plain", node="dwn", n=4, seed=0, shape=SHAPE, detectors=None):
     """A network in evaluation mode, and images `(samples, height, width, channels)` for it."""
     torch.manual_seed(seed)
     images = torch.randint(256, (200, *shape), dtype=torch.uint8)
-    encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(images)
+    encoder = ENCODERS["distributive_thermometer"](num_bits=3, detectors=detectors).fit(images)
     head = partial(GroupSum, reads=["early", "late"] if kind == "heads" else None)
     model: LUTNetwork = network(shape, 3, encoder, _layers(kind, node, n), tau=2.5, seed=seed, group_sum=head)
     return model.eval(), images

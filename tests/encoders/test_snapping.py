@@ -6,7 +6,7 @@ import torch
 
 from difflut.circuits.arithmetic.words import fixed_point_words, pixel_words
 from difflut.encoders import Binary, DistributiveThermometer
-from difflut.encoders.snapping import snapped
+from difflut.encoders.snapping import snapped, snapped_whole
 from tests.circuits.networks import random_circuit
 
 
@@ -21,7 +21,7 @@ def test_words_of_so_many_bits_tell_snapped_thresholds_apart(bits):
     generator = torch.Generator().manual_seed(bits)
     for scale, shift in ((1, 0), (1e-4, 0), (3, 1000), (1e6, -5)):
         thresholds = (torch.randn(4, 3, generator=generator, dtype=torch.float64) * scale + shift).sort(1).values
-        found = snapped(thresholds.float(), bits, pixels=False)
+        found = snapped(thresholds.float(), bits)
         words = fixed_point_words(circuit_of(found))
         assert words.needed <= bits and (found.diff(dim=1) >= 0).all()
         step = (thresholds[:, -1:] - thresholds[:, :1]) / (2**bits - 3)
@@ -31,7 +31,7 @@ def test_words_of_so_many_bits_tell_snapped_thresholds_apart(bits):
 @pytest.mark.parametrize("bits", [1, 3, 6, 8])
 def test_pixels_are_compared_by_their_highest_bits(bits):
     thresholds = torch.rand(4, 3, generator=torch.Generator().manual_seed(bits)).mul(254).sort(1).values
-    found = snapped(thresholds, bits, pixels=True)
+    found = snapped_whole(thresholds, bits)
     step = 2 ** (8 - bits)
     limits = pixel_words(circuit_of(found)).limits
     assert ((limits + 1) % step == 0).all() and (limits >= 0).all() and (limits < 255).all()

@@ -138,7 +138,7 @@ class ArrayData(Data):
 
     def __init__(self, x: Any, pooled: bool = False) -> None:
         super().__init__(pooled)
-        self._array, self.feature_shape = _as_array(x)
+        self._array, self.feature_shape = as_array(x)
 
     def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
         low, high = self.range()  # which checks the values, too
@@ -201,7 +201,7 @@ class StreamData(Data):
 
     def _batches(self) -> Iterator[Any]:
         for number, batch in enumerate(self._source):
-            array, shape = _as_array(batch)
+            array, shape = as_array(batch)
             if number == 0:
                 self.feature_shape = shape
             elif shape != self.feature_shape:
@@ -211,7 +211,7 @@ class StreamData(Data):
             yield array
 
 
-def _as_array(x: Any) -> tuple[Any, tuple[int, ...]]:
+def as_array(x: Any) -> tuple[Any, tuple[int, ...]]:
     if not hasattr(x, "__array__"):
         raise TypeError(
             f"fit takes a tensor, an array, or an iterable of them; a batch is a {type(x).__name__}. "

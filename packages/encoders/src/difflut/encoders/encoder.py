@@ -3,14 +3,16 @@
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from difflut.encoders.data import ArrayData, Data, StreamData
-from difflut.encoders.snapping import snapped
+from difflut.encoders.responses import as_kernels, image_shape, response_rows, with_responses, word_ranges
+from difflut.encoders.snapping import snapped, snapped_whole
 from difflut.registry import Configured
 
 # Up to here it is quicker to compare with all thresholds than to search among them, if the comparisons fit in a cache.
@@ -42,11 +44,13 @@ class Encoder(Configured, nn.Module, ABC):
         feature_wise: Whether each feature has its own thresholds; otherwise all share one set.
         word_bits: Bits of the words that features are in hardware: thresholds are moved to the nearest that these can
             tell apart. None leaves them where they are.
+        detectors: Kernels, or lists of kernels, whose responses to an image are features as its channels are: see
+            `detectors`. Inputs are then pixels, whole numbers from 0 to 255; others are rounded up and held within.
 
     Attributes:
         thresholds: float32 `(features or 1, levels - 1)`, ascending along the last axis.
         codebook: uint8 `(levels, num_bits)`.
-        feature_shape: The shape of one training input.
+        feature_shape: The shape of one training input; with detectors `(height, width, channels)`.
     """
 
     max_bits: ClassVar[int | None] = None
@@ -54,7 +58,12 @@ class Encoder(Configured, nn.Module, ABC):
     codebook: Tensor
 
     def __init__(
-        self, num_bits: int = 8, flatten: bool = True, feature_wise: bool = True, word_bits: int | None = None
+        self,
+        num_bits: int = 8,
+        flatten: bool = True,
+        feature_wise: bool = True,
+        word_bits: int | None = None,
+        detectors: Sequence[Any] | None = None,
     ) -> None:
         super().__init__()
         if num_bits < 1:
@@ -70,6 +79,7 @@ class Encoder(Configured, nn.Module, ABC):
         self.word_bits = word_bits
         self.flatten = flatten
         self.feature_wise = feature_wise
+        self.detectors = as_kernels(detectors) if detectors else None
         self.feature_shape: tuple[int, ...] = ()
         self.register_buffer("codebook", self.make_codebook(), persistent=False)
         self.register_buffer("thresholds", torch.empty(0, len(self.codebook) - 1))
@@ -97,7 +107,18 @@ class Encoder(Configured, nn.Module, ABC):
     def output_size(self) -> int:
         """Bits for one input, `features * num_bits`; known once fitted."""
         self._require_fitted()
-        return math.prod(self.feature_shape) * self.num_bits
+        return math.prod(self.compared_shape(self.feature_shape)) * self.num_bits
+
+    def compared_shape(self, input_shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the features of one input: its own, with a channel more for each detector.
+
+        Raises:
+            ValueError: There are detectors, and the input is no image.
+        """
+        if not self.detectors:
+            return tuple(input_shape)
+        height, width, channels = image_shape(input_shape)
+        return height, width, channels + len(self.detectors)
 
     @torch.no_grad()
     def fit(self, x: Any) -> Self:
@@ -110,7 +131,7 @@ class Encoder(Configured, nn.Module, ABC):
 
         Raises:
             ValueError: There are no rows, a value is NaN or infinite, float32 cannot tell a feature's values apart, or
-                batches differ in shape.
+                batches differ in shape. With detectors: inputs are no images of pixels.
             TypeError: A batch is not an array.
 
         Warns where a feature that varies comes out constant.
@@ -118,11 +139,16 @@ class Encoder(Configured, nn.Module, ABC):
         if not hasattr(x, "__array__") and not hasattr(x, "__iter__"):
             raise TypeError(f"{type(self).__name__}: fit takes a tensor, an array, or an iterable of them; got {x!r}")
         source = ArrayData if hasattr(x, "__array__") else StreamData
+        if self.detectors:
+            with_detectors = partial(response_rows, kernels=self.detectors)
+            x = with_detectors(x) if source is ArrayData else map(with_detectors, x)
         data = source(x, pooled=not self.feature_wise)
         thresholds = self.make_thresholds(data).sort(dim=1).values
         self._warn_of_lost(thresholds.float(), data)
         self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
         self.feature_shape = data.feature_shape
+        if self.detectors:
+            self.feature_shape = *self.feature_shape[:2], self.feature_shape[2] - len(self.detectors)
         if self.word_bits is not None:
             self.snap(self.word_bits, data.pixels)
         return self
@@ -144,10 +170,16 @@ class Encoder(Configured, nn.Module, ABC):
         """Moves the thresholds to the nearest that words of so many bits tell apart.
 
         Args:
-            pixels: Whether features are whole numbers from 0 to 255.
+            pixels: Whether inputs are whole numbers from 0 to 255, as those of detectors always are.
         """
         self._require_fitted()
-        thresholds = snapped(self.thresholds, word_bits, pixels)
+        if self.detectors and self.feature_wise:
+            low, bits = word_ranges(self.detectors, self.feature_shape)
+            thresholds = snapped_whole(self.thresholds.cpu(), word_bits, low, bits)
+        elif pixels and not self.detectors:
+            thresholds = snapped_whole(self.thresholds, word_bits)
+        else:
+            thresholds = snapped(self.thresholds, word_bits)
         self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
 
     @torch.no_grad()
@@ -169,9 +201,10 @@ class Encoder(Configured, nn.Module, ABC):
             raise TypeError(f"{type(self).__name__}: needs a tensor, got a {type(x).__name__}; take torch.as_tensor(x)")
         self._require_fitted()
         self._require_features(tuple(x.shape[1:]))
-        batch, features = len(x), math.prod(self.feature_shape)
-        bits = self._encode(x.to(torch.float32).reshape(batch, features))
-        return bits.reshape((batch, self.output_size) if self.flatten else (*x.shape, self.num_bits))
+        if self.detectors:
+            x = with_responses(x.reshape(len(x), *self.feature_shape), self.detectors)
+        bits = self._encode(x.to(torch.float32).reshape(len(x), math.prod(x.shape[1:])))
+        return bits.reshape((len(x), self.output_size) if self.flatten else (*x.shape, self.num_bits))
 
     def _encode(self, x: Tensor) -> Tensor:  # (batch, features) -> (batch, features, num_bits)
         return nn.functional.embedding(self._level(x), self.codebook.to(torch.float32))
@@ -221,9 +254,10 @@ class Encoder(Configured, nn.Module, ABC):
     def check_state(self) -> None:
         """Raises a `ValueError` where the thresholds do not ascend, or are not those of the features."""
         kind, rows = type(self).__name__, len(self.thresholds)
+        features = math.prod(self.compared_shape(self.feature_shape)) if self.fitted else 0
         if self.thresholds.isnan().any() or (self.thresholds.diff(dim=1) < 0).any():
             raise ValueError(f"{kind}: thresholds must ascend, without NaN")
-        if self.fitted and (min(self.feature_shape, default=1) < 1 or rows not in (1, math.prod(self.feature_shape))):
+        if self.fitted and (min(self.feature_shape, default=1) < 1 or rows not in (1, features)):
             raise ValueError(f"{kind}: {rows} rows of thresholds do not fit features of shape {self.feature_shape}")
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:

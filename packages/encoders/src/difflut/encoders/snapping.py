@@ -6,11 +6,29 @@ from torch import Tensor
 PIXEL_BITS = 8
 
 
-def snapped(thresholds: Tensor, word_bits: int, pixels: bool) -> Tensor:
+def snapped_whole(thresholds: Tensor, word_bits: int, low: Tensor | int = 0, bits: Tensor | int = PIXEL_BITS) -> Tensor:
+    """The nearest thresholds that compare the `word_bits` highest bits of features that are whole numbers.
+
+    Args:
+        thresholds: `(features, K)`, ascending.
+        low: The lowest number of the words that features are, here and below `(features, 1)`; by default of pixels.
+        bits: Of these words.
+
+    Returns:
+        float64 `(features, K)`, ascending.
+    """
+    thresholds, bits = thresholds.double(), torch.as_tensor(bits, dtype=torch.float64, device=thresholds.device)
+    step, end = torch.exp2((bits - word_bits).clamp(min=0)), low + torch.exp2(bits)
+    first = thresholds.floor() + 1  # the lowest number that exceeds
+    nearest = torch.minimum(torch.maximum((first / step).round() * step, low + step), end - step)
+    return torch.where((first > low) & (first < end), nearest - 0.5, thresholds)
+
+
+def snapped(thresholds: Tensor, word_bits: int) -> Tensor:
     """The nearest thresholds that compare words of `word_bits` bits.
 
-    Pixels, whole numbers from 0 to 255, are compared by their highest bits. Other features are words on a grid of their
-    own, a power of two, from the smallest of their thresholds to the largest; one threshold alone from 0.
+    Features are words on a grid of their own, a power of two, from the smallest of their thresholds to the largest; one
+    threshold alone from 0.
 
     Args:
         thresholds: `(features, K)`, ascending.
@@ -19,11 +37,6 @@ def snapped(thresholds: Tensor, word_bits: int, pixels: bool) -> Tensor:
         float64 `(features, K)`, ascending.
     """
     thresholds = thresholds.double()
-    if pixels:
-        step = 2.0 ** max(PIXEL_BITS - word_bits, 0)
-        first = thresholds.floor() + 1  # the lowest pixel that exceeds
-        nearest = ((first / step).round() * step).clamp(step, 2**PIXEL_BITS - step)
-        return torch.where((first > 0) & (first < 2**PIXEL_BITS), nearest - 0.5, thresholds)
     low, high = thresholds[:, :1], thresholds[:, -1:]
     alone = low == high
     low, high = torch.where(alone, low.clamp(max=0), low), torch.where(alone, high.clamp(min=0), high)

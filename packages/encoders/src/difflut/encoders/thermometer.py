@@ -1,5 +1,8 @@
 """Thermometer codes: bit `i` says whether the input exceeds threshold `i`, so level 3 of 5 bits is 11100."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -73,10 +76,11 @@ class Logarithmic(Thermometer):
         feature_wise: bool = True,
         base: float = 10.0,
         word_bits: int | None = None,
+        detectors: Sequence[Any] | None = None,
     ) -> None:
         if base <= 1:
             raise ValueError(f"base={base} must be greater than 1")
-        super().__init__(num_bits, flatten, feature_wise, word_bits)
+        super().__init__(num_bits, flatten, feature_wise, word_bits, detectors)
         self.base = base
 
     def fractions(self) -> Tensor:

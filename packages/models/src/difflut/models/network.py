@@ -219,16 +219,16 @@ def network(
     if not layers:
         raise ValueError("network.layers must be a list of at least one layer; got none")
     seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
-    shapes, built = {"encoder": _encoded_shape(input_shape, encoder.num_bits)}, list[Layer]()
+    shapes, built = {"encoder": _encoded_shape(encoder.compared_shape(input_shape), encoder.num_bits)}, list[Layer]()
     for i, (make_layer, layer_seed) in enumerate(zip(layers, seeds, strict=False)):
         built.append(make_layer(input_size=shapes, seed=layer_seed))
         shapes[name_of(i, built[-1])] = built[-1].output_shape
     return LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
 
 
-def _encoded_shape(input_shape: Sequence[int], bits: int) -> Shape:
-    """What an encoder gives: of an image `(height, width)` or `(height, width, channels)` one with more channels."""
-    if len(input_shape) in (2, 3):
-        height, width, *channels = input_shape
+def _encoded_shape(shape: Sequence[int], bits: int) -> Shape:
+    """What an encoder makes of features: of an image `(height, width[, channels])` one with more channels."""
+    if len(shape) in (2, 3):
+        height, width, *channels = shape
         return prod(channels) * bits, height, width
-    return (prod(input_shape) * bits,)
+    return (prod(shape) * bits,)

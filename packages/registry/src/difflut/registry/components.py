@@ -3,6 +3,7 @@
 from difflut.registry.registry import Registry
 
 ENCODERS = Registry("encoder")
+DETECTORS = Registry("detector")
 NODES = Registry("node")
 LAYERS = Registry("layer")
 INITIALIZERS = Registry("initializer")
@@ -19,6 +20,7 @@ JOBS = Registry("job")
 
 KINDS = (
     ENCODERS,
+    DETECTORS,
     NODES,
     LAYERS,
     INITIALIZERS,
@@ -35,6 +37,7 @@ KINDS = (
 )
 
 register_encoder, get_encoder_class, get_registered_encoders = ENCODERS.register, ENCODERS.__getitem__, ENCODERS.names
+register_detector = DETECTORS.register
 register_node, get_node_class, get_registered_nodes = NODES.register, NODES.__getitem__, NODES.names
 register_layer, get_layer_class, get_registered_layers = LAYERS.register, LAYERS.__getitem__, LAYERS.names
 register_initializer, get_initializer, get_registered_initializers = (
@@ -60,6 +63,7 @@ class Components:
     """
 
     register_encoder, get_encoder, list_encoders = ENCODERS.register, ENCODERS.__getitem__, ENCODERS.names
+    register_detector, get_detector, list_detectors = DETECTORS.register, DETECTORS.__getitem__, DETECTORS.names
     register_node, get_node, list_nodes = NODES.register, NODES.__getitem__, NODES.names
     register_layer, get_layer, list_layers = LAYERS.register, LAYERS.__getitem__, LAYERS.names
     register_initializer = INITIALIZERS.register
