@@ -137,5 +137,5 @@ def test_a_placed_part_has_a_clock(tmp_path):
     design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), ["encoder", "layer1", "group_sum"])
     placement = place(design)
     assert placement.megahertz > 100 and placement.nanoseconds == pytest.approx(2 * 1000 / placement.megahertz)
-    with pytest.raises(TimeoutError, match="not placed and routed within"):
+    with pytest.raises(TimeoutError, match="nextpnr was not done within"):
         place(design, timeout=0.01)

@@ -171,7 +171,7 @@ def test_a_simulator_that_hangs_is_ended(tmp_path, monkeypatch):
     (tmp_path / "iverilog").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "iverilog").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(TimeoutError, match=r"iverilog did not end within 0\.2 s"):
+    with pytest.raises(TimeoutError, match=r"iverilog was not done within 0\.2 s"):
         simulate(design, "iverilog", timeout=0.2)
 
 

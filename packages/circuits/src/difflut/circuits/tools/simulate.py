@@ -1,12 +1,12 @@
 """Written Verilog, run by a simulator on given inputs."""
 
 import shutil
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from difflut.circuits.tools.programs import run
 from difflut.circuits.writers.testbench import BUILD, RUN, SIMULATORS
 from difflut.circuits.writers.verilog import Design
 
@@ -53,22 +53,12 @@ def simulate(design: Design, simulator: str | None = None, timeout: float = 3600
         for name in ("inputs.hex", "expected.hex"):
             Path(folder, name).symlink_to((design.folder / name).resolve())
         start = time.perf_counter()
-        _run([*BUILD[simulator], *files], folder, timeout)
+        run(simulator, [*BUILD[simulator], *files], timeout, folder)
         built = time.perf_counter()
-        output = _run(RUN[simulator], folder, timeout)
+        output = run(simulator, RUN[simulator], timeout, folder).stdout
         end = time.perf_counter()
     result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
     if result is None:
         raise RuntimeError(f"{simulator} ended without a result:\n{output}")
     samples, mismatches, first = map(int, result)
     return Simulation(simulator, samples, mismatches, first, built - start, end - built)
-
-
-def _run(command: list[str], folder: str, timeout: float) -> str:
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout)
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"{command[0]} did not end within {timeout:g} s") from error
-    if result.returncode:
-        raise RuntimeError(f"{' '.join(command[:2])} … failed:\n{(result.stderr or result.stdout)[-4000:]}")
-    return result.stdout

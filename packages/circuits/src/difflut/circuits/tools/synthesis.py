@@ -4,12 +4,12 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from difflut.circuits.tools.programs import run
 from difflut.circuits.writers.verilog import Design
 
 TIMEOUT = 600.0
@@ -71,12 +71,7 @@ def run_yosys(script: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "script.ys")
         file.write_text(script, encoding="utf-8")
-        try:
-            result = subprocess.run([*_yosys(), str(file)], capture_output=True, text=True, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired as error:
-            raise TimeoutError(f"Yosys was not done within {TIMEOUT:g} s") from error
-    if result.returncode:
-        raise RuntimeError(f"Yosys failed:\n{(result.stderr or result.stdout)[-4000:]}")
+        run("Yosys", [*_yosys(), str(file)], TIMEOUT)
 
 
 def _yosys() -> list[str]:
