@@ -30,6 +30,7 @@ from experiments.data.loading import dataset as dataset
 from experiments.data.loading import dataset_names as dataset_names
 from experiments.data.loading import kept_rows as kept_rows
 from experiments.data.loading import load_dataset as load_dataset
+from experiments.data.loading import rows_kept as rows_kept
 from experiments.data.rows import BadDatasetError as BadDatasetError
 from experiments.data.rows import DatasetNotFoundError as DatasetNotFoundError
 from experiments.data.rows import Rows as Rows

@@ -106,6 +106,11 @@ def kept_rows(rows: Mapping[str, Rows]) -> Iterator[dict[str, Rows]]:
         _kept = before
 
 
+def rows_kept() -> dict[str, Rows]:
+    """The data sets that are kept at present, for another process to keep them too."""
+    return dict(_kept or {})
+
+
 def _rows(name: str, cache_dir: str | None) -> Rows:
     if _kept is None:
         return _find(name, cache_dir)

@@ -95,7 +95,7 @@ def ablate(
         scheduler: "asha" stops trials that are behind after `grace_epochs`, and `reduction` times as many, and so on:
             only the best one in `reduction` goes on (arXiv 1810.05934). "none" stops none.
         cpus_per_trial: Also the number of threads; as many trials as fit run at once.
-        gpus_per_trial: May be a fraction, for several trials on one GPU.
+        gpus_per_trial: May be a fraction, for several trials on one GPU; of several, each trains a part of every batch.
         retries: How often a trial that fails is started again, where its last epoch ended.
         seed: Of random and guided search.
         resume: A sweep's folder, to run what is missing there, as it was configured. How trials are run may differ, and
@@ -132,7 +132,7 @@ def ablate(
                 number = max_trials if search == "optuna" else len(sweep.trials)
                 each = f"{cpus_per_trial:g} CPU and {gpus_per_trial:g} GPU each"
                 print(f"{number} trials, {fit} at once with {each}: {sweep.path}", flush=True)
-                work = _work(sweep, rows, cpus_per_trial)
+                work = _work(sweep, rows, settings)
                 tuner = Tuning(sweep, work, settings, fit, epochs)
                 tuner.run(_missing(sweep))
                 if search == "optuna" and max_trials is not None:
@@ -200,12 +200,13 @@ def _alone_with(sweep: Sweep) -> Iterator[None]:
             raise
 
 
-def _work(sweep: Sweep, rows: Mapping[str, Rows], cpus: float) -> Work:
+def _work(sweep: Sweep, rows: Mapping[str, Rows], settings: Settings) -> Work:
     import ray
 
     data, folder = {name: ray.put(array) for name, array in rows.items()}, sweep.path.resolve()
     office = open_office(folder / "trials") if len(ray.nodes()) > 1 else None
-    return Work(folder, sweep.group, sweep.config, max(int(cpus), 1), data, office)
+    threads = max(int(settings.cpus_per_trial), 1)
+    return Work(folder, sweep.group, sweep.config, threads, settings.gpus_per_trial, data, office)
 
 
 def _missing(sweep: Sweep) -> list[Trial]:

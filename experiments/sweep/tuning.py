@@ -39,6 +39,8 @@ class Settings:
                 "ablate.cpus_per_trial must be above 0 and ablate.gpus_per_trial at least 0; "
                 f"got {self.cpus_per_trial!r} and {self.gpus_per_trial!r}"
             )
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ConfigurationError(f"ablate.gpus_per_trial = {self.gpus_per_trial} must be whole where it is above 1")
         check_whole("ablate.retries", self.retries, least=0)
         check_whole("ablate.grace_epochs", self.grace_epochs)
         check_whole("ablate.reduction", self.reduction, least=2)

@@ -39,6 +39,7 @@ class Work:
         group: The trials' in Weights & Biases.
         text: Its Gin text.
         threads: CPU threads of a trial.
+        gpus: Of a trial, which may be a fraction; of several each trains a part of every batch.
         data: References to the rows of data sets in Ray's object store, by name.
         office: The actor that carries files of trials to the sweep's folder; None on a single machine.
     """
@@ -47,6 +48,7 @@ class Work:
     group: str
     text: str
     threads: int
+    gpus: float
     data: Mapping[str, Any]
     office: Any = None
 
@@ -85,6 +87,7 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
         return config.run(
             trial=TrialRun(None if begun else folder, _tracking(work.group, trial["id"], values), values, report),
             **({"resume": str(folder.path)} if begun else {}),
+            **({"devices": int(work.gpus)} if work.gpus > 1 else {}),
         )
     except Exception as error:
         reason = _reason(error)

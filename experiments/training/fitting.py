@@ -33,7 +33,7 @@ def fit(
     best = max((_merit(row, chooses) for row in trainer.ranks.from_first(folder.metrics)), default=-1.0)
     saved = time.monotonic()
     pause = math.inf if pause is None else pause
-    is_first = trainer.ranks.is_first
+    is_first, first, steps = trainer.ranks.is_first, trainer.epoch, trainer.steps_per_epoch
     if trainer.epoch == 0 and pause < math.inf and is_first:
         _save(trainer, folder.last)
     while trainer.epoch < epochs:
@@ -46,6 +46,8 @@ def fit(
             bar.summarize(row)
         if trainer.threads.taken != before:
             print(f"now with {trainer.threads.taken} of {trainer.threads.most} threads, which were quicker", flush=True)
+        if trainer.ranks.count > 1 and trainer.epoch == min(first + 2, epochs):  # the first step may have compiled
+            _say_what_sums_cost(trainer, row["seconds"] / steps)
         if not is_first:
             continue
         folder.append_metrics(row)
@@ -59,6 +61,16 @@ def fit(
             _save(trainer, folder.last)
             saved = now
         report(row)
+
+
+def _say_what_sums_cost(trainer: Trainer, step: float) -> None:
+    """Says how much of a step the sum of gradients over all processes is, and whether it takes all that they save."""
+    spent, count = trainer.sums.seconds(), trainer.ranks.count
+    said = f"the gradients' sum over {count} processes takes {1e3 * spent:.3g} ms, a step {1e3 * step:.3g} ms"
+    # One process would need at most `count` times what a step takes without the sum.
+    if spent > step * (1 - 1 / count):
+        said += "; the network is too small to gain: train several at once instead, as ablate does"
+    print(said, flush=True)
 
 
 def _merit(row: Mapping[str, float], chooses: bool) -> float:

@@ -17,6 +17,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from difflut import config
 from difflut.config import ConfigurationError
 from difflut.training.ranks import portable
+from experiments.data import Rows, kept_rows, rows_kept
 from experiments.runs import TrialRun
 from experiments.shared.arguments import check_whole
 from experiments.shared.failures import JobError
@@ -36,6 +37,7 @@ class Start:
         threads: Of each.
         text: The configuration.
         arguments: Of the job.
+        rows: Data sets that are not to be read again.
     """
 
     count: int
@@ -43,6 +45,7 @@ class Start:
     threads: int
     text: str
     arguments: Mapping[str, Any]
+    rows: Mapping[str, Rows]
 
 
 def processes_wanted(devices: int | str, device: str) -> int:
@@ -80,7 +83,7 @@ def run_together(count: int, trial: TrialRun, **arguments: Any) -> Any:
     if not text.strip():
         raise ConfigurationError(f"train.devices = {count} needs a Gin file; start a program of your own by torchrun")
     store = TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
-    start = Start(count, store.port, max(1, torch.get_num_threads() // count), text, arguments)
+    start = Start(count, store.port, max(1, torch.get_num_threads() // count), text, arguments, rows_kept())
     told = replace(trial, report=_ignore)
     spawn = get_context("spawn")
     processes, pipes = [], []
@@ -181,7 +184,9 @@ def _run(rank: int, start: Start, trial: TrialRun, pipe: Any) -> None:
     with redirect_stdout(cast(TextIO, _Told(pipe))):
         try:
             config.parse([], text=start.text)
-            pipe.send(("result", config.run(trial=replace(trial, report=report), **start.arguments)))
+            with kept_rows(start.rows):
+                result = config.run(trial=replace(trial, report=report), **start.arguments)
+            pipe.send(("result", result))
         except KeyboardInterrupt:
             pass
         except Exception as error:

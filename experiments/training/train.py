@@ -231,7 +231,7 @@ def _educated(
             made.load_state_dict(load_sealed(path))
     elif ranks.is_first:
         save_sealed(made.state_dict(), path)
-    ranks.follow_first(made.state_dict().values())
+    ranks.follow_first(made)
     if len(data.x_val):
         with torch.no_grad():
             classes = torch.cat([made(x.to(device)).argmax(1).cpu() for x in data.x_val.split(1000)])

@@ -40,7 +40,7 @@ def folder(tmp_path):
 
 
 def run(folder, report=lambda row: None):
-    return _train(TRIAL, folder, Work(folder.path.parent, "widths", TEXT, 1, {}), report)
+    return _train(TRIAL, folder, Work(folder.path.parent, "widths", TEXT, 1, 0, {}), report)
 
 
 def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(folder, monkeypatch):
@@ -64,6 +64,13 @@ def test_a_trial_is_tracked_in_the_sweeps_group_with_its_values_as_flat_keys(fol
     assert "train.trial" not in written and "run.job = @train" in written
 
 
+def test_a_trial_of_two_gpus_is_trained_by_two_processes(folder):
+    rows, work = [], Work(folder.path.parent, "widths", TEXT + 'train.device = "cpu"\n', 2, 2, {})
+    result = _train(TRIAL, folder, work, rows.append)
+    assert result["processes"] == 2 and [row["epoch"] for row in rows] == [1, 2]
+    assert [row["epoch"] for row in folder.metrics()] == [1, 2]
+
+
 def test_what_a_user_says_of_tracking_holds_in_a_sweep_too(folder, monkeypatch):
     seen = {}
 
@@ -74,7 +81,7 @@ def test_what_a_user_says_of_tracking_holds_in_a_sweep_too(folder, monkeypatch):
     monkeypatch.setattr("experiments.training.train.tracking", tracking)
     own = "J = 'mine'\ntracking.tags = ['a', 'b']\ntracking.job_type = %J\ntracking.name = 'first'\n"
     with pytest.raises(KeyboardInterrupt):
-        _train(TRIAL, folder, Work(folder.path.parent, "widths", TEXT + own, 1, {}), lambda row: None)
+        _train(TRIAL, folder, Work(folder.path.parent, "widths", TEXT + own, 1, 0, {}), lambda row: None)
     assert (seen["job_type"], seen["name"], seen["group"]) == ("mine", "first/0003", "widths")
     assert seen["tags"][:2] == ["a", "b"] and "nodes_dwn_input_dim=3" in seen["tags"]
 
@@ -115,9 +122,11 @@ def test_reports_tell_the_last_epoch_and_nothing_of_the_test_set(tmp_path, monke
     gaps = iter([0.1, 0.2, 0.3])  # of the validation rows in two epochs, and of the test set
     scores = {"accuracy_hard": 0.5, "accuracy_relaxed": 0.6}
     for module in ("fitting", "measuring"):
-        monkeypatch.setattr(f"experiments.training.{module}.evaluate", lambda *arguments: {**scores, "gap": next(gaps)})
+        monkeypatch.setattr(
+            f"experiments.training.{module}.evaluate", lambda *_, **ranks: {**scores, "gap": next(gaps)}
+        )
     (tmp_path / "sweep.json").write_text("{}")
-    run_trial({"trial": json.dumps(TRIAL | {"epochs": 2})}, Work(tmp_path, "widths", TEXT, 1, {}))
+    run_trial({"trial": json.dumps(TRIAL | {"epochs": 2})}, Work(tmp_path, "widths", TEXT, 1, 0, {}))
     *rows, last = reports
     assert [(row["epoch"], row["epochs"]) for row in rows] == [(1, 2), (2, 2)]
     result = json.loads((tmp_path / "trials" / "0003" / "result.json").read_text())

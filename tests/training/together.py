@@ -20,5 +20,6 @@ def _process(rank, count, folder, function, arguments):
     dist.init_process_group("gloo", f"file://{folder}/store", timedelta(minutes=2), count, rank)
     try:
         torch.save(function(*arguments), Path(folder, str(rank)))
+        dist.barrier()  # a process that leaves would take from the others what they are still sending
     finally:
         dist.destroy_process_group()

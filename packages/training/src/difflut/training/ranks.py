@@ -5,6 +5,8 @@ Each holds the whole network and computes a part of every batch.
 """
 
 import pickle
+import statistics
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from torch import Tensor, nn
 from difflut.nodes.parts import Part, computing
 
 LARGE = 2**18  # weights of which the gradient is summed by itself, while the backward pass goes on
+
+TIMED = 7  # sums of gradients
 
 T = TypeVar("T")
 
@@ -81,11 +85,11 @@ class Ranks:
         return sent[0]
 
     @torch.no_grad()
-    def follow_first(self, tensors: Iterable[Tensor]) -> None:
-        """Gives the tensors of all processes the values that they have on the first one."""
+    def follow_first(self, module: nn.Module) -> None:
+        """Gives the parameters and buffers of a module the values that they have on the first process."""
         if self.count == 1:
             return
-        for tensor in tensors:
+        for tensor in (*module.parameters(), *module.buffers()):
             first = tensor.detach().clone(memory_format=torch.contiguous_format)
             dist.broadcast(first, 0)
             if not torch.equal(first, tensor):
@@ -129,8 +133,7 @@ class GradientSums:
         if self.ranks.count == 1:
             yield
             return
-        large = [p for p in self.parameters if p.numel() >= LARGE]
-        hooks = [p.register_post_accumulate_grad_hook(self._send) for p in large]
+        hooks = [p.register_post_accumulate_grad_hook(self._send) for p in self._large()]
         try:
             yield
         finally:
@@ -139,6 +142,28 @@ class GradientSums:
         self._add([p.grad for p in self.parameters if p.numel() < LARGE and p.grad is not None])
         while self._sent:
             self._sent.pop().wait()
+
+    def seconds(self) -> float:
+        """How long one sum of all gradients takes by itself, the median of several; all processes call this."""
+        gradients = [torch.zeros_like(p) for p in self._large()]
+        small = [torch.zeros_like(p) for p in self.parameters if p.numel() < LARGE]
+        taken = []
+        for _ in range(TIMED):
+            self._wait()
+            start = time.perf_counter()
+            for gradient in gradients:
+                dist.all_reduce(gradient)
+            self._add(small)
+            self._wait()
+            taken.append(time.perf_counter() - start)
+        return statistics.median(taken)
+
+    def _wait(self) -> None:
+        if self.parameters[0].is_cuda:
+            torch.cuda.synchronize(self.parameters[0].device)
+
+    def _large(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters if p.numel() >= LARGE]
 
     def _send(self, p: Tensor) -> None:
         if p.grad is not None:

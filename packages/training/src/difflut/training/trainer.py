@@ -85,7 +85,7 @@ class Trainer:
         check_labels(model, x, y)
         self.device = next(model.parameters()).device
         self.ranks = Ranks.present()
-        self.ranks.follow_first(model.state_dict().values())
+        self.ranks.follow_first(model)
         self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
         self.model, self.batch_size, self.loss = model, batch_size, loss
         self.optimizer = optimizer(model.parameters())
@@ -209,7 +209,7 @@ class Trainer:
         for number in visits:
             if progress:
                 progress(number, metrics)
-        self.ranks.follow_first(self.model.state_dict().values())
+        self.ranks.follow_first(self.model)
         self.epoch += 1
         return metrics()
 
