@@ -93,7 +93,7 @@ def test_gin_of_a_page_is_read(page, tmp_path):
 def test_the_reference_has_every_name_with_its_parameters():
     reference = run_path(str(ROOT / "docs" / "hooks" / "reference.py"))["reference"]()
     assert set(re.findall(r"^### (\S+)$", reference, re.MULTILINE)) == set(config.gin_names())
-    assert "nodes.dwn.input_dim = 6\n" in reference and "**Args**\n\n- `base`: How many times wider" in reference
+    assert "nodes.dwn.input_dim = 6\n" in reference and "**Args**\n\n- `base`: Spacing at the maximum" in reference
 
 
 def test_every_page_is_in_the_navigation_and_has_a_title():

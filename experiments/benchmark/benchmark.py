@@ -72,8 +72,9 @@ def benchmark(
         threads: CPU threads; a GPU is measured with the first number only.
         backends: "reference" is plain torch, "auto" the fastest there is; "torch_dwn" and "torchlogix" are other
             libraries, measured where they are installed and know the node type.
-        network: Makes a network for `input_shape`, without its encoder, in the place of those by node type and width.
-        input_shape: Of one sample of it, such as (32, 32, 3).
+        network: Function that makes a network for `input_shape`, without its encoder, in the place of those by node
+            type and width.
+        input_shape: Shape of one sample of it, such as (32, 32, 3).
         seconds: Time for each figure.
         device: "auto" takes a GPU where there is one.
         runs: The folder of run folders.

@@ -14,7 +14,7 @@ def step_times(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     """Draws the time of a training step by node type, a bar for each back end, batch size and number of threads.
 
     Args:
-        rows: With `node`, `backend`, `batch`, `threads` and `step_ms`.
+        rows: Rows with `node`, `backend`, `batch`, `threads` and `step_ms`.
     """
     nodes = list(dict.fromkeys(row["node"] for row in rows))
     variants = list(dict.fromkeys(_variant(row) for row in rows))
@@ -50,7 +50,8 @@ def step_times_by_batch(rows: Sequence[Mapping[str, Any]], path: str | Path) -> 
     """Draws the time of a training step over the batch size, a panel for each node type and first layer.
 
     Args:
-        rows: With `node`, `first_layer`, `backend`, `threads`, `batch`, `step_ms` and, where it is known, `floor_ms`.
+        rows: Rows with `node`, `first_layer`, `backend`, `threads`, `batch`, `step_ms` and, where it is known,
+            `floor_ms`.
     """
     panels = list(dict.fromkeys((row["node"], row["first_layer"]) for row in rows))
     columns = min(4, len(panels))

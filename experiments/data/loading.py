@@ -63,8 +63,8 @@ def load_dataset(
 
     Args:
         validation_fraction: The share of the training rows that are kept for validation; with 0 there are none.
-        seed: Decides which rows those are. The test rows do not depend on it.
-        cache_dir: Where fetched data sets are kept; None is scikit-learn's cache.
+        seed: Seed by which those rows are drawn. The test rows do not depend on it.
+        cache_dir: Folder in which fetched data sets are kept; None is scikit-learn's cache.
 
     Raises:
         DatasetNotFoundError: No data set has that name, or it is in no file and cannot be fetched.

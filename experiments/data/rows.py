@@ -25,7 +25,7 @@ class Rows:
     """The training and test rows of a data set, as their source splits them.
 
     Args:
-        origin: Where they come from, for error messages.
+        origin: Source of the rows, for error messages.
         y_train: One label a row: numbers, text or truth values.
         class_names: The class of label 0, 1, …; without it the sorted labels name the classes.
         feature_names: One name a column of x.

@@ -27,7 +27,7 @@ class Expected:
         x: `(samples, *features)`.
         logits: `(samples, classes)`.
         tau: The counts that the logits come from are divided by it.
-        speed: Of the network, in samples a second.
+        speed: Speed of the network, in samples a second.
     """
 
     x: np.ndarray

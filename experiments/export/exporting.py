@@ -47,7 +47,7 @@ def export_run(
     Args:
         run: A run folder, or the name of a model that comes along; its best checkpoint is taken, and the test set of
             the data set that its result.json names.
-        folder: Where to write; None is the folder `export` in the run's, or `runs/NAME/export` of a model.
+        folder: Folder to write to; None is the folder `export` in the run's, or `runs/NAME/export` of a model.
         lut_size: Inputs that a LUT may have after simplification.
         pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
             "tournament", "argmax"); True is all, False none.
@@ -62,9 +62,9 @@ def export_run(
         prove: Whether ABC proves the netlist equal to the circuit.
         place: "core" or "circuit", the encoder too, for nextpnr to place and route on an ECP5, which takes minutes and
             needs registers.
-        prefix: Begins the names of C functions, Verilog modules and their files, so that several networks fit into one
-            program or FPGA.
-        formats: For other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
+        prefix: Beginning of the names of C functions, Verilog modules and their files, so that several networks fit
+            into one program or FPGA.
+        formats: Formats for other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
 
     Returns:
         The content of report.json.

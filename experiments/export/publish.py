@@ -38,14 +38,14 @@ def publish(
 
     Args:
         run: A run folder; its best checkpoint is taken.
-        name: By which the model is loaded, such as `mnist-4000`.
-        description: What it is, in a line.
+        name: Name by which the model is loaded, such as `mnist-4000`.
+        description: Line that says what it is.
         data_licence: Name and licence of the data, of which test inputs are in the model.
-        folder: Where the model's folder is written.
-        licence: Of the network.
+        folder: Folder in which the model's folder is written.
+        licence: Licence of the network.
         command: The command that made the run; where it is not given, the one that repeats it from its `config.gin`.
         vectors: Test inputs that come along with the votes that they get; evenly spaced.
-        simulator: With which the Verilog is compared, too: see `export`.
+        simulator: Simulator with which the Verilog is compared, too: see `export`.
 
     Returns:
         The model's card.

@@ -11,7 +11,7 @@ class Steps:
     """Runs steps and says what came of them.
 
     Attributes:
-        seconds: What each step took, in their order.
+        seconds: Seconds that each step took, in their order.
         not_done: Why a step could not be done.
     """
 

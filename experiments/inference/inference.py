@@ -45,9 +45,10 @@ def inference(
             3 bits to 2000 + 1000 random tables of six inputs; all else is a run folder, or a circuit's .npz file.
         backends: "model" is the torch module, for run folders; "interpreter" the CPU engine without machine code,
             "threads" that with it on all cores.
-        lut_size: To which circuits are simplified first, which is not in the time; None leaves them as they are. The
-            CPU engine combines three inputs in an instruction; a GPU's two, so that it is given two-input LUTs at most.
-        samples: Of random bytes, or of a run's test set at most.
+        lut_size: Inputs of a LUT to which circuits are simplified first, which is not in the time; None leaves them as
+            they are. The CPU engine combines three inputs in an instruction; a GPU's two, so that it is given two-input
+            LUTs at most.
+        samples: Number of samples: of random bytes, or of a run's test set at most.
         compared: Samples whose classes are compared with the circuit's in numpy.
         seconds: Time for each figure.
         runs: The folder of run folders.

@@ -16,7 +16,7 @@ class Outcome:
     """One trial: the values that it was given, and what is known of it so far.
 
     Args:
-        values: By dimension, without the seed.
+        values: Values by dimension, without the seed.
         status: One of `experiments.runs.STATES`.
         reason: Why it failed or was stopped.
         scores: The numbers of its result.json; empty while there is none.
@@ -82,7 +82,7 @@ class Configuration:
 
     Args:
         finished: Those that the figures are taken from.
-        planned: How many the sweep holds.
+        planned: Number of trials that the sweep holds.
     """
 
     values: Mapping[str, str]

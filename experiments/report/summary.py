@@ -30,10 +30,10 @@ class Summary:
     """A sweep as it is now.
 
     Attributes:
-        outcomes: Of all trials.
+        outcomes: Outcomes of all trials.
         dimensions: Those that vary, without the seed's, with their values.
         ranked: The configurations with a finished trial, the most accurate first.
-        dataset: That of the finished trials.
+        dataset: Data set of the finished trials.
     """
 
     def __init__(self, sweep: Sweep) -> None:

@@ -17,9 +17,9 @@ class Score:
 
     Args:
         key: Its name in `Outcome.scores`.
-        title: Heads its column, the unit included.
-        scale: What it is multiplied by to be in that unit.
-        digits: Shown behind the point.
+        title: Title of its column, the unit included.
+        scale: Factor by which it is multiplied to be in that unit.
+        digits: Digits shown behind the point.
     """
 
     key: str
@@ -62,7 +62,7 @@ def front_table(front: Sequence[Configuration], scores: Sequence[Score], folder:
     """The Pareto front, the cheapest first, and the command that carries a member to hardware.
 
     Args:
-        folder: Of the trials.
+        folder: Folder of the trials.
     """
     labels = list(front[0].values)
     rows = [

@@ -42,12 +42,12 @@ def reproduce(
     class all test rows as the network does.
 
     Args:
-        name: Of the Gin file in `gin_configs/papers`.
-        paper: Who published it.
-        network: What was trained, in words.
+        name: Name of the Gin file in `gin_configs/papers`.
+        paper: Publication, by authors or method.
+        network: Description of what was trained.
         published: Hard test accuracy in percent; None where there is no such figure.
         goal: Accuracy to reach, in percent.
-        remarks: What differs from the publication.
+        remarks: Differences from the publication.
         seeds: One training each.
         at_once: Trainings at the same time.
         runs: The folder in which the reproduction gets its folder.

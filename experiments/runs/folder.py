@@ -183,8 +183,9 @@ class TrialRun:
     Attributes:
         folder: The run's folder, made by the sweep; None where the run continues an earlier one.
         tracking: Arguments of the tracker: group, job type, tags.
-        values: Of the sweep's dimensions, for the tracker's configuration.
-        report: Called with the metrics of each epoch, when all files are written; may end the run by raising.
+        values: Values of the sweep's dimensions, for the tracker's configuration.
+        report: Function that is called with the metrics of each epoch, when all files are written; may end the run by
+            raising.
     """
 
     folder: RunFolder | None

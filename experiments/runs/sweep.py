@@ -27,12 +27,12 @@ class Trial:
     """One trial as `sweep.json` has it.
 
     Attributes:
-        id: Names its folder.
-        values: For each dimension the text that stands for its value in tables.
+        id: Number as text, which is the name of its folder.
+        values: Text that stands for its value in tables, for each dimension.
         bindings: The text bound to each Gin name.
-        tables: Of the network.
+        tables: Tables of the network.
         parameters: Trained numbers of the network.
-        epochs: For how long it is trained unless it is stopped.
+        epochs: Number of epochs that it is trained for unless it is stopped.
         path: Its run folder, which is there from the trial's start.
     """
 
@@ -80,14 +80,14 @@ class Sweep:
 
     Attributes:
         path: The folder.
-        name: Of the sweep.
-        group: Of its trials in Weights & Biases.
+        name: Name of the sweep.
+        group: Group of its trials in Weights & Biases.
         created: Date and time, ISO 8601.
         metric: The objective that counts first, a key of the epochs' metrics.
         objectives: "max" or "min" for each objective; see `experiments.sweep.objectives`.
         dimensions: The values of each dimension as text, in the order of the sweep; a range is one text.
         seed_dimension: The dimension over which results are averaged; None if seeds do not vary.
-        trials: In the order of their start; random and guided searches append to them.
+        trials: Trials in the order of their start; random and guided searches append to them.
     """
 
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ def figure_at(path: str | Path, size: tuple[float, float], formats: Sequence[str
 
     Args:
         size: Width and height, inches.
-        formats: Of "png", on white, and "svg", on nothing.
+        formats: File formats: "png", on white, and "svg", on nothing.
     """
     # A Figure of its own, without pyplot: no display is looked for, and threads do not share state.
     matplotlib = import_matplotlib()

@@ -82,8 +82,8 @@ def ablate(
     """Trains what the rest of the Gin file describes once for each combination of the dimensions' values, on Ray Tune.
 
     Args:
-        dimensions: What varies; the top of this module says how it is written.
-        conditions: Which values go together, or do not.
+        dimensions: Dictionary of what varies; the top of this module says how it is written.
+        conditions: Rules that say which values go together, or do not.
         search: "grid", all combinations; "random", `max_trials` of them or of the ranges; or "optuna", `max_trials`
             that Optuna suggests from the results before, the seeds in turn.
         max_trials: The most trials; of a larger grid a random part is run, with all seeds of each combination.
@@ -95,12 +95,13 @@ def ablate(
         scheduler: "asha" stops trials that are behind after `grace_epochs`, and `reduction` times as many, and so on:
             only the best one in `reduction` goes on (arXiv 1810.05934). "none" stops none.
         cpus_per_trial: Also the number of threads; as many trials as fit run at once.
-        gpus_per_trial: May be a fraction, for several trials on one GPU; of several, each trains a part of every batch.
-        retries: How often a trial that fails is started again, where its last epoch ended.
-        seed: Of random and guided search.
+        gpus_per_trial: Number of GPUs; a fraction puts several trials on one GPU. Of several, each trains a part of
+            every batch.
+        retries: Number of times that a failing trial is started again, where its last epoch ended.
+        seed: Seed of random and guided search.
         resume: A sweep's folder, to run what is missing there, as it was configured. How trials are run may differ, and
             with Optuna how many; `config.gin` then says so.
-        address: Of a Ray cluster; `RAY_ADDRESS` is the default, and without it Ray is started on this machine.
+        address: Address of a Ray cluster; `RAY_ADDRESS` is the default, and without it Ray is started on this machine.
 
     Returns:
         The sweep's folder, opened.

@@ -25,7 +25,7 @@ class Checker:
 
     Args:
         text: The Gin text of the sweep.
-        objectives: What its scheduler or its search goes by.
+        objectives: Objectives that its scheduler or its search goes by.
     """
 
     def __init__(self, text: str, objectives: Sequence[str] = ()) -> None:

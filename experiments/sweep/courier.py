@@ -33,9 +33,9 @@ class Courier:
     """Carries the files of one trial between a folder on this node and the office.
 
     Args:
-        call: Calls a method of the office, given its name and arguments.
+        call: Function that calls a method of the office, given its name and arguments.
         id: The trial's.
-        folder: On this node.
+        folder: Folder on this node.
     """
 
     def __init__(self, call: Callable[..., Any], id: str, folder: Path) -> None:

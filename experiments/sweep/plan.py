@@ -32,7 +32,7 @@ class Plan:
     """The trials that dimensions and conditions allow.
 
     Args:
-        dimensions: By label.
+        dimensions: Dimensions by label.
         conditions: Dictionaries of `if` and of `set` or `only`; see `experiments.sweep.ablate.ablate`.
 
     Raises:

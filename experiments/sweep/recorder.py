@@ -18,7 +18,7 @@ class Recorder:
 
     Args:
         sweep: Whose trials run.
-        number: How many there are to run.
+        number: Number of trials to run.
     """
 
     def __init__(self, sweep: Sweep, number: int) -> None:

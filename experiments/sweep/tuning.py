@@ -69,8 +69,8 @@ class Tuning:
 
     Args:
         sweep: Whose trials they are.
-        work: What they have in common.
-        slots: How many fit at once.
+        work: Work that they have in common.
+        slots: Number of trials that fit at once.
         epochs: The most that a trial has.
     """
 

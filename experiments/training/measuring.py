@@ -18,8 +18,8 @@ def measure(model: LUTNetwork, data: Dataset, folder: RunFolder) -> dict[str, An
     """Measures the best epoch's network on the test set.
 
     Args:
-        model: On the device of the data, or on another one.
-        folder: Of the run.
+        model: Network on the device of the data, or on another one.
+        folder: Folder of the run.
     """
     scores = evaluate(model, data.x_test, data.y_test)
     gap = scores.pop("gap")

@@ -30,7 +30,7 @@ def proceed(trainer: Trainer, folder: RunFolder, epochs: int) -> None:
     """Puts a trainer where the folder's run stopped, and says what is different from now on.
 
     Args:
-        epochs: Of the whole run.
+        epochs: Epochs of the whole run.
 
     Raises:
         CheckpointError: The last checkpoint is damaged.
@@ -65,7 +65,7 @@ def changed(then: str, now: str, free: tuple[str, ...], refusal: str) -> dict[st
 
     Args:
         free: Names that may differ, or beginnings of them.
-        refusal: Begins the error.
+        refusal: Beginning of the error.
 
     Raises:
         ValueError: Something else does.

@@ -32,11 +32,11 @@ class Start:
     """What the processes are started with.
 
     Attributes:
-        count: Of processes.
-        port: Of the store at which they meet.
-        threads: Of each.
+        count: Number of processes.
+        port: Port of the store at which they meet.
+        threads: Threads of each process.
         text: The configuration.
-        arguments: Of the job.
+        arguments: Arguments of the job.
         rows: Data sets that are not to be read again.
     """
 
@@ -68,8 +68,8 @@ def run_together(count: int, trial: TrialRun, **arguments: Any) -> Any:
     """Runs the present configuration's job in so many processes of this machine, which train together.
 
     Args:
-        trial: Is told here what the first process reports.
-        arguments: Of the job.
+        trial: Trial to which is told what the first process reports.
+        arguments: Arguments of the job.
 
     Returns:
         What the job returns in the first process.

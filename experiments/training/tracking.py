@@ -25,7 +25,7 @@ class Tracker:
 
     Args:
         run: The W&B run; None tracks nothing.
-        farewell: Gives a line to print at the end.
+        farewell: Function that gives a line to print at the end.
     """
 
     def __init__(self, run: Any | None = None, farewell: Callable[[], str] | None = None) -> None:
@@ -107,10 +107,10 @@ def tracker(
     Args:
         mode: "offline" writes W&B's files into the folder, and the last line printed says how to upload them; "online"
             uploads at once, or is offline if there is no login; "disabled" tracks nothing and imports no wandb.
-        project: Where the runs are uploaded; None is "difflut".
+        project: Project to which the runs are uploaded; None is "difflut".
         entity: User or team; None is the default one of the login.
-        group: Shows runs together, such as the trials of one sweep.
-        tags: Of which W&B takes 64 characters each; the middle of longer ones is left out.
+        group: Group of runs that are shown together, such as the trials of one sweep.
+        tags: Tags, of which W&B takes 64 characters each; the middle of longer ones is left out.
 
     Returns:
         Starts to track the run in a folder, or goes on with it: its W&B id is kept in `folder/wandb/run_id`. Its second

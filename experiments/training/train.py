@@ -63,28 +63,29 @@ def train(
     Of equally good epochs that is the last one. With fewer than 100 validation rows the last epoch of all is taken.
 
     Args:
-        network: Makes the network from `input_shape`, `num_classes` and `seed`.
-        optimizer: Makes the optimizer of the parameters.
-        schedule: Makes the schedule of the optimizer for `epochs`.
-        epochs: Of the whole run, those before `resume` included.
+        network: Function that makes the network from `input_shape`, `num_classes` and `seed`.
+        optimizer: Function that makes the optimizer of the parameters.
+        schedule: Function that makes the schedule of the optimizer for `epochs`.
+        epochs: Epochs of the whole run, those before `resume` included.
         batch_size: Samples in a step, over all processes that train together.
-        seed: Decides wiring, start, order of the samples, validation split and noise.
+        seed: Seed of wiring, start, order of the samples, validation split and noise.
         device: "auto" takes a GPU where there is one.
-        devices: Of this machine that train the network together, each a part of every batch; "all" takes all GPUs. On a
-            CPU it is the number of processes. What started this one by torchrun is stronger.
+        devices: Devices of this machine that train the network together, each a part of every batch; "all" takes all
+            GPUs. On a CPU it is the number of processes. What started this one by torchrun is stronger.
         runs: The folder of run folders.
-        name: Begins the run folder's name.
+        name: Beginning of the run folder's name.
         resume: A run folder, to continue its run as it was configured. Epochs, devices, graph, checkpoints and tracking
             may differ; more epochs have the schedule of the longer run. `config.gin` then says so.
         upload_checkpoint: Whether tracking keeps the best checkpoint as an artifact.
         graph: Whether steps on a GPU are replays of a CUDA graph, which is quicker.
-        loss: Of logits and class indices and, with a teacher, its logits.
+        loss: Loss of logits and class indices and, with a teacher, its logits.
         augmentation: Changes the training inputs at the start of each epoch.
-        teacher: Makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss distils; with
-            `epochs=0` an untrained one, for the run's own teacher to be loaded.
-        refinement: What the last epochs do with the hard network instead of gradient steps.
-        refined_epochs: How many of `epochs` these are.
-        checkpoint_seconds: How far a kill may throw the run back; 0 writes `last.pt` after each epoch, None never.
+        teacher: Function that makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss
+            distils; with `epochs=0` an untrained one, for the run's own teacher to be loaded.
+        refinement: Work that the last epochs do with the hard network instead of gradient steps.
+        refined_epochs: Number of these last epochs; `epochs` includes them.
+        checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
+            never.
         dry_run: Whether to build everything, train nothing, and return the network's size.
         trial: Set by a sweep, whose trial the run is.
 

@@ -90,9 +90,10 @@ def verify(
         simulated_samples: Rows for the simulator.
         n: Inputs of a node, or the nearest number that its type may have.
         nodes: Node types; None is all.
-        wirings: Of "random", "learnable", "soft", "top-8", "convolution", "pooling", "tree", "skip"; None is all.
+        wirings: Names of wirings: "random", "learnable", "soft", "top-8", "convolution", "pooling", "tree", "skip";
+            None is all.
         encoders: None is all.
-        back_ends: Of "numpy", "engine", "C", "Verilog".
+        back_ends: Names of back ends: "numpy", "engine", "C", "Verilog".
         simulator: "verilator" or "iverilog".
 
     Returns:

@@ -31,7 +31,7 @@ def accuracy_against_luts(
     Args:
         ranked: The configurations, best first.
         dimension: The one that gives the marks their looks, if any does.
-        others: What was published of the data set.
+        others: Results that others published of the data set.
     """
     with figure_at(path, (10, 4.8), FORMATS) as figure:
         axes = figure.subplots()

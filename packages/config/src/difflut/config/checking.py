@@ -36,7 +36,7 @@ def check_bindings(bindings: Mapping[tuple[str, str], Mapping[str, Any]]) -> Non
     """Checks all that a configuration binds, used or not.
 
     Args:
-        bindings: By scope and Gin name, the values by parameter.
+        bindings: Values by scope and Gin name, and by parameter.
 
     Raises:
         ConfigurationError: A value is not what its parameter takes.

@@ -38,7 +38,7 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
     Args:
         files: Paths; of two that bind the same, the later one counts.
         parameters: Bindings, such as `train.epochs = 3`.
-        text: What a Gin file may hold.
+        text: Text as in a Gin file.
 
     Raises:
         ConfigurationError: With the file and line of the wrong statement, or the parameter.

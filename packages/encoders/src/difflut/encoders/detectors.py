@@ -30,7 +30,7 @@ def edges(channels: Sequence[int] = (1,), box: int = 1, spacing: int = 1) -> lis
     Args:
         channels: The weight of each channel; a single one is that of all channels.
         box: Height and width of the square whose pixels are summed first, which smooths.
-        spacing: From one point of the 3 x 3 kernels to the next, in pixels.
+        spacing: Distance from one point of the 3 x 3 kernels to the next, in pixels.
 
     Raises:
         ValueError: `box` or `spacing` is not positive.
@@ -44,7 +44,7 @@ def colours(weights: Sequence[Sequence[int]] = OPPONENTS, box: int = 3) -> list[
     """Differences of colours, as red less green, and red and green less twice blue.
 
     Args:
-        weights: Of the channels, for each kernel.
+        weights: Weights of the channels, for each kernel.
         box: Height and width of the square whose pixels are summed.
 
     Raises:

@@ -30,7 +30,7 @@ def midpoints(values: Tensor, rows: Tensor, count: int) -> Tensor:
 
     Args:
         values: float32 `(values,)`, ascending and distinct.
-        rows: How many rows have each value: `(values,)`.
+        rows: Number of rows that have each value: `(values,)`.
 
     Returns:
         float32 `(count,)`, ascending; all midpoints and the highest of them again, where there are no more than
@@ -68,8 +68,8 @@ def pooled_quantiles(blocks: Callable[[], Iterable[Tensor]], count: int, fractio
     """Quantiles of the values of all blocks together, exact, by a radix selection that reads the blocks three times.
 
     Args:
-        blocks: Gives the same blocks of float32 at each call.
-        count: How many values they hold.
+        blocks: Function that gives the same blocks of float32 at each call.
+        count: Number of values that they hold.
         fractions: `(k,)`, from 0 to 1.
 
     Returns:

@@ -20,7 +20,7 @@ class Bank(NamedTuple):
 
     Attributes:
         weights: int64 `(detectors, channels, height, width)`.
-        above, below, left, right: How far they reach from that pixel.
+        above, below, left, right: Distance that they reach from that pixel.
     """
 
     weights: Tensor
@@ -160,7 +160,7 @@ def word_ranges(kernels: Sequence[Kernel], shape: Sequence[int]) -> tuple[Tensor
     """The lowest number and the bits of the words that features are in hardware: pixels, and signed responses.
 
     Args:
-        shape: Of an image, `(height, width, channels)`.
+        shape: Shape of an image, `(height, width, channels)`.
 
     Returns:
         Both `(features, 1)` in float64.

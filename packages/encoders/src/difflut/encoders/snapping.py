@@ -12,7 +12,7 @@ def snapped_whole(thresholds: Tensor, word_bits: int, low: Tensor | int = 0, bit
     Args:
         thresholds: `(features, K)`, ascending.
         low: The lowest number of the words that features are, here and below `(features, 1)`; by default of pixels.
-        bits: Of these words.
+        bits: Bits of these words.
 
     Returns:
         float64 `(features, K)`, ascending.

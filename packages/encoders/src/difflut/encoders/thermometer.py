@@ -65,7 +65,7 @@ class Logarithmic(Thermometer):
     With `s` evenly spaced in (0, 1) they lie at the fraction `(base**s - 1) / (base - 1)` of the range.
 
     Args:
-        base: How many times wider the spacing is at the maximum than at the minimum. The default, one decade, puts
+        base: Spacing at the maximum, as a multiple of that at the minimum. The default, one decade, puts
             the middle threshold at 24 % of the range; near 1 this is the `Thermometer`.
     """
 

@@ -55,13 +55,14 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         early_stopping: Whether a tenth of the rows is held out to choose the best epoch; "auto" does so from 10,000
             rows on. Otherwise the last epoch is taken.
         class_weight: "balanced", or the weight of each class in the loss.
-        random_state: Decides wiring, start, held-out rows and the order of the rows; an integer makes `fit` repeatable.
+        random_state: Seed or generator of wiring, start, held-out rows and the order of the rows; an integer makes
+            `fit` repeatable.
 
     Attributes:
         classes_: The labels, sorted: `(classes,)`.
         circuit_: The hard network (`difflut.circuits.Circuit`), which reads `features(X)`.
         network_: The trained network (`difflut.models.LUTNetwork`).
-        recipe_: What `fit` trained with.
+        recipe_: Settings that `fit` trained with.
         history_: The metrics of each epoch.
         n_iter_: Epochs trained.
         n_features_in_: Columns.

@@ -17,14 +17,14 @@ class Columns:
 
     Attributes:
         categories: Those of each column, most frequent first; None of a column of numbers.
-        has_missing: Of each column: `(columns,)` booleans.
+        has_missing: Whether each column has missing values: `(columns,)` booleans.
     """
 
     def fit(self, columns: list[np.ndarray]) -> Self:
         """Learns which categories and missing values there are.
 
         Args:
-            columns: As `columns_of` gives them.
+            columns: Columns as `columns_of` gives them.
         """
         self.categories = [None if is_numeric(column) else _categories(column) for column in columns]
         self.has_missing = np.array([bool(missing(column).any()) for column in columns])

@@ -33,7 +33,7 @@ class Table:
     Attributes:
         x: Features `(rows, features)`, float32; NaN is a missing value.
         y: Class indices `(rows,)`.
-        class_weights: Of each class in the loss and in scores: `(classes,)`.
+        class_weights: Weight of each class in the loss and in scores: `(classes,)`.
     """
 
     x: np.ndarray
@@ -57,9 +57,9 @@ class Fitter:
     """Makes and trains networks for tables of one kind.
 
     Attributes:
-        node_type: Makes the nodes.
+        node_type: Function that makes the nodes.
         n: Inputs of a table; fewer where there are fewer bits.
-        seed: Decides everything that is drawn.
+        seed: Seed of everything that is drawn.
     """
 
     node_type: Callable[..., Node]

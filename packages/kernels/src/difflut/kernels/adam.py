@@ -26,7 +26,7 @@ class Adam(torch.optim.Adam):
     After changing the rate of a captured step, call `refresh`.
 
     Args:
-        params: As for `torch.optim.Adam`.
+        params: Parameters, as for `torch.optim.Adam`.
         lr: Learning rate.
         betas: Decay of the running means of the gradient and of its square.
         eps: Added to the root of the mean square.

@@ -21,9 +21,9 @@ class Kept(NamedTuple):
     """What a back end keeps of x for its own backward pass.
 
     Attributes:
-        data: In a layout of the back end's own.
+        data: Data in a layout of the back end's own.
         batch: Samples.
-        form: What the data are: x itself, x as packed bits, or the addresses that nodes took.
+        form: Kind of the data: x itself, x as packed bits, or the addresses that nodes took.
     """
 
     data: Tensor
@@ -47,7 +47,7 @@ class Selected(NamedTuple):
     """What a learnable wiring comes to.
 
     Attributes:
-        inputs: What was kept of x.
+        inputs: Inputs, as they were kept.
         pins: The position in the window that each pin reads. (pins,)
     """
 

@@ -15,7 +15,7 @@ class Factors:
 
     Args:
         inputs: Packed bits of x, (features, words), as the kernels of its device keep them.
-        grad: Of the pins, (pins, batch), on a GPU padded.
+        grad: Gradient of the pins, (pins, batch), on a GPU padded.
     """
 
     def __init__(self, inputs: Kept, grad: Tensor) -> None:

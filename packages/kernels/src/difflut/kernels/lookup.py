@@ -28,7 +28,7 @@ def lookup(
         wiring: The inputs that each node reads, least significant address bit first, (L, n), int64, n from 1 to 8; or
             such a wiring with its placements, P of them.
         table: (L, m, 2**n)
-        slope: Gives the gradient of x; without it x gets none. It gets no gradient itself. (L, m, 2**n)
+        slope: Table that gives the gradient of x; without it x gets none. It gets no gradient itself. (L, m, 2**n)
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:

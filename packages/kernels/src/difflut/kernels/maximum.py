@@ -22,7 +22,7 @@ def maximum(x: Tensor | Bits, wiring: Wiring, *, least: bool = False, use_cuda: 
         x: Values of any kind, any strides, or packed bits. (batch, features)
         wiring: The inputs that each node reads, (L, n), int64, n from 1 to 8; or such a wiring with its placements, P
             of them. What lies outside an image is 0.
-        least: Takes the smallest input instead, the AND of bits.
+        least: Whether it takes the smallest input instead, the AND of bits.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:

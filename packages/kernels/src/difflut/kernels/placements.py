@@ -16,9 +16,9 @@ class Placements:
     image of one pixel: it has one placement, and the wiring's entries are the rows.
 
     Attributes:
-        channels: Of the image; in a dense layer, its inputs.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
+        channels: Channels of the image; in a dense layer, its inputs.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
         kernel: Height and width of a window.
         stride: Pixels from a window to the next, down and to the right.
         padding: Rows above and below, and columns left and right of the image, that read 0.
@@ -103,7 +103,7 @@ class PlacedWiring:
 
     Attributes:
         wiring: Positions in the window, the least significant address bit first. (L, n), int64
-        placements: Where the nodes stand.
+        placements: Windows at which the nodes stand.
     """
 
     wiring: Tensor

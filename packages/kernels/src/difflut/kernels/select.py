@@ -35,7 +35,7 @@ def select(
         logits: A logit for each input of the window and each pin, (window, pins); with candidates a logit for each of
             them, (pins, K)
         candidates: The positions in the window among which each pin chooses. (pins, K), int64
-        placements: Where the pins stand; once, in front of all features, where not given.
+        placements: Windows at which the pins stand; once, in front of all features, where not given.
         tau: Temperature of the softmax that spreads the gradient of x.
         use_cuda: False keeps CUDA tensors on the torch reference.
 

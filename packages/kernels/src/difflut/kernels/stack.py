@@ -34,7 +34,7 @@ def lookup_stack(
     are not written down where they are summed; on a GPU, nor are the gradients between the last two.
 
     Args:
-        x: As for `lookup`, or packed bits. (batch, features)
+        x: Inputs, as for `lookup`, or packed bits. (batch, features)
         banks: Each reads the outputs of the one before, at placements of its own.
         groups: Classes; without them the last bank's outputs are returned.
         tau: Divides the sums.

@@ -30,9 +30,9 @@ def multilinear_tree(
     On a GPU, what the banks give each other is neither written down nor kept where nodes have two inputs.
 
     Args:
-        x: As for `multilinear`. (batch, features)
-        wiring: What the leaves read, (L, n), with or without its P placements.
-        tables: Of the leaves (L, m, 2**n), and of each level above.
+        x: Inputs, as for `multilinear`. (batch, features)
+        wiring: Inputs that the leaves read, (L, n), with or without its P placements.
+        tables: Tables of the leaves (L, m, 2**n), and of each level above.
         pool: Height and width of the stretches of placements, side by side, of which the `maximum` is taken.
         use_cuda: False keeps CUDA tensors on the torch reference.
 

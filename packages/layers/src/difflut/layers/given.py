@@ -21,9 +21,10 @@ class Given(Layer, decides=("node_type", "n", "node_kwargs")):
         output_size: Channels.
         wiring: The position in the window that each input reads. (output_size, n)
         operation: `"or"`, `"and"` or `"majority"`.
-        relaxation: What training computes. `"maximum"`: the largest input (of AND, the smallest), whose gradient goes
-            to the largest ones in equal parts; `"multilinear"`: the extension of the table, the probability that it is
-            1; `"smoothed"`: the table itself, for inputs that are bits, with the gradient of the smoothed table.
+        relaxation: Function that training computes. `"maximum"`: the largest input (of AND, the smallest), whose
+            gradient goes to the largest ones in equal parts; `"multilinear"`: the extension of the table, the
+            probability that it is 1; `"smoothed"`: the table itself, for inputs that are bits, with the gradient of the
+            smoothed table.
 
     Raises:
         ValueError: An option is unknown, or a majority is to be a maximum.

@@ -20,7 +20,7 @@ class GroupSum(Configured, nn.Module):
         tau: Temperature that divides the sums; where it is learned or scheduled, the first one.
         use_randperm: Whether features are permuted first; the permutation follows from the seed and the number of
             features, so it is the same at each call.
-        seed: Of the permutation.
+        seed: Seed of the permutation.
         learn_tau: Whether the temperature is a parameter, through its logarithm.
         tau_end: A temperature towards which it goes geometrically over the first `tau_steps` training steps.
         tau_steps: See `tau_end`.

@@ -15,7 +15,7 @@ class HardLayer:
         wiring: The position in the window that each input of a node reads: `(L, n)`, int64; in a dense layer that is
             the input itself.
         tables: `(L, m, 2**n)` booleans.
-        placements: Where every node stands, P times, with the same tables.
+        placements: Windows at which every node stands, P times, with the same tables.
     """
 
     wiring: Tensor

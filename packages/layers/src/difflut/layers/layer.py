@@ -34,18 +34,18 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         n: Inputs of each node; where it is not given, the node type's or `node_kwargs`' own.
         node_kwargs: Arguments of the nodes, as `NodeConfig` or as keyword arguments.
         layer_config: Bit flips and gradient stabilisation, as `LayerConfig` or as keyword arguments.
-        seed: Decides the wiring and the start of the nodes; drawn from torch's global generator where not given.
+        seed: Seed of the wiring and of the start of the nodes; drawn from torch's global generator where not given.
         kernel_size: Side of the windows, or their height and width. With it the same nodes stand at every window of
             the image; without it the layer is dense.
         stride: Pixels from a window to the next.
         padding: Rows and columns of zeros around the image.
-        name: By which later layers can read this one.
+        name: Name by which later layers can read this one.
         reads: Names of the sources, "encoder" or earlier layers, side by side; the layer before where not given.
 
     Attributes:
         input_shape: `(features,)`, or with a kernel size `(channels, height, width)`.
-        output_shape: Likewise.
-        placements: Where the nodes stand.
+        output_shape: Features, or (channels, height, width), of its outputs.
+        placements: Windows at which the nodes stand.
 
     Raises:
         ValueError: Sizes do not fit together.

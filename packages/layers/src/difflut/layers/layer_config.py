@@ -13,7 +13,7 @@ class LayerConfig:
     """Training options of a layer.
 
     Attributes:
-        flip_probability: With which each input bit is replaced by its complement in training.
+        flip_probability: Probability with which each input bit is replaced by its complement in training.
         grad_stabilization: Rescaling of the gradient of the layer's output: `"none"`, `"layerwise"` over the whole
             batch, or `"batchwise"` for each sample.
         grad_target_std: The standard deviation that the rescaled gradient has.

@@ -42,7 +42,7 @@ class Learnable(Layer):
         channels_per_node: Channels from which the candidates of a node are drawn (see `channel_wiring`), the same for
             all its pins; all where not given.
         groups: Parts of the channels to which parts of the nodes keep.
-        together: How many nodes that follow each other share their channels or window, as the leaves of a tree do.
+        together: Number of neighbouring nodes that share their channels or window, as the leaves of a tree do.
 
     Raises:
         ValueError: An option is out of range.

@@ -48,7 +48,7 @@ def rescale(grad: Tensor, mode: str, target_std: float, subtract_mean: bool, par
     Args:
         mode: `"layerwise"` measures over all entries, `"batchwise"` over each sample's.
         subtract_mean: Whether the mean, over the same entries, is removed first.
-        part: Of the batch, that the gradient is of; all entries are then those of the whole batch.
+        part: Part of the batch that the gradient is of; all entries are then those of the whole batch.
 
     Returns:
         The rescaled gradient; where all entries are equal there is no scale to change, and they stay as they are.

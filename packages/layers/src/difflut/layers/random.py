@@ -22,7 +22,7 @@ class Random(Layer):
         window: Side of these windows, one for each node (see `local_wiring`).
         channels_per_node: Channels that a node may read (see `channel_wiring`); all where not given.
         groups: Parts of the channels to which parts of the nodes keep.
-        together: How many nodes that follow each other share their channels or window, as the leaves of a tree do.
+        together: Number of neighbouring nodes that share their channels or window, as the leaves of a tree do.
     """
 
     mapping: Tensor

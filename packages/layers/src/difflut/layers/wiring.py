@@ -94,7 +94,7 @@ def local_wiring(
         num_nodes: Nodes of the layer, L.
         n: Inputs of each node.
         generator: The source of randomness.
-        together: How many nodes that follow each other share a window; it divides L.
+        together: Number of neighbouring nodes that share a window; it divides L.
 
     Returns:
         Input indices `(L, n)`.
@@ -136,13 +136,13 @@ def channel_wiring(
     Few channels a node keep what it reads correlated (arXiv 2411.04732, section 3.1: two are better than eight).
 
     Args:
-        placements: Of the layer.
+        placements: Placements of the layer.
         num_nodes: Nodes of the layer, L.
         n: Inputs of each node, none read twice.
         generator: The source of randomness.
         channels_per_node: Channels that a node may read; all of its group where not given.
         groups: Equal parts of the channels; the nodes are divided among them in order.
-        together: How many nodes that follow each other share their channels; it divides L.
+        together: Number of neighbouring nodes that share their channels; it divides L.
 
     Returns:
         Positions in the window `(L, n)`.

@@ -28,7 +28,7 @@ def save_checkpoint(
     Args:
         model: All its components registered.
         path: Replaced where it exists.
-        training: What a training run needs in order to continue: tensors and plain data.
+        training: State from which a training run continues: tensors and plain data.
         hard: Whether only what evaluation computes is kept, in a file of kilobytes: encoder, wiring, and tables as bits
             (see `hardened`).
 

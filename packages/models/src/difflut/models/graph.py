@@ -13,11 +13,11 @@ class Graph:
     """The layers of a network and their sources by number.
 
     Args:
-        layers: In the order in which they are evaluated.
+        layers: Layers in the order in which they are evaluated.
         head: The group sum.
 
     Attributes:
-        sources: Of each layer, the numbers of what it reads side by side; `ENCODER` for the encoder's bits.
+        sources: Numbers of what each layer reads side by side; `ENCODER` for the encoder's bits.
         head_sources: The layers whose outputs are returned, or counted by the head.
 
     Raises:

@@ -29,7 +29,7 @@ class LUTNetwork(nn.Module):
 
     Args:
         encoder: Turns inputs into bits; None where the inputs are bits already.
-        layers: In the order of evaluation; each reads the one before, or the sources that it names.
+        layers: Layers in the order of evaluation; each reads the one before, or the sources that it names.
         groupsum: Sums the last layer's outputs, or those of the layers that it names, by class; None to return the last
             layer's as they are.
 
@@ -204,14 +204,14 @@ def network(
     """Builds a network for a data set: each layer is given the shapes of what there is to read, and a seed.
 
     Args:
-        input_shape: Of one sample; `(height, width)` or `(height, width, channels)` is an image.
+        input_shape: Shape of one sample; `(height, width)` or `(height, width, channels)` is an image.
         num_classes: Classes of the group sum.
         encoder: Not necessarily fitted yet.
         layers: Functions that make a layer from `input_size`, the shapes of all sources by name, and `seed`.
         tau: Temperature of the group sum.
         use_randperm: Whether the group sum permutes its input.
-        seed: From which the layers' seeds follow.
-        group_sum: Makes the group sum; for one whose temperature is learned or scheduled.
+        seed: Seed from which the layers' seeds follow.
+        group_sum: Function that makes the group sum; for one whose temperature is learned or scheduled.
 
     Raises:
         ValueError: There are no layers, or sizes do not fit together.

@@ -24,7 +24,7 @@ class DiffLogic(Extension):
 
     Args:
         noise: Whether to add Gumbel noise to the gate logits in training (arXiv 2506.07500).
-        temperature: Of the noisy softmax; towards 0 its samples become single gates.
+        temperature: Temperature of the noisy softmax; towards 0 its samples become single gates.
         straight_through: Whether training uses the likeliest gate alone, with the relaxed gradient.
     """
 

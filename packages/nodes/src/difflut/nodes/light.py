@@ -19,7 +19,7 @@ class Light(Extension):
     (arXiv 2506.07500), which pushes entries away from one half and narrows the gap to the hard network.
 
     Args:
-        temperature: Of the relaxed samples; it acts in training only.
+        temperature: Temperature of the relaxed samples; it acts in training only.
         noise: Whether to add logistic noise to the logits in training.
         straight_through: Whether training uses the table rounded to bits, with the relaxed gradient.
     """

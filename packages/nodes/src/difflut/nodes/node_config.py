@@ -17,7 +17,7 @@ class NodeConfig:
         output_dim: Outputs of each node, m.
         init_fn: An initializer, or None for the node type's own.
         init_kwargs: Arguments of the initializer.
-        regularizers: As `Node` takes them.
+        regularizers: Regularizers, as `Node` takes them.
         extra_params: Arguments that only some node types have, such as `degree` or `gradient_scale`.
         nearest: Whether nodes of a type that cannot have `input_dim` inputs get the nearest number that they can have.
     """

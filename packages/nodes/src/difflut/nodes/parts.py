@@ -19,7 +19,7 @@ class Part:
 
     Attributes:
         start: The first of them.
-        rows: How many there are. Where there is none the process computes one row, which counts nothing.
+        rows: Number of its rows. Where there is none the process computes one row, which counts nothing.
         total: Rows of the whole batch.
         add: Sums a tensor over all processes, in place.
     """

@@ -50,7 +50,7 @@ def relaxed_bernoulli(logits: Tensor, temperature: float, noise: Tensor | None, 
     """A relaxed sample of bits with the given logits, `sigmoid((logits + noise) / temperature)`.
 
     Args:
-        logits: Of any shape.
+        logits: Logits of any shape.
         temperature: Towards 0 the samples become bits.
         noise: Logistic noise in the shape of the logits; without it the result is the mean form and deterministic.
         hard: Whether the value is rounded to a bit; the gradient stays that of the relaxed value.

@@ -33,9 +33,9 @@ class Pretrained:
     """A trained network, ready to classify.
 
     Attributes:
-        card: What it is: `name`, `description`, `dataset`, `classes`, `accuracy` on `samples` test rows, `luts` and
-            their parts, `licence`, `data_licence`, `command` that made it, and the digests.
-        network: In evaluation mode; it may be trained on.
+        card: Facts of the model: `name`, `description`, `dataset`, `classes`, `accuracy` on `samples` test rows, `luts`
+            and their parts, `licence`, `data_licence`, `command` that made it, and the digests.
+        network: Network in evaluation mode; it may be trained on.
         circuit: The same in arrays.
         x: Test inputs: `(vectors, *features)`.
         y: Their classes: `(vectors,)`.
@@ -62,8 +62,8 @@ def write_model(
     Args:
         folder: Its other files are part of the model too, with their digests in the card.
         network: Trained.
-        circuit: Of the same function, simplified.
-        card: What it is.
+        circuit: Circuit of the same function, simplified.
+        card: Facts of the model.
         x: Test inputs: `(vectors, *features)`.
         y: Their classes: `(vectors,)`.
     """

@@ -20,7 +20,7 @@ def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = F
 
     Args:
         x: Images. (rows, height, width) or (rows, height, width, channels)
-        generator: On the CPU.
+        generator: Generator on the CPU.
         pixels: The farthest that an image moves along each axis.
         flip: Whether an image is mirrored, left to right, with probability 1/2.
 
@@ -58,7 +58,7 @@ def affine(
 
     Args:
         x: Images. (rows, height, width) or (rows, height, width, channels)
-        generator: On the CPU.
+        generator: Generator on the CPU.
         shift: The farthest that an image moves along each axis, in pixels.
         rotation: The largest angle, in degrees.
         zoom: Each axis is scaled by `1 - zoom` to `1 + zoom`.

@@ -26,11 +26,11 @@ class GraphedSteps:
     capture of a graph demands; all count.
 
     Args:
-        model: On a GPU, its encoder fitted.
+        model: Network on a GPU, its encoder fitted.
         samples: Begun.
-        optimizer: Of the model's parameters.
-        loss: Of logits and class indices and, where samples are taught, the teacher's logits.
-        sums: Of the gradients over all processes, which is part of the graph.
+        optimizer: Optimizer of the model's parameters.
+        loss: Loss of logits and class indices and, where samples are taught, the teacher's logits.
+        sums: Sums of the gradients over all processes, which is part of the graph.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class HardState:
 
     Attributes:
         levels: Its layers.
-        signals: What each layer reads, and last what is counted: `(features, samples)` of 0 and 1.
+        signals: Inputs of each layer, and last the bits that are counted: `(features, samples)` of 0 and 1.
         counts: The ones of each class: `(classes, samples)`.
         reads_pixels: Whether the inputs are bytes.
     """

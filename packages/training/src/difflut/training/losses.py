@@ -22,7 +22,7 @@ def distillation(logits: Tensor, y: Tensor, taught: Tensor, weight: float = 0.7,
         logits: (batch, classes)
         y: (batch,)
         taught: The teacher's logits. (batch, classes)
-        weight: Of the teacher's part, from 0 to 1.
+        weight: Weight of the teacher's part, from 0 to 1.
         temperature: T, which softens both distributions.
     """
     teacher, student = ((x / temperature).log_softmax(1) for x in (taught, logits))

@@ -30,8 +30,8 @@ class Ranks:
     """This process among those that train together.
 
     Attributes:
-        number: Of this process, from 0.
-        count: Of all.
+        number: Number of this process, from 0.
+        count: Number of processes.
     """
 
     number: int = 0
@@ -118,7 +118,7 @@ class GradientSums:
     """Sums gradients over all processes: large ones while the backward pass goes on, all others in one piece behind it.
 
     Args:
-        parameters: Of the network that each process holds.
+        parameters: Parameters of the network that each process holds.
         ranks: The processes.
     """
 

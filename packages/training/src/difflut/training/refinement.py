@@ -19,7 +19,7 @@ class Refinement(Protocol):
     """What changes a hard network other than by gradients, made from the network.
 
     Attributes:
-        copies: How many times, each time augmented in another way, an epoch sees the samples.
+        copies: Number of times that an epoch sees the samples, each time augmented in another way.
     """
 
     copies: int
@@ -47,9 +47,9 @@ class CoordinateDescent:
         model: A chain of dense layers of nodes that hold every table, with one output each, and a group sum.
         rows: Samples, drawn anew for each epoch, on which pins choose; tables are set on all.
         moves: Pins that may move at each visit of a node; those of a random wiring stay.
-        copies: How many times, each time augmented in another way, an epoch sees the samples.
-        price: Of each table of the encoder, in mean loss: a pin moves to a bit that nobody reads only if that is worth
-            more than the tables that compute it.
+        copies: Number of times that an epoch sees the samples, each time augmented in another way.
+        price: Price of each table of the encoder, in mean loss: a pin moves to a bit that nobody reads only if that is
+            worth more than the tables that compute it.
 
     Raises:
         ValueError: The model is of another form, or a number is out of range.
@@ -110,7 +110,7 @@ class _Pins:
 
     Attributes:
         bits: The layer's inputs on the rows on which pins choose: `(features, rows)`.
-        prices: Of the first pin that reads an input, in summed loss: `(features,)`.
+        prices: Price of the first pin that reads an input, in summed loss: `(features,)`.
         readers: Pins that read each input: `(features,)`.
     """
 

@@ -21,12 +21,12 @@ class Samples:
         x: Inputs `(rows, *features)`.
         y: Class indices `(rows,)`.
         augmentation: Changes inputs `(rows, *features)` with random numbers of a generator on the CPU.
-        teacher: Gives the logits `(rows, classes)` of inputs.
-        seed: Of order and augmentation.
+        teacher: Function that gives the logits `(rows, classes)` of inputs.
+        seed: Seed of order and augmentation.
         device: Augments and teaches.
 
     Attributes:
-        x: As the present epoch sees it.
+        x: Inputs as the present epoch sees them.
         taught: The teacher's logits of the present inputs; None without a teacher.
         version: Grows whenever `x` has changed.
     """

@@ -16,8 +16,9 @@ class Teacher(nn.Module):
     """A network on inputs whose features have mean 0 and variance 1 over the training rows.
 
     Args:
-        body: Of inputs `(rows, channels, height, width)` where the rows are images, else `(rows, features)`.
-        feature_shape: Of one row: `(height, width)` or `(height, width, channels)` for images.
+        body: Network that takes inputs `(rows, channels, height, width)` where the rows are images, else `(rows,
+            features)`.
+        feature_shape: Shape of one row: `(height, width)` or `(height, width, channels)` for images.
     """
 
     def __init__(self, body: nn.Module, feature_shape: tuple[int, ...]) -> None:
@@ -89,12 +90,12 @@ def trained(
     """Makes a teacher and trains it by AdamW, with one cycle of the rate.
 
     Args:
-        network: Makes it from `feature_shape` and `num_classes`.
+        network: Function that makes it from `feature_shape` and `num_classes`.
         x: `(rows, *feature_shape)`
         y: Class indices `(rows,)`.
-        epochs: With 0 it is made and not trained.
+        epochs: Number of epochs; with 0 it is made and not trained.
         lr: The highest rate of the cycle.
-        augmentation: As for the pupil (see `Samples`).
+        augmentation: Augmentation, as for the pupil (see `Samples`).
 
     Returns:
         The teacher in evaluation mode.

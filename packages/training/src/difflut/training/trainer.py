@@ -41,21 +41,21 @@ class Trainer:
     process with the same seed, to the rounding of sums over rows (see `Ranks`).
 
     Args:
-        model: On the device that trains it.
+        model: Network on the device that trains it.
         x: Training inputs `(rows, *features)`.
         y: Class indices `(rows,)`.
         batch_size: Samples in a step, over all processes; the last step of an epoch takes what is left.
-        optimizer: Makes the optimizer of the parameters.
-        schedule: Makes the learning rate schedule of the optimizer; it advances once an epoch, and decides the rate by
-            the number of epochs alone. None keeps the rate.
-        loss: Of logits and class indices; with a teacher, of its logits too. A mean over the rows.
-        seed: Of the order of the samples, and of the augmentation.
+        optimizer: Function that makes the optimizer of the parameters.
+        schedule: Function that makes the learning rate schedule of the optimizer; it advances once an epoch, and
+            decides the rate by the number of epochs alone. None keeps the rate.
+        loss: Loss of logits and class indices; with a teacher, of its logits too. A mean over the rows.
+        seed: Seed of the order of the samples, and of the augmentation.
         graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, and quicker where batches are
             small. Nothing changes on a CPU.
         augmentation: Changes the inputs at the start of each epoch (see `Samples`); None leaves them as they are.
-        teacher: Gives the logits of inputs, which the loss takes as its third argument.
-        refinement: Makes what works on the hard network of the model, instead of gradient steps, from epoch
-            `refined_from` on; the schedule keeps its last rate.
+        teacher: Function that gives the logits of inputs, which the loss takes as its third argument.
+        refinement: Function that makes what works on the hard network of the model, instead of gradient steps, from
+            epoch `refined_from` on; the schedule keeps its last rate.
         refined_from: The number of epochs of gradient steps before it.
 
     Raises:
@@ -157,8 +157,8 @@ class Trainer:
         """Trains for one epoch.
 
         Args:
-            progress: Called after each step with its number and a function that gives the metrics so far, as this
-                process sees them; only calling that function waits for the device.
+            progress: Function that is called after each step with its number and a function that gives the metrics so
+                far, as this process sees them; only calling that function waits for the device.
 
         Returns:
             `train_loss` and `train_accuracy` as seen during the epoch, `learning_rate`, `seconds`,

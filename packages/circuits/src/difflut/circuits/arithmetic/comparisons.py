@@ -17,7 +17,7 @@ class EncoderBits:
 
     Attributes:
         signals: The signals that are read, ascending: `(bits,)`.
-        terms: For each of them its comparisons, as rows of `comparisons`.
+        terms: Comparisons of each of them, as rows of `comparisons`.
         inverted: The value at the lowest level: `(bits,)` booleans.
         comparisons: Feature and threshold index of every comparison that is needed: `(comparisons, 2)`.
     """

@@ -60,8 +60,8 @@ def estimate_cost(circuit: Circuit, words: InputWords | None = None, levels: int
     """Counts the tables that are written; Yosys finds some of them equal.
 
     Args:
-        words: Of the inputs; None is `fixed_point_words(circuit)`.
-        levels: Of tables between registers behind the layers, as in `write_verilog`.
+        words: Form of the inputs; None is `fixed_point_words(circuit)`.
+        levels: Levels of tables between registers behind the layers, as in `write_verilog`.
     """
     words = fixed_point_words(circuit) if words is None else words
     hard, counters, matches = split(circuit), Tables("p"), Tables("m")

@@ -40,7 +40,7 @@ def netlist(circuit: Circuit, words: InputWords | None = None) -> Netlist:
     """The tables of encoder, LUTs, popcount and argmax; equal ones are there once.
 
     Args:
-        words: Of the inputs; None is `fixed_point_words(circuit)`.
+        words: Form of the inputs; None is `fixed_point_words(circuit)`.
     """
     words, circuit, tables = words or fixed_point_words(circuit), split(circuit), Tables("t")
     inputs = [f"x{bit}" for bit in range(circuit.num_features * words.width)]

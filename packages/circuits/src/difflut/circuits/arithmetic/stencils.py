@@ -19,9 +19,9 @@ class Stencils:
     Attributes:
         first: The first LUT of each: `(stencils,)`.
         list_of: The list of places that each has: `(stencils,)`.
-        start: Where each list begins: `(lists + 1,)`.
-        reads: Of all lists, one behind the other: `(places,)`.
-        writes: Of all lists: `(places,)`.
+        start: Beginning of each list: `(lists + 1,)`.
+        reads: Places that all lists read, one behind the other: `(places,)`.
+        writes: Places that all lists write: `(places,)`.
     """
 
     first: np.ndarray

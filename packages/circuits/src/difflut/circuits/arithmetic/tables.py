@@ -19,7 +19,7 @@ class Tables:
     """Adds tables, simplified, and none twice: signals are names, "0", "1", and "~" before a name inverts it.
 
     Args:
-        prefix: Begins the names of outputs.
+        prefix: Beginning of the names of outputs.
 
     Attributes:
         made: The tables, each after those that it reads.

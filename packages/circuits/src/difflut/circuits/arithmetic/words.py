@@ -18,7 +18,7 @@ class InputWords:
     Attributes:
         width: Bits of a word.
         scales: The power of two that multiplies each feature: `(features,)` exponents; 0 for pixels.
-        offsets: What is then added, so that words are never negative: `(features,)` integers; 0 for pixels.
+        offsets: Number that is then added, so that words are never negative: `(features,)` integers; 0 for pixels.
         limits: `(features, K)` integers; below 0 where every word exceeds them.
         needed: Bits that a word would need so that comparisons of words and of floats agree on every input.
     """

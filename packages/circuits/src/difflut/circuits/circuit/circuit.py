@@ -28,7 +28,7 @@ class Circuit:
     table, as those of a convolution's node at all placements, share one.
 
     Attributes:
-        thresholds: Of the encoder, ascending: `(features, K)`, float32.
+        thresholds: Thresholds of the encoder, ascending: `(features, K)`, float32.
         codebook: The bits of each level, the number of thresholds that an input exceeds: `(K + 1, bits)` booleans.
         wiring: The signals that each LUT reads: `(luts, n)`, least significant address bit first; -1 is no input.
         tables: `(tables, 2**n)` booleans; the entries do not depend on address bits that a LUT has no input for.
@@ -37,7 +37,7 @@ class Circuit:
         outputs: The signals that are counted: `(outputs,)`.
         inverted: Whether zeros of an output are counted instead of ones: `(outputs,)` booleans.
         groups: The class that each output counts for: `(outputs,)`.
-        bias: What the count of each class begins with: `(classes,)` integers.
+        bias: Number with which the count of each class begins: `(classes,)` integers.
         tau: Divides the counts to give logits.
 
     Raises:
@@ -147,7 +147,7 @@ class Circuit:
 
         Args:
             device: "cpu", in numpy where there is no C++ compiler, or "cuda".
-            threads: Of a CPU; None is one for each core.
+            threads: Threads of a CPU; None is one for each core.
 
         Raises:
             RuntimeError: The device cannot run it.

@@ -88,9 +88,9 @@ class CpuEngine(Engine):
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
         threads: None is one for each core that the process may use.
-        bits: Of a block: 64, 256 or 512; None is what a register of this machine holds, less for large circuits.
+        bits: Bits of a block: 64, 256 or 512; None is what a register of this machine holds, less for large circuits.
         assemble: Whether machine code is made, where it can be (AVX-512, blocks of 512), rather than interpreted.
-        extra_flags: Of the compiler.
+        extra_flags: Further flags of the compiler.
 
     Attributes:
         num_nodes: Tables that are left to compute after what is quick to simplify.

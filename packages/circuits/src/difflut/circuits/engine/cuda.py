@@ -52,7 +52,7 @@ class CudaEngine(GpuEngine):
 
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
-        words: Of 32 samples, in a tile: 1, 2 or 4; None is as many as shared memory holds.
+        words: Words of 32 samples in a tile: 1, 2 or 4; None is as many as shared memory holds.
 
     Raises:
         TooLargeError: There is too little shared memory for the circuit.

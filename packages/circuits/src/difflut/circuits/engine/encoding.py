@@ -18,13 +18,13 @@ class Encoding:
     `parts` bytes, those of all features' first parts come first.
 
     Attributes:
-        thresholds: Used ones, ascending, infinity behind them: `(parts, levels, features)`, float32.
+        thresholds: Thresholds that are used, ascending, infinity behind them: `(parts, levels, features)`, float32.
         start: The first byte that a group reads: `(groups,)`.
         byte: The byte of each comparison, counted from there: `(groups, 64)`.
-        level: It holds from this level on: `(groups, 64)`.
-        pixel: It holds from this pixel on …: `(groups, 64)`.
+        level: Level from which on each comparison holds: `(groups, 64)`.
+        pixel: Pixel from which on it holds …: `(groups, 64)`.
         possible: … if at all: a bit for each lane: `(groups,)` uint64.
-        place: For each comparison 64 times its group plus its lane: `(comparisons,)`.
+        place: Place of each comparison: 64 times its group plus its lane: `(comparisons,)`.
     """
 
     thresholds: np.ndarray

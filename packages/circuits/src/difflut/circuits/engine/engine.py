@@ -19,7 +19,7 @@ class Engine:
     bit.
 
     Attributes:
-        name: Of the back end, for tables.
+        name: Name of the back end, for tables.
     """
 
     name = "numpy"

@@ -44,7 +44,7 @@ class LevelsEngine(GpuEngine):
 
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
-        tiles: Of 128 samples, computed together; None is as many as have room for their signals in a GiB.
+        tiles: Tiles of 128 samples that are computed together; None is as many as have room for their signals in a GiB.
 
     Raises:
         RuntimeError: There is no GPU, or no compiler.

@@ -39,9 +39,9 @@ class Netlist:
         origin: The signal of the first node.
         part: The part of the input that each signal of a comparison depends on: `(origin,)`.
         outputs: The signals that are counted, class by class.
-        output_start: Where those of each class begin: `(classes + 1,)`.
-        bias: What the count of each class begins with, at least 0: `(classes,)`.
-        offset: What has been added to every bias to make it so.
+        output_start: Number of the first output of each class: `(classes + 1,)`.
+        bias: Number with which the count of each class begins, at least 0: `(classes,)`.
+        offset: Number that has been added to every bias to make it so.
     """
 
     comparisons: np.ndarray

@@ -18,7 +18,7 @@ def write_aag(circuit: Circuit, path: str | os.PathLike[str], words: InputWords 
     """Writes the format's text; inputs and outputs as `write_blif` has them.
 
     Args:
-        words: Of the inputs; None is `fixed_point_words(circuit)`.
+        words: Form of the inputs; None is `fixed_point_words(circuit)`.
     """
     net, gates = _gates(circuit, words)
     inputs = [str(2 * number) for number in range(1, gates.num_inputs + 1)]
@@ -34,7 +34,7 @@ def write_aig(circuit: Circuit, path: str | os.PathLike[str], words: InputWords 
     """Writes the binary format, which is smaller and all that ABC reads; inputs and outputs as `write_blif` has them.
 
     Args:
-        words: Of the inputs; None is `fixed_point_words(circuit)`.
+        words: Form of the inputs; None is `fixed_point_words(circuit)`.
     """
     net, gates = _gates(circuit, words)
     head = "\n".join([gates.header("aig"), *map(str, gates.outputs), ""]).encode()

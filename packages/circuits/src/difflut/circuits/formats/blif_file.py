@@ -18,7 +18,7 @@ def write_blif(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
     `counts[0]`, …, the counts of all classes, and `winner[0]`, …, the class, each likewise.
 
     Args:
-        words: Of the inputs; None is `fixed_point_words(circuit)`.
+        words: Form of the inputs; None is `fixed_point_words(circuit)`.
     """
     path, blif, found = Path(path), Blif(), netlist(circuit, words)
     inputs, outputs = found.ports

@@ -48,7 +48,7 @@ def write_vhdl(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
     """Writes an entity that has the name of the file; for registers at chosen places there is `write_verilog`.
 
     Args:
-        words: Of the inputs; None is `fixed_point_words(circuit)`.
+        words: Form of the inputs; None is `fixed_point_words(circuit)`.
 
     Raises:
         ValueError: The name of the file is none that an entity can have.

@@ -17,7 +17,7 @@ class Assembly:
     """Keeps which signals the next layer reads, in the shape in which it reads them.
 
     Args:
-        shape: Of an input, such as `(features,)` or `(channels, height, width)`.
+        shape: Shape of an input, such as `(features,)` or `(channels, height, width)`.
         thresholds: Ascending, of every feature: `(features, K)`. None is for inputs that are bits.
 
     Attributes:

@@ -22,9 +22,9 @@ def from_difflogic(
     """The `LogicLayer`s of a state dict, in their order, followed by a `GroupSum`.
 
     Args:
-        state_dict: Of an `nn.Sequential` of layers, or of a model that runs them in the order of their names.
+        state_dict: State of an `nn.Sequential` of layers, or of a model that runs them in the order of their names.
         indices: `layer.indices` of every layer, which are in no state dict.
-        inputs: How many bits the first layer reads; or thresholds `(features, K)` of a thermometer before it.
+        inputs: Number of bits that the first layer reads; or thresholds `(features, K)` of a thermometer before it.
         classes: `GroupSum.k`.
         tau: `GroupSum.tau`.
 

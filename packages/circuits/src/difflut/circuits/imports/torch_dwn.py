@@ -23,7 +23,7 @@ def from_torch_dwn(
     """The `LUTLayer`s of a state dict, in their order, followed by a `GroupSum`.
 
     Args:
-        state_dict: Of an `nn.Sequential` of layers, or of a model that runs them in the order of their names.
+        state_dict: State of an `nn.Sequential` of layers, or of a model that runs them in the order of their names.
         inputs: `thermometer.thresholds`, `(features, K)`; or how many bits the first layer reads.
         classes: `GroupSum.k`.
         tau: `GroupSum.tau`.

@@ -22,7 +22,7 @@ def from_torchlogix(model: "nn.Sequential", shape: Sequence[int]) -> Circuit:
 
     Args:
         model: Nested `nn.Sequential`s are taken apart; it is not changed.
-        shape: Of an input, without the batch: `(features,)` or `(channels, height, width)`.
+        shape: Shape of an input, without the batch: `(features,)` or `(channels, height, width)`.
 
     Raises:
         ValueError: A layer is none of those, or does not fit what is before it.

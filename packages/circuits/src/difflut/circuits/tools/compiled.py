@@ -21,10 +21,10 @@ class CompiledCircuit:
 
     Args:
         path: The C file.
-        num_features: Of the circuit.
-        num_classes: Of the circuit.
-        flags: Of the compiler.
-        prefix: Of the functions, as `write_c` was given it.
+        num_features: Number of features of the circuit.
+        num_classes: Number of classes of the circuit.
+        flags: Flags of the compiler.
+        prefix: Beginning of the names of the functions, as `write_c` was given it.
 
     Raises:
         FileNotFoundError: There is no C compiler.

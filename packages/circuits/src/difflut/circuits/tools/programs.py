@@ -15,7 +15,7 @@ def run(
         name: Name of the program in errors.
         command: The program and its arguments.
         timeout: Seconds that it may take.
-        folder: Where it runs; None is the present folder.
+        folder: Folder in which it runs; None is the present folder.
         may_fail: Whether its exit status is left to the caller.
 
     Raises:

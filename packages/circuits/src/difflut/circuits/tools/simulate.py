@@ -17,11 +17,11 @@ class Simulation:
 
     Attributes:
         simulator: Its name.
-        samples: How many were compared.
-        mismatches: How many of them differ.
+        samples: Number of samples that were compared.
+        mismatches: Number of those that differ.
         first: The first that does, -1 if none.
-        build_seconds: What the simulator took to compile the design.
-        seconds: What it took to run.
+        build_seconds: Seconds that the simulator took to compile the design.
+        seconds: Seconds that it took to run.
     """
 
     simulator: str

@@ -23,7 +23,7 @@ def write_c(circuit: Circuit, path: str | os.PathLike[str], prefix: str = "") ->
     what a convolution does at many places is written once. The file is C99 and C++ as well.
 
     Args:
-        prefix: Begins the names of the two functions, so that several circuits can be linked into one program.
+        prefix: Beginning of the names of the two functions, so that several circuits can be linked into one program.
 
     Raises:
         ValueError: No name can begin with the prefix.

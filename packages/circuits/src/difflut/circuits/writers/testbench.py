@@ -58,7 +58,7 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
 
     Args:
         x: Inputs `(samples, *features)`, one at least.
-        counts: What they are expected to give: `(samples, classes)`.
+        counts: Counts that are expected: `(samples, classes)`.
         classes: `(samples,)`.
 
     Raises:

@@ -38,15 +38,15 @@ class Design:
     """What was written.
 
     Attributes:
-        folder: Where.
+        folder: Folder of the files.
         files: Names of the design's files in it.
-        words: How features become words.
+        words: Form of the inputs: how features become words.
         count_width: Bits of each class's count; 0 where counts are no outputs.
         index_width: Bits of the class.
         latency: Clock cycles from an input to its class; one input a cycle. 0 is combinational.
         core_latency: Those of them from the bits of the encoder on.
         levels: Tables on a path between registers of compressors and of the tournament.
-        prefix: Begins the names of modules and files.
+        prefix: Beginning of the names of modules and files.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Part:
     """A module of the design.
 
     Attributes:
-        name: Of the module.
+        name: Name of the module.
         reads: Its input port.
         gives: Its output port.
         width: Bits of the output.
@@ -116,12 +116,12 @@ def write_verilog(
     Tables of more than six inputs are split.
 
     Args:
-        words: Of the inputs: `pixel_words(circuit)` or `fixed_point_words(circuit)`.
+        words: Form of the inputs: `pixel_words(circuit)` or `fixed_point_words(circuit)`.
         pipeline: The `stages` that registers follow; True is all, False none, which needs no clock.
         counts: Whether the counts are outputs too, delayed to come with their class.
         levels: Tables on a path between the registers of "compressors" and of "tournament": with fewer the clock is
             faster, and there are more cycles and registers.
-        prefix: Begins the names of all modules and files, so that several circuits fit into one design.
+        prefix: Beginning of the names of all modules and files, so that several circuits fit into one design.
 
     Raises:
         ValueError: There is no such stage, or no name can begin with the prefix.

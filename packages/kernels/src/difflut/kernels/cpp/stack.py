@@ -45,13 +45,13 @@ def chain_gradients(
     """The gradients of x (batch, features) and of each table, where they are needed and slopes let them through.
 
     Args:
-        bits: What each bank read.
+        bits: Inputs that each bank read, packed.
         reads: The wiring of each bank.
-        slopes: Of each bank.
-        grad: Of the last bank's outputs, or of groups of these. (rows, batch), contiguous
+        slopes: Slopes of each bank.
+        grad: Gradient of the last bank's outputs, or of groups of these. (rows, batch), contiguous
         outputs: The m of each bank.
         needs_x: Whether the gradient of x is needed.
-        needs_table: Of which tables it is.
+        needs_table: Whether the gradient of each table is wanted.
     """
     table_grads: list[Tensor | None] = [None] * len(reads)
     group = len(reads[-1].wiring) * outputs[-1] * reads[-1].placements.count // max(1, len(grad))

@@ -21,8 +21,8 @@ class Union(NamedTuple):
 
     Attributes:
         among: Their positions in the window, in order. (groups, most) int32
-        counts: How many of them there are. (groups,) int32
-        slots: Where among them each candidate is. (pins, K) int32
+        counts: Number of inputs in each group. (groups,) int32
+        slots: Position of each candidate among them. (pins, K) int32
     """
 
     among: Tensor
@@ -70,9 +70,9 @@ def logits_gradient(
         candidates: (pins, K), or None for all inputs of a window.
         group: Pins that the kernel takes together.
         pins: All of them.
-        given: Where the kernel finds the gradient of the pins.
+        given: Arguments in which the kernel finds the gradient of the pins.
         batch: Samples.
-        placements: Where the pins stand.
+        placements: Windows at which the pins stand.
     """
     if candidates is None:
         among: tuple[Tensor | None, ...] = (None, None, None)

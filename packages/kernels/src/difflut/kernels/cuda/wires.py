@@ -17,7 +17,7 @@ class Wires:
 
     Args:
         wiring: (L, n) int32, its entries inside the window
-        placements: Where it is read.
+        placements: Windows at which it is read.
     """
 
     def __init__(self, wiring: Tensor, placements: Placements) -> None:
