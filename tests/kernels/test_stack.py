@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from difflut import kernels
-from difflut.kernels import HardBank, PlacedWiring, Placements, cuda
+from difflut.kernels import HardBank, PlacedWiring, Placements, cpp, cuda
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 SHAPES = {  # inputs, then (nodes, n, m) of each bank
@@ -127,6 +128,22 @@ def test_without_slopes_only_the_last_tables_learn(device):
     kernels.lookup_stack(x.to(device, torch.float32), banks, 3).sum().backward()
     assert tables[0].grad is None or not tables[0].grad.any()
     assert tables[1].grad.sum() == len(x) * 30
+
+
+@pytest.mark.needs("c++")
+@pytest.mark.parametrize("batch", [1, 63, 64, 70])
+def test_packed_bits_past_the_batch_are_zero_between_banks(batch):
+    features, sizes = SHAPES["three banks"]
+    x, banks = random_stack(features, sizes, batch=batch)
+    reads, tables = [], [bank.table.float() for bank in banks]
+    for bank, (nodes, _, m) in zip(banks, sizes, strict=True):
+        reads.append(PlacedWiring(bank.wiring, Placements(features)))
+        features = nodes * m
+    _, between = cpp.stack.look_up_chain(x.float(), reads, [(table > 0.4).float() for table in tables], None, 1.0)
+    assert len(between) == 3
+    for bits in between:
+        last_words = bits.numpy().view(np.uint64)[:, -1]
+        assert last_words.any() and not (batch % 64 and (last_words >> np.uint64(batch % 64)).any())
 
 
 def test_groups_that_do_not_divide_the_outputs_are_an_error():
