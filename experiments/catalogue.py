@@ -21,10 +21,10 @@ def listing() -> str:
 
 
 def description(name: str) -> str:
-    """What goes by a name, with or without its kind (`nodes.dwn`, `dwn`, `digits`): parameters and documentation.
+    """Parameters and documentation of a component, by its name with or without the kind (`nodes.dwn`, `dwn`, `digits`).
 
     Raises:
-        ConfigurationError: Nothing does.
+        ConfigurationError: No component has that name.
     """
     components = {**gin_names(), **{f"datasets.{name}": source for name, source in DATASETS.items()}}
     full_names = [full_name for full_name in components if name in (full_name, full_name.partition(".")[2])]

@@ -133,7 +133,7 @@ def benchmark(
 
 
 def _described(network: Callable[..., LUTNetwork], input_shape: Sequence[int] | None) -> dict[str, Any]:
-    """The network without its encoder, as data that another process builds it from."""
+    """The description of the network without its encoder, from which another process builds it."""
     if input_shape is None:
         raise ConfigurationError("benchmark.network needs benchmark.input_shape, such as (32, 32, 3)")
     return describe(network(input_shape, timing.CLASSES)) | {"encoder": None}

@@ -43,13 +43,13 @@ class Case:
     top_k: int | None
     seconds: float
     device: str
-    description: Mapping[str, Any] | None = None  # of a network to be built instead of one from the sizes above
+    description: Mapping[str, Any] | None = None  # of a network that is built in place of those sizes
 
 
 def measure(case: Case) -> dict[str, float | str | None]:
-    """Times a case, on a CPU in a new process, so that its peak memory is its own; a GPU's memory torch counts.
+    """Times a case. On a CPU it runs in a new process, so that its peak memory is its own; on a GPU torch counts it.
 
-    What another library cannot do here, such as being imported, is a note, and no error.
+    Where another library fails, for instance at its import, the result is a note and no error.
     """
     missing = _missing_memory(case)
     if missing:
@@ -74,7 +74,7 @@ def _measure_apart(case: Case) -> dict[str, float | str | None]:
 
 
 def floor_bytes(network: LUTNetwork, batch: int) -> float:
-    """What any implementation of a step must move through memory.
+    """The bytes that any implementation of a step must move through memory.
 
     Each parameter and its two moments are read and written. The input is read as bits. Between layers, an activation is
     written, read by the next layer and read again to find its gradients, as a bit where that reads bits and as a float
@@ -97,7 +97,7 @@ def copy_bandwidth(device: str) -> float:
 
 
 def _missing_memory(case: Case) -> str | None:
-    # The reference halves all tables for every sample, and keeps each step for the way back.
+    # The reference halves all tables for every sample, and keeps each step for the backward pass.
     table_bytes = 16 * case.batch * max(case.widths) * 2**case.n
     if (
         case.description
@@ -191,7 +191,7 @@ def _peak_memory(device: str, start: bool = False) -> float:
         if start:
             torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated()
-    # What `getrusage` counts on Linux begins with the peak of the parent; on macOS it is the process's own, in bytes.
+    # On Linux `getrusage` starts from the peak of the parent; on macOS it gives the peak of this process, in bytes.
     peak = _linux_bytes("/proc/self/status", "VmHWM:")
     if peak is not None:
         return peak

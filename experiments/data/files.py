@@ -39,7 +39,7 @@ def read_file(name: str) -> Rows | None:
     folder = data_folder()
     if folder is None:
         return None
-    # As it is called, then without the signs that file systems or shells do not take.
+    # The name itself, then the name without characters that file systems or shells do not take.
     for file in (f"{name}.npz", file_name(name)):
         if Path(file).name == file and (folder / file).is_file():
             return read_npz(name, folder / file)
@@ -137,7 +137,7 @@ def _idx_folders(name: str, folder: Path) -> list[Path]:
 
 
 def _idx_file(folder: Path, file: str) -> Path | None:
-    # Unpacking and re-hosting have turned one dash or the other into a dot.
+    # Some copies of these files have a dot in the place of a dash.
     stems = (file, file.replace("-idx", ".idx"), ".".join(file.rsplit("-", 1)))
     candidates = [folder / (stem + ending) for stem in stems for ending in ("", ".gz")]
     return next((path for path in candidates if path.is_file()), None)

@@ -47,7 +47,7 @@ class Dataset:
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """What a network that was trained on it must find elsewhere, too: the type of the features, and the classes."""
+        """What other data must have in common with these for the same network: type of the features, and classes."""
         return {"features": str(self.x_train.dtype).removeprefix("torch."), "classes": self.class_names}
 
     def to(self, device: torch.device | str) -> "Dataset":
@@ -97,7 +97,7 @@ def dataset_names() -> list[str]:
 
 @contextmanager
 def kept_rows(rows: Mapping[str, Rows]) -> Iterator[dict[str, Rows]]:
-    """Inside, each data set is read once, and those given not at all; yields all that were used or given."""
+    """Inside, each data set is read once, and those given are not read; yields all data sets given or read."""
     global _kept
     before, _kept = _kept, dict(rows)
     try:

@@ -32,7 +32,7 @@ def from_openml(
         cache_dir: The cache folder; None is scikit-learn's, `~/scikit_learn_data` or `SCIKIT_LEARN_DATA`.
         train_rows: The first so many rows are the published training set. Without it 20 % become test rows.
         arrange: Turns the table into images.
-        stratify: Draws the test rows from each class alike.
+        stratify: Whether the test rows have the same share of each class.
 
     Raises:
         DatasetNotFoundError: It is neither in the cache nor can it be fetched.
@@ -88,7 +88,7 @@ def _fetch(name: str, query: int | str, home: str) -> Any:
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    # scikit-learn sets none, and a cluster's firewall may swallow connections without an answer.
+    # scikit-learn sets no timeout, and behind a firewall a connection may never be answered.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -7,17 +7,17 @@ import numpy as np
 
 from difflut.encoders import check_rounding
 
-# A rare class may fall into the test rows alone; labels that count otherwise show in more rows.
+# A rare class may be in the test rows alone; labels that begin at another number concern more rows.
 MOST_STRANGE = 0.01
 MOST_RATIO = 30
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """A data set that is in no file and could not be fetched."""
+    """A data set is in no file and could not be fetched."""
 
 
 class BadDatasetError(ValueError):
-    """A data set that was found and cannot be used as it is."""
+    """A data set was found and cannot be used as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def check_alike(x_train: np.ndarray, x_test: np.ndarray, origin: str) -> None:
 
 
 def check_labels(y_train: np.ndarray, y_test: np.ndarray, class_names: Sequence[str], origin: str) -> None:
-    """Checks that class indices count alike in training and in the test.
+    """Checks that class indices mean the same in training and in the test.
 
     Raises:
         BadDatasetError: Classes occur in the test rows alone, and more than a rare class would.

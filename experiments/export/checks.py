@@ -15,18 +15,18 @@ from difflut.models import LUTNetwork
 from experiments.export.steps import Steps
 
 BATCH = 1024
-BUDGET = 0.3  # seconds for each speed
+BUDGET = 0.3  # seconds in which each speed is measured
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Test inputs, and what the network in evaluation mode makes of them.
+    """Test inputs, and the outputs of the network in evaluation mode.
 
     Attributes:
         x: `(samples, *features)`.
         logits: `(samples, classes)`.
-        tau: The counts that the logits come from are divided by it.
+        tau: Number by which counts are divided to give logits.
         speed: Speed of the network, in samples a second.
     """
 
@@ -43,7 +43,7 @@ class Expected:
         return np.rint(self.logits.astype(np.float64) * self.tau).astype(np.int64)
 
     def first(self, samples: int | None) -> "Expected":
-        """Those of the first samples; None is all."""
+        """The same for the first samples alone; None takes all."""
         return Expected(self.x[:samples], self.logits[:samples], self.tau, self.speed)
 
 
@@ -133,7 +133,7 @@ def _compare(name: str, predict: Predict, x: np.ndarray, expected: np.ndarray) -
 
 
 def _speed(predict: Callable[[Any], object], x: np.ndarray | torch.Tensor) -> float:
-    """Samples a second at the median of what calls fit into the budget, the first of all left out."""
+    """Samples a second at the median call of those that fit into the budget; the first call is left out."""
     times: list[float] = []
     while not times or sum(times) < BUDGET:
         start = time.perf_counter()

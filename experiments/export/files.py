@@ -29,8 +29,8 @@ def write_files(
 ) -> Design:
     """Writes network.pt, circuit.npz, circuit.c, verilog/, whose testbench has the samples that are given.
 
-    The files of an export that was there before are removed, but those in verilog/ written over, with the layers of a
-    deeper circuit removed. Other files stay.
+    Files of an earlier export are removed. Those in verilog/ are written over, and further layers of a deeper circuit
+    are removed. Other files stay.
 
     Args:
         verilog: Arguments of `write_verilog`.
@@ -52,7 +52,7 @@ def write_files(
 def write_formats(
     circuit: Circuit, folder: Path, words: InputWords, prefix: str, formats: Sequence[Format], steps: Steps
 ) -> None:
-    """Writes the files that other tools read; one that cannot be written is a line of what was not done."""
+    """Writes the files that other tools read; the report names those that cannot be written."""
     for write in formats:
         ending = FORMATS.name_of(write)
         file = partial(write, circuit, folder / f"{prefix}circuit.{ending}", words)

@@ -1,4 +1,7 @@
-"""Words of few bits: the thresholds of a network moved to what these tell apart. It is another network then."""
+"""Inputs of few bits: thresholds are moved to the nearest ones that such words tell apart.
+
+That changes what the network computes.
+"""
 
 import copy
 

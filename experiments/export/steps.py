@@ -20,7 +20,7 @@ class Steps:
         self.not_done: dict[str, str] = {}
 
     def run(self, name: str, function: Callable[[], T]) -> T:
-        """What the function returns; its time is noted."""
+        """Calls a function, notes its time, and returns its result."""
         start = time.perf_counter()
         result = function()
         self.note(name, time.perf_counter() - start)
@@ -31,9 +31,9 @@ class Steps:
         print(f"{name}: {seconds:.2f} s", flush=True)
 
     def attempt(self, name: str, function: Callable[[], T]) -> T | None:
-        """What the function returns; None if it fails, for then a line says why, and the others go on.
+        """Calls a function and returns its result; if it fails, a line says why, and the result is None.
 
-        Tools may be missing, too slow, of another version, or killed; none of this may lose what has been found.
+        Tools may be missing, too slow, of another version, or killed; the results of other steps must survive that.
         """
         try:
             return function()

@@ -1,4 +1,4 @@
-"""What an export came to, as a page of tables."""
+"""The results of an export, as a page of tables."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -13,8 +13,8 @@ from difflut.circuits.engine import cpu
 from difflut.circuits.engine.cpu import CpuEngine
 from difflut.models import LUTNetwork
 
-FEW = 512  # samples for back ends that need milliseconds for each
-MANY = 2**20  # at least, for a GPU
+FEW = 512  # samples, for back ends that take milliseconds for each of them
+MANY = 2**20  # samples at least, which keep a GPU busy
 Classify = Callable[[Any], np.ndarray | torch.Tensor]
 
 
@@ -29,7 +29,7 @@ class Candidate:
 
 def _model(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
     model = candidate.model
-    assert model is not None  # as `_measured` sees to
+    assert model is not None  # `serves` was asked before
 
     @torch.no_grad()
     def classify(inputs: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def _threads(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
 
 
 def _cuda(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
-    engine: Any = candidate.circuit.engine("cuda")  # which takes tensors too
+    engine: Any = candidate.circuit.engine("cuda")  # the engine of a GPU takes tensors too
 
     def classify(inputs: torch.Tensor) -> torch.Tensor:
         classes = engine.classes(inputs)

@@ -21,7 +21,7 @@ from experiments.shared.failures import MismatchError
 from experiments.shared.files import write_file
 from experiments.shared.tables import cell, markdown_table
 
-GPU_INPUTS = 2  # of a table that its engine evaluates in one go
+GPU_INPUTS = 2  # inputs of a table that the engine of a GPU evaluates in one instruction
 COLUMNS = ("network", "luts", "back end", "ready s", "images/s", "median", "compared", "mismatches")
 
 
@@ -37,8 +37,9 @@ def inference(
 ) -> list[dict[str, Any]]:
     """Measures back ends on one CPU core unless said otherwise; writes a Markdown table.
 
-    Images a second are at the best and at the median of what fits into `seconds`, arrays of bytes in, classes out; on a
-    GPU from memory of the GPU to there. "ready" is the time to make a back end from the circuit: to compile it, too.
+    Images a second are those of the best and of the median call of all that fit into `seconds`. Calls go from arrays of
+    bytes to classes, on a GPU both in its memory. "ready" is the time to make a back end from the circuit, compilation
+    included.
 
     Args:
         networks: "gates" is 784 bits to 6 x 8000 random gates of two inputs, each a true function of both; "luts" 784 x
@@ -87,7 +88,7 @@ def inference(
 def _measured(
     network: Loaded, folder: Path, backends: Sequence[str], lut_size: int | None, compared: int, seconds: float
 ) -> Iterator[tuple[Any, ...]]:
-    """For each back end the rest of its row."""
+    """The cells of the table for each back end, behind the name of the network."""
     circuit, model, x = network
     expected = circuit.classes(x[:compared])
     simplified = cache(lambda size: simplify(circuit, size)[0] if size else circuit)

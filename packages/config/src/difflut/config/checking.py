@@ -1,4 +1,4 @@
-"""Checks what is bound to parameters against their annotations, so that a wrong kind of value stops no job half-way.
+"""Checks bound values against the annotations of their parameters, so that a wrong one stops no job half-way.
 
 Only what is certainly wrong is refused: an annotation that is none of those below, nor a class of ours, takes anything.
 """
@@ -13,8 +13,8 @@ from gin.config import ConfigurableReference, register_finalize_hook
 
 from difflut.config.errors import ConfigurationError
 
-# By annotation, the types of the literals that it takes, and what they are called. Text is a sequence to Python, True a
-# number; neither is meant. Lists and tuples are meant alike.
+# For each annotation the types of literals that it takes, and their name. To Python text is a sequence and True is a
+# number: here they are not. Lists and tuples are the same here.
 LITERALS = {
     bool: ((bool,), "True or False"),
     int: ((int,), "a whole number"),
@@ -47,7 +47,7 @@ def check_bindings(bindings: Mapping[tuple[str, str], Mapping[str, Any]]) -> Non
         for key in [key for key in values if key in parameters]:
             value, parameter = resolved(values[key]), parameters[key]
             if not (_fits(value, parameter.annotation) or _is_default(value, parameter)):
-                # Where a component has its kind, a function without one has its Python module, which no Gin file says.
+                # A component is named by its kind, any other function by its Python module, which no Gin file mentions.
                 short = name.removeprefix(f"{component.__module__}.")
                 where = f"{scope}/{short}" if scope else short
                 raise ConfigurationError(f"{where}.{key} = {value!r} must be {_words(parameter.annotation)}")
@@ -57,10 +57,10 @@ register_finalize_hook(check_bindings)
 
 
 def resolved(value: Any) -> Any:
-    """What a macro stands for, and anything else as it is.
+    """The value of a macro; any other value is returned as it is.
 
     Raises:
-        ConfigurationError: The macro stands for itself.
+        ConfigurationError: The macro is defined by itself.
     """
     passed = []
     while isinstance(value, ConfigurableReference) and value.config_key[1] == "gin.macro":
@@ -72,7 +72,7 @@ def resolved(value: Any) -> Any:
 
 
 def _is_default(value: Any, parameter: Parameter) -> bool:
-    """Whether a value is the default, which may be of another kind, and which a run's own configuration repeats."""
+    """Whether a value is the default. A default may be of another kind, and the config.gin of a run repeats it."""
     return type(value) is type(parameter.default) and value == parameter.default
 
 
@@ -100,21 +100,21 @@ def _items_fit(values: Any, kind: type, inner: tuple[Any, ...]) -> bool:
 
 
 def _makes(reference: ConfigurableReference, kind: Any = Any) -> bool:
-    """Whether `@name` may make what is wanted, or `@name()` give a function that does."""
+    """Whether `@name` may make such a kind, or `@name()` give a function that does."""
     result = _made(reference)
-    if reference.evaluate:  # gives no function where it gives what is wanted already
+    if reference.evaluate:  # what gives the kind itself gives no function that makes it
         return not (_is_ours(kind) and _is_a(result, kind))
     return _may_be(result, kind)
 
 
 def _made(reference: ConfigurableReference) -> Any:
-    """What a call of `@name` gives."""
+    """The class of what a call of `@name` gives."""
     target = reference.configurable.wrapped
     return target if isclass(target) else _signature(target).return_annotation
 
 
 def _may_be(result: Any, kind: Any) -> bool:
-    """Whether what is annotated as made may be what is wanted, of which it may say less."""
+    """Whether a result of this annotation may be of that kind; the annotation may be the more general one."""
     return _is_a(result, kind) is not False or _is_a(kind, result) is not False
 
 

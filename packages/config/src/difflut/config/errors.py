@@ -2,4 +2,4 @@
 
 
 class ConfigurationError(ValueError):
-    """A Gin file or parameter that names something which does not exist, or gives a value that cannot be."""
+    """A Gin file or parameter names something that does not exist, or gives a value that is not allowed."""

@@ -12,7 +12,7 @@ _last: list[Path] = []
 
 
 def look_in(folder: Path) -> None:
-    """Has a file that is found nowhere else found in this folder."""
+    """Adds a folder in which files are looked for last."""
     if folder not in _last:
         _last.append(folder)
 

@@ -8,7 +8,7 @@ from typing import Any
 from difflut.config.components import configurable
 from difflut.config.errors import ConfigurationError
 
-# What Gin adds to the error of a call that lacks arguments.
+# The text that Gin adds to the error of a call that lacks arguments.
 LACK = re.compile(
     r"by Gin or caller for arguments: (\[.*\])(?s:.*?)In call to configurable '(.*?)' .*?(?: in scope '(.*)')?$", re.M
 )
@@ -16,7 +16,7 @@ LACK = re.compile(
 
 @configurable("run")
 def run(job: Callable[..., Any], **arguments: Any) -> Any:
-    """Runs the job that the configuration names, `run.job = @train`; arguments are stronger than the configuration.
+    """Runs the job that the configuration names, `run.job = @train`; arguments override the configuration.
 
     Raises:
         ConfigurationError: The job, or a component that it makes, needs more than it is given.

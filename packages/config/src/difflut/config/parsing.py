@@ -1,4 +1,4 @@
-"""Reading Gin files, and writing what they amount to."""
+"""Reading Gin files, and writing the configuration that results."""
 
 import inspect
 import os
@@ -19,21 +19,21 @@ from difflut.config.errors import ConfigurationError
 from difflut.config.statements import references, statements
 from difflut.registry import JOBS, closest
 
-# What Gin raises for text that is wrong, such as a TokenError for a bracket that is left open.
+# The errors that Gin raises for wrong text, such as a TokenError for a bracket that is left open.
 WRONG = (ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError, ImportError)
-# What Gin says of a name, with or without its scope, that nothing has.
+# The message of Gin for an unknown name, with or without its scope.
 UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(?:\(\))?'\.")
 # A binding whose value is one word, or several, and no literal.
 BARE = re.compile(r"([\w./]+)\s*=\s*([^\W\d][^\"'#=@%{}\[\]]*?)\s*(?:#.*)?")
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# Gin writes dictionaries sorted, and the order of those that list regularizers or values of a sweep is meant.
+# Gin writes dictionaries sorted; but the order of regularizers, or of the values of a sweep, matters.
 gin.config.pprint = SimpleNamespace(pformat=partial(pprint.pformat, sort_dicts=False))
 
 
 def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") -> None:
-    """Replaces the present configuration by that of Gin files, Gin text and, each stronger, single parameters.
+    """Replaces the present configuration by that of Gin files, Gin text and single parameters; the later override.
 
     Args:
         files: Paths; of two that bind the same, the later one counts.
@@ -72,7 +72,7 @@ def _parse_parameter(parameter: str) -> None:
 
 
 def _with_hint(error: Exception) -> str:
-    """What Gin says and, of an unknown name, the known ones that are spelled like it, or of a word what it lacks."""
+    """The message of Gin with a hint: names that are spelled like an unknown one, or what a bare word lacks."""
     text = str(error)
     if isinstance(error, SyntaxError) and (bare := BARE.fullmatch((error.text or "").strip())):
         return f"{text}; did you mean {bare[1]} = {_meant(bare[2])}?"
@@ -89,7 +89,10 @@ def _meant(word: str) -> str:
 
 
 def plain(component: Callable[P, R]) -> Callable[P, R]:
-    """What Gin handed on as `@name`, without Gin where nothing is bound to it, so that it can be told from others."""
+    """A component that Gin handed on as `@name`, without the wrapper of Gin where nothing is bound to it.
+
+    So it can be compared with others.
+    """
     own = inspect.unwrap(component)
     names = {name for name, known in gin_names().items() if known is own}
     bound = {_split(name)[0] for name in statements(gin.config_str())}
@@ -102,8 +105,9 @@ def parsed_config() -> str:
 
 
 def operative_config() -> str:
-    """The configuration as a Gin file that gives the same again: what was used so far, with its defaults, and what is
-    bound of that which was handed on and is called later, as a loss is."""
+    """The configuration as a Gin file that gives the same again: all that was used so far, with its defaults.
+
+    Components that were handed on and are called later, such as a loss, are there with what is bound to them."""
     text, bound = gin.operative_config_str(), statements(gin.config_str())
     known = statements(text)
     while later := {name: value for name, value in bound.items() if name not in known and _is_meant(name, known)}:
@@ -113,13 +117,13 @@ def operative_config() -> str:
 
 
 def _is_meant(name: str, known: dict[str, Any]) -> bool:
-    """Whether a binding is of what known values refer to."""
+    """Whether a binding belongs to a component that known values refer to."""
     owner = _split(name)[0] or name
     return any(reference.name == owner for reference in references(known))
 
 
 def overridden() -> list[str]:
-    """What is bound to parameters that were only ever given by the callers of components, and so has had no effect."""
+    """Bindings without effect: the callers of their components always gave these parameters themselves."""
     used = {_split(name) for name in statements(gin.operative_config_str())}
     called = {component for component, _ in used}
     pairs = {name: _split(name) for name in statements(gin.config_str()) if "." in name}

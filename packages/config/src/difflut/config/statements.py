@@ -19,7 +19,7 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """What it refers to, without scope."""
+        """The name that it refers to, without scope."""
         return self.text.strip("@%()").rpartition("/")[2]
 
     def __repr__(self) -> str:
@@ -51,7 +51,10 @@ def meanings(text: str) -> dict[str, Any]:
 
 
 def _full(name: str) -> str:
-    """`a/layers.random` of `a/random`: Gin takes, and writes, the end of a name where no other ends alike."""
+    """The full name of a short one, `a/layers.random` of `a/random`.
+
+    Gin takes, and writes, the end of a name where no other name ends in the same way.
+    """
     scope, slash, selector = name.rpartition("/")
     ending = [known for known in gin_names() if f".{known}".endswith(f".{selector}")]
     return f"{scope}{slash}{ending[0] if len(ending) == 1 else selector}"

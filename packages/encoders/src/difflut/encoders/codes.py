@@ -7,7 +7,7 @@ from difflut.encoders.data import Data
 from difflut.encoders.encoder import Encoder
 from difflut.registry import register_encoder
 
-MAX_BITS = 12  # 4095 thresholds for each feature
+MAX_BITS = 12  # a limit of 4095 thresholds for each feature, and as many columns of hardware
 
 
 def digits(numbers: Tensor, num_bits: int) -> Tensor:

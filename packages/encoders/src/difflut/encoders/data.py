@@ -10,11 +10,11 @@ from torch import Tensor
 
 from difflut.encoders.quantiles import distinct, midpoints, pooled_quantiles, quantiles, sample_rows
 
-BLOCK_VALUES = 2**22  # worked on at a time: 16 MiB in float32
-LEAST_STEPS = 2**12  # between the ends of a feature in float32: more than an encoder has thresholds
-SAMPLE_ROWS = 100_000  # kept of a stream for its quantiles
-SAMPLE_VALUES = 2**28  # and no more than this, 1 GiB, where rows are wide
-DISTINCT_VALUES = 2**22  # told apart where all features share their thresholds
+BLOCK_VALUES = 2**22  # values that are worked on at a time: 16 MiB in float32
+LEAST_STEPS = 2**12  # steps of float32 between the ends of a feature: more than an encoder has thresholds
+SAMPLE_ROWS = 100_000  # rows of a stream that are kept for its quantiles
+SAMPLE_VALUES = 2**28  # values of a stream that are kept at most, where rows are wide: 1 GiB
+DISTINCT_VALUES = 2**22  # values that are told apart where all features share their thresholds
 
 
 class Data(ABC):
@@ -59,7 +59,7 @@ class Data(ABC):
     def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
         """Quantiles at `fractions` `(k,)`, interpolated linearly between values: `(features or 1, k)`.
 
-        With `below_largest`, where all of a feature's are its largest value, they are the largest one below it.
+        With `below_largest`, quantiles that all are the largest value of a feature become the largest value below it.
         """
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Data(ABC):
 
 
 class _Extent:
-    """Smallest and largest value of each feature over blocks `(rows, features)`, and what rounding took from them."""
+    """Smallest and largest value of each feature over blocks `(rows, features)`, and the largest rounding error."""
 
     def __init__(self) -> None:
         self.low, self.high, self.error = torch.tensor(math.inf), torch.tensor(-math.inf), torch.tensor(0.0)
@@ -141,7 +141,7 @@ class ArrayData(Data):
         self._array, self.feature_shape = as_array(x)
 
     def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
-        low, high = self.range()  # which checks the values, too
+        low, high = self.range()  # this checks the values, too
         if self.pooled:
             thresholds = pooled_quantiles(self._blocks, math.prod(self._array.shape), fractions)
         else:

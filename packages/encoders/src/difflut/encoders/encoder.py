@@ -15,7 +15,7 @@ from difflut.encoders.responses import as_kernels, image_shape, response_rows, w
 from difflut.encoders.snapping import snapped, snapped_whole
 from difflut.registry import Configured
 
-# Up to here it is quicker to compare with all thresholds than to search among them, if the comparisons fit in a cache.
+# Up to so many thresholds, comparing with all of them is quicker than a search, if the comparisons fit in a cache.
 COUNTED_THRESHOLDS = 16
 COUNTED_COMPARISONS = 2**23
 WORD_BITS = range(1, 33)
@@ -23,7 +23,7 @@ WORD_BITS = range(1, 33)
 
 def exceeds(x: Tensor, thresholds: Tensor) -> Tensor:
     """`x > thresholds`, broadcast, as float32."""
-    # Written into floats at once: to convert booleans takes twice as long.
+    # The result goes into floats at once, since a conversion of booleans takes twice as long.
     return torch.gt(x, thresholds, out=x.new_empty(torch.broadcast_shapes(x.shape, thresholds.shape)))
 
 
@@ -42,8 +42,8 @@ class Encoder(Configured, nn.Module, ABC):
         num_bits: Bits for each feature.
         flatten: Whether the bits of all features come as one axis, those of feature 0 first.
         feature_wise: Whether each feature has its own thresholds; otherwise all share one set.
-        word_bits: Bits of the words that features are in hardware: thresholds are moved to the nearest that these can
-            tell apart. None leaves them where they are.
+        word_bits: Bits of the words that features are in hardware; thresholds are moved to the nearest ones that such
+            words can tell apart. None leaves them where they are.
         detectors: Kernels, or lists of kernels, whose responses to an image are features as its channels are: see
             `detectors`. Inputs are then pixels, whole numbers from 0 to 255; others are rounded up and held within.
 
@@ -94,7 +94,7 @@ class Encoder(Configured, nn.Module, ABC):
         return low.unsqueeze(1) + (high - low).unsqueeze(1) * self.fractions()
 
     def fractions(self) -> Tensor:
-        """Where the thresholds lie between 0 and 1, ends excluded: float64 `(levels - 1,)`."""
+        """The positions of the thresholds between 0 and 1, ends excluded: float64 `(levels - 1,)`."""
         levels = len(self.codebook)
         return torch.arange(1, levels, dtype=torch.float64) / levels
 

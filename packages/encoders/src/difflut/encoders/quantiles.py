@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 DIGIT_BITS = 11
-DIGIT_SHIFTS = (22, 11, 0)  # three digits make the 32 bits of a float
+DIGIT_SHIFTS = (22, 11, 0)  # three digits of up to 11 bits make the 32 bits of a float
 
 
 def quantiles(columns: Tensor, fractions: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What detectors respond to pixels: whole numbers, the same on every device."""
+"""The responses of detectors to pixels: whole numbers, the same on every device."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from torch import Tensor
 from difflut.encoders.data import BLOCK_VALUES, as_array
 from difflut.encoders.detectors import Kernel
 
-MOST = 255  # of a pixel
-EXACT = 2**24  # float32 holds all whole numbers below
+MOST = 255  # the largest value of a pixel
+EXACT = 2**24  # float32 holds all whole numbers below this one
 
 
 class Bank(NamedTuple):
@@ -57,7 +57,7 @@ def _depth(value: Any) -> int:
 def _as_kernel(kernel: Any, number: int) -> Kernel:
     try:
         array = torch.tensor(kernel)
-    except (TypeError, ValueError):  # ragged, or no numbers
+    except (TypeError, ValueError):  # lists of different lengths, or no numbers
         array = torch.empty(0)
     if array.dim() != 3 or array.dtype != torch.int64 or not array.any():
         raise ValueError(
@@ -101,12 +101,12 @@ def bank(kernels: Sequence[Kernel], channels: int) -> Bank:
 
 
 def as_pixels(x: Tensor) -> Tensor:
-    """Whole numbers from 0 to 255 in float32: what is none is rounded up and held within, NaN is 0."""
+    """Whole numbers from 0 to 255 in float32: other numbers are rounded up and held within, NaN is 0."""
     return x.float() if x.dtype == torch.uint8 else x.float().nan_to_num(nan=0).ceil().clamp(0, MOST)
 
 
 def check_pixels(x: Tensor) -> None:
-    """Raises a `ValueError` where a value is none that a pixel has."""
+    """Raises a `ValueError` where a value is not a whole number from 0 to 255."""
     wrong = as_pixels(x) != x
     if x.dtype != torch.uint8 and wrong.any():
         raise ValueError(

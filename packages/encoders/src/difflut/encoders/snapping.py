@@ -1,4 +1,4 @@
-"""Thresholds that words of few bits tell apart: what the comparisons of hardware cost goes with the bits."""
+"""Thresholds that words of few bits tell apart: fewer bits make the comparisons in hardware cheaper."""
 
 import torch
 from torch import Tensor
@@ -44,6 +44,6 @@ def snapped(thresholds: Tensor, word_bits: int) -> Tensor:
     steps = max(2**word_bits - 3, 1)
     grid = torch.where(high > low, torch.exp2(((high - low) / steps).log2().ceil()), 1.0)
     nearest = (thresholds / grid).round() * grid
-    merged = ~alone & (nearest[:, :1] == nearest[:, -1:])  # then words would have no range
+    merged = ~alone & (nearest[:, :1] == nearest[:, -1:])  # all thresholds became one, so words would have no range
     nearest[:, -1:] += grid * merged
     return nearest

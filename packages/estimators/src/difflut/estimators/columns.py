@@ -1,4 +1,4 @@
-"""Tables as people have them, to the numbers that an encoder takes."""
+"""From tables with text and missing values to the numbers that an encoder takes."""
 
 from collections.abc import Iterator
 from typing import Any, Self
@@ -9,14 +9,14 @@ MOST_CATEGORIES = 64
 
 
 class Columns:
-    """Columns of numbers and of categories to features in float32.
+    """Turns columns of numbers and of categories into features in float32.
 
     A column of numbers is one feature, with NaN where a value is missing, which exceeds no threshold. A column of
     categories is a feature for each category seen in `fit`, the 64 most frequent of them, 1 where it is and 0
     elsewhere. A column with missing values in `fit` has one more feature, 1 where they are missing.
 
     Attributes:
-        categories: Those of each column, most frequent first; None of a column of numbers.
+        categories: Categories of each column, the most frequent first; None for a column of numbers.
         has_missing: Whether each column has missing values: `(columns,)` booleans.
     """
 
@@ -82,7 +82,7 @@ def missing(column: np.ndarray) -> np.ndarray:
 
 
 def _column(name: str, series: Any) -> np.ndarray:
-    kind = getattr(series.dtype, "kind", "O")  # of pandas' own types those of strings and categories are objects
+    kind = getattr(series.dtype, "kind", "O")  # the types of pandas for strings and categories count as objects
     if kind in "biuf":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     if kind not in "OUST":

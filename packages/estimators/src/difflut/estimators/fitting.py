@@ -67,7 +67,10 @@ class Fitter:
     seed: int
 
     def fit(self, table: Table, recipe: Recipe) -> tuple[LUTNetwork, list[dict[str, Any]]]:
-        """The network of the last epoch or, where rows are held out, the best, of equals the later; and all metrics."""
+        """The trained network, and the metrics of all epochs.
+
+        It is that of the last epoch or, where rows are held out, of the best; the later one of two that are equal.
+        """
         order = np.random.default_rng(self.seed).permutation(len(table.y))
         held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
         network = self.build(training, recipe)
@@ -103,10 +106,10 @@ class Fitter:
         return LUTNetwork(encoder, [layer], GroupSum(classes, recipe.tau))
 
     def choose_tau(self, table: Table, recipe: Recipe) -> Recipe:
-        """The recipe at the low temperature if that classes more held-out rows right, and otherwise at the high one.
+        """The recipe at the low temperature if that classes more held-out rows right, else at the high one.
 
-        More means by more than one standard deviation of chance. A third of the rows is held out, of large tables a
-        third of a sample; of tables with fewer than 300 rows each third is, one after the other.
+        The low one must be better by more than one standard deviation of chance. A third of the rows is held out, of
+        large tables a third of a sample. Of tables with fewer than 300 rows each third is held out once.
         """
         gain, short = np.zeros(0), recipe.shortened()
         for training, held_out in self._splits(table):

@@ -1,11 +1,11 @@
-"""How large a network is and how it trains, where the user does not say: from rows, features and classes."""
+"""The default size and training of a network, which follow from the numbers of rows, features and classes."""
 
 import math
 from dataclasses import dataclass, replace
 from typing import Self
 
-# Temperatures, as multiples of the square root of the votes. With a high one every row pulls at every table, which
-# bears noise; with a low one only rows that are still classed wrong do.
+# Temperatures, as multiples of the square root of the votes. At a high one every row has a gradient, which copes with
+# noise in the labels; at a low one only rows that are still classed wrong have one.
 HIGH_TAU, LOW_TAU = 2.8, 1.0
 
 
@@ -36,7 +36,7 @@ class Recipe:
     def with_tau(self, factor: float) -> Self:
         """The recipe at a multiple of the square root of the votes.
 
-        The spread of a sum of votes grows as their square root: so the network is as sure of itself at any width.
+        The spread of a sum of votes grows as their square root. So networks of any width are equally confident.
         """
         return replace(self, tau=factor * math.sqrt(self.votes))
 

@@ -1,4 +1,4 @@
-"""Which layers may run as one operation: decided here alone, from what their classes promise.
+"""Which layers may run as one operation. This is decided here alone, from what the classes of layers promise.
 
 A layer looks up where nothing of its own, of its node's or of a user's stands between input and output: `forward` and
 `relaxed` are those of the classes that promise it, and there are no hooks. Then `kernels.lookup_stack` gives the same
@@ -30,7 +30,7 @@ def trains_by_lookup(node: Node) -> bool:
 
 
 def is_lookup(layer: Layer) -> bool:
-    """Whether at present the layer only looks up hard tables, with nothing around that in either pass."""
+    """Whether at present the layer only looks up hard tables, with nothing else in the forward or backward pass."""
     node = layer.node
     if not _is_plain(layer):
         return False
@@ -68,7 +68,7 @@ def is_plain_sum(head: nn.Module) -> bool:
 
 
 def bank(layer: Layer, needs_slope: bool, dtype: torch.dtype) -> kernels.HardBank:
-    """What `kernels.lookup_stack` needs of a layer that `is_lookup`."""
+    """A layer that `is_lookup`, in the form that `kernels.lookup_stack` takes."""
     node = layer.node
     if layer.is_relaxed and isinstance(node, HardLookup):
         return kernels.HardBank(layer.placed_wiring(), *node.tables(needs_slope))
@@ -85,7 +85,7 @@ def tree(x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:
 
 
 def _is_plain(layer: Layer) -> bool:
-    """Whether nothing is done with what the layer reads and gives."""
+    """Whether the layer does nothing else with its inputs and outputs."""
     config = layer.layer_config
     if layer.training and (config.flip_probability or config.grad_stabilization != "none"):
         return False
@@ -93,10 +93,10 @@ def _is_plain(layer: Layer) -> bool:
 
 
 def _has(module: nn.Module, name: str, promised: Callable[..., Any]) -> bool:
-    """Whether the method is the promised one, not another of a subclass or of this instance."""
+    """Whether the method is the promised one; a subclass or this instance may have replaced it."""
     return getattr(getattr(module, name), "__func__", None) is promised
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether somebody wants to be told when the module is called."""
+    """Whether the module has hooks, which must see each call."""
     return _has_any_global_hook() or any(getattr(module, kind) for kind in HOOKS)

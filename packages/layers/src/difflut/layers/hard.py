@@ -38,5 +38,5 @@ class HardLayer:
 
 
 def with_placements(wiring: Tensor, placements: kernels.Placements) -> kernels.Wiring:
-    """The wiring as operations on banks take it: in a dense layer as it is, which spares them to prepare it anew."""
+    """The wiring as operations on banks take it; a dense layer gives the same tensor, which is prepared once."""
     return wiring if placements.is_dense else kernels.PlacedWiring(wiring, placements)

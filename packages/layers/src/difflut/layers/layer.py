@@ -21,10 +21,10 @@ from difflut.registry import Configured
 class Layer(Configured, Relaxable, nn.Module, ABC):
     """A bank of nodes that read the layer's input through a wiring, once or at every window of an image.
 
-    A layer type makes its wiring in its constructor, with randomness from `self.generator()`; says what it is now
-    (`wiring`); and, where training does more than read through the wiring, overrides `relaxed`. Its entries are
-    positions in the window, `0` to `self.placements.window - 1`: what is drawn from that range is a dense layer without
-    a kernel size, and a convolution with one.
+    A layer type draws its wiring in its constructor, by `self.generator()`. Its method `wiring` gives the present
+    wiring, and where training does more than read through it, the layer type overrides `relaxed`. The entries of a
+    wiring are positions in the window, `0` to `self.placements.window - 1`: the same code thus makes a dense layer
+    without a kernel size, and a convolution with one.
 
     Args:
         input_size: Input features, or channels, height and width of an image. `network` gives the shapes of all that
@@ -112,10 +112,10 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         return self.wiring()[..., None]
 
     def load_wiring(self, wiring: Tensor) -> None:
-        """Lets inputs of nodes read what is given, `(L, n)`, each one of its choices.
+        """Sets what the inputs of nodes read, `(L, n)`; each entry must be one of the choices of its input.
 
         Raises:
-            ValueError: One is not.
+            ValueError: An entry is no choice of its input.
         """
         if not torch.equal(wiring, self.wiring()):
             raise ValueError(f"the wiring of a {type(self).__name__} layer is fixed; take a learnable one")

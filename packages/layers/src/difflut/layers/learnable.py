@@ -147,7 +147,7 @@ class Learnable(Layer):
         )  # fmt: skip
         if isinstance(node, HardLookup) and trains_by_lookup(node):
             table, slope = node.tables(needs_slope=True)
-            assert slope is not None  # as it was asked for
+            assert slope is not None  # `tables` was asked for the slope
             return kernels.learned_lookup(x, logits, table, slope, candidates, where, tau=tau, use_cuda=use_cuda)
         return node(kernels.select(x, logits, candidates, where, tau=tau, use_cuda=use_cuda), self._pins_of_nodes())
 
@@ -157,7 +157,7 @@ class Learnable(Layer):
         return self.tau_start * (self.tau_end / self.tau_start) ** progress
 
     def _pins_of_nodes(self) -> kernels.Wiring:
-        """The wiring of nodes that read what their pins have read: an image with a channel for each pin."""
+        """The wiring of nodes in an image that has one channel for each pin, which holds what the pin has read."""
         where, pins = self.placements, own_inputs(self.node.num_nodes, self.n, self.logits.device)
         return with_placements(pins, kernels.Placements(pins.numel(), where.out_height, where.out_width))
 

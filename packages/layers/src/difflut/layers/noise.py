@@ -59,7 +59,7 @@ def rescale(grad: Tensor, mode: str, target_std: float, subtract_mean: bool, par
         grad = grad - _mean(grad, dims, whole)
     std = grad.std(dims, keepdim=True, correction=0) if whole is None else _deviation(grad, whole)
     if part is not None and not part.rows:
-        return torch.zeros_like(grad)  # of a row that counts nothing, whatever the others' mean
+        return torch.zeros_like(grad)  # the process has no row of its own here
     return grad * torch.where(std > 0, target_std / std, 1.0)
 
 

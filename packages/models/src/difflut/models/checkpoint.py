@@ -54,13 +54,13 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: The file is damaged, no checkpoint, of an unknown format, or what it holds is no network.
+        CheckpointError: The file is damaged, is no checkpoint, has an unknown format, or holds no valid network.
     """
     content = read_checkpoint(path)
     try:
         model = build_model(content["config"])
         model.load_state_dict(unpack(model, content["state"], content["tables"]))
-    except Exception as error:  # any component may find any fault in what it is given
+    except Exception as error:  # a component may raise any error
         raise CheckpointError(f"{path}: its description and its weights do not fit this version: {error}") from error
     return model.to(device).eval()
 

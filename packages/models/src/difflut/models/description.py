@@ -68,7 +68,7 @@ def describe(model: LUTNetwork) -> dict[str, Any]:
     """The description from which `build_model` builds the same network, apart from what training has changed.
 
     Raises:
-        UnknownComponentError: A component is not registered, so it has no name to be found by.
+        UnknownComponentError: A component is not registered, and so has no name.
     """
     return {
         "encoder": None if model.encoder is None else _named(ENCODERS.name_of(type(model.encoder)), model.encoder),

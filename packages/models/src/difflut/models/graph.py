@@ -42,7 +42,7 @@ class Graph:
     def _check_shapes(self, layers: Sequence[Layer]) -> None:
         shapes: dict[int, Shape] = {}
         for i, (layer, sources) in enumerate(zip(layers, self.sources, strict=True)):
-            # What the encoder gives is known when it is fitted; alone, it is what the layer says.
+            # The shape of the bits is known when the encoder is fitted; before that, the layer says it.
             known = [shapes.get(number) for number in sources]
             read = joined([shape for shape in known if shape is not None]) if None not in known else None
             if read is not None and prod(read) != layer.in_features:
@@ -56,7 +56,7 @@ class Graph:
             shapes[i] = layer.output_shape
 
     def chain(self, layers: Sequence[Layer], start: int) -> int:
-        """Where the layers end that run as one operation from `start` on: `start` itself where it is no look-up."""
+        """The end of the layers that run as one operation from `start` on; `start` itself where that is no look-up."""
         end = start
         while end < len(layers) and fusion.is_lookup(layers[end]):
             if end > start and not self._follows(end):
@@ -65,7 +65,7 @@ class Graph:
         return end
 
     def tree(self, layers: Sequence[Layer], start: int) -> int:
-        """Where the tree ends whose leaves are a layer: right behind it where it has no levels that it alone feeds."""
+        """The end of the tree whose leaves are the given layer; the next layer where no level reads this one alone."""
         end = start + 1
         if layers[start].placements.is_dense or not fusion.is_extension(layers[start]):
             return end
@@ -79,7 +79,7 @@ class Graph:
         return self.sources[number] == (number - 1,) and number - 1 in self._single
 
     def is_last_use(self, number: int, reader: int) -> bool:
-        """Whether nobody after a reader, a layer's number or that of layers for the head, reads a source."""
+        """Whether no layer after a reader reads a source. The head counts as a layer behind all others."""
         return self._last_reader.get(number, -1) <= reader
 
 

@@ -50,7 +50,7 @@ def _fixed(layer: Layer) -> Layer:
 
 
 def pack(model: LUTNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The state of a hardened network in as few bytes as hold it.
+    """The state of a hardened network in few bytes.
 
     Returns:
         The state without the nodes that learned, whole numbers in small types; and the tables of each layer that
@@ -66,7 +66,7 @@ def unpack(model: LUTNetwork, state: Mapping[str, Tensor], tables: Mapping[str, 
     """The whole state of a network from what `pack` gave; loads its tables.
 
     Raises:
-        ValueError: A layer's tables are not as many as it has.
+        ValueError: The tables of a layer have another number than its nodes need.
     """
     nodes = tuple(f"layers.{number}.node." for number in tables)
     for number, packed in tables.items():

@@ -62,7 +62,7 @@ class LUTNetwork(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """`(batch, *features)` to bits `(batch, features * bits)`, in the order of `bit_order` where there is one."""
-        # In training bits are of the parameters' type; a decision rests on float32, as in hardware.
+        # In training bits have the type of the parameters; comparisons are in float32, as in hardware.
         dtype = next(self.parameters()).dtype if self.layers[0].is_relaxed else torch.float32
         if self.encoder is None:
             if not isinstance(x, Tensor):
@@ -81,7 +81,7 @@ class LUTNetwork(nn.Module):
         return None
 
     def bit_order(self) -> Tensor | None:
-        """For each input of the first layers the bit of the encoder that it is, features first; None if all in order.
+        """The bit of the encoder that each input of the first layers is, counted by features; None if in order.
 
         Samples are `(height, width, channels)` and an encoder keeps the bits of a feature together. Convolutions read
         images channel by channel, and of each channel bit by bit.
@@ -92,7 +92,7 @@ class LUTNetwork(nn.Module):
         return torch.arange(self._encoded_size()).view(pixels, -1).t().flatten()
 
     def _encoded_size(self) -> int:
-        """Bits of the encoder, as the layers that read it have it."""
+        """The number of bits of the encoder, which the layers that read it say."""
         sizes = {i: layer.out_features for i, layer in enumerate(self.layers)}
         for layer, sources in zip(self.layers, self.graph.sources, strict=True):
             if ENCODER in sources:
@@ -151,10 +151,10 @@ class LUTNetwork(nn.Module):
         return self.graph.head_sources
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As every module does, and then checks what was loaded.
+        """Loads a state as every module does, and then checks it.
 
         Raises:
-            ValueError: A number is NaN, or a component's state is none.
+            ValueError: A number is NaN, or the state of a component is not valid.
         """
         keys = super().load_state_dict(state_dict, *args, **kwargs)
         for name, tensor in self.state_dict().items():
@@ -211,7 +211,7 @@ def network(
         tau: Temperature of the group sum.
         use_randperm: Whether the group sum permutes its input.
         seed: Seed from which the layers' seeds follow.
-        group_sum: Function that makes the group sum; for one whose temperature is learned or scheduled.
+        group_sum: Function that makes the group sum, where its temperature is learned or scheduled.
 
     Raises:
         ValueError: There are no layers, or sizes do not fit together.
@@ -227,7 +227,7 @@ def network(
 
 
 def _encoded_shape(shape: Sequence[int], bits: int) -> Shape:
-    """What an encoder makes of features: of an image `(height, width[, channels])` one with more channels."""
+    """The shape of the bits of an encoder: an image `(height, width[, channels])` becomes one with more channels."""
     if len(shape) in (2, 3):
         height, width, *channels = shape
         return prod(channels) * bits, height, width

@@ -58,7 +58,7 @@ def load_sealed(path: str | os.PathLike[str]) -> Any:
         if unpacked > len(data):
             raise ValueError(f"{len(data)} bytes that unpack to {unpacked}; checkpoints are not compressed")
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # archives, pickles and tensors each have errors of their own
+    except Exception as error:  # archives, pickles and tensors raise errors of many kinds
         raise CheckpointError(f"{path}: damaged or not a checkpoint ({type(error).__name__}: {error})") from error
 
 

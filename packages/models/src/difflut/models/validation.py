@@ -12,7 +12,7 @@ from difflut.layers.shapes import as_shape
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Registry, UnknownComponentError
 
 METADATA = ("name", "version", "timestamp", "description")
-# By annotation, the types that it takes, and what they are called. True is a number to Python, and not meant.
+# For each annotation the types that it takes, and their name. To Python True is a number: here it is not.
 KINDS = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),

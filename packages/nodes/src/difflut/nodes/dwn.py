@@ -34,7 +34,7 @@ class DWN(HardLookup):
         return (self.values + 1) / 2
 
     def truth_table(self) -> Tensor:
-        # Exactly the soft table at one half or above, without its rounding.
+        # This is the soft table at one half or above, but without a rounding error.
         return self.values.detach() >= 0
 
     def tables(self, needs_slope: bool) -> tuple[Tensor, Tensor | None]:

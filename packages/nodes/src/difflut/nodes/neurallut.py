@@ -22,7 +22,8 @@ class NeuralLUT(Node):
     Args:
         hidden_width: Units of each hidden layer.
         depth: Hidden layers.
-        skip_interval: Each so many layers an affine map of what entered the first of them is added; 0 for none.
+        skip_interval: Layers that a skip spans, 0 for no skips. An affine map of the input of the first is added to the
+            output of the last.
         temperature: Temperature of the relaxed samples; it acts in training only.
         noise: Whether to add logistic noise to the output in training, so that samples have the table's probabilities.
         straight_through: Whether training rounds the output to a bit, with the relaxed gradient.

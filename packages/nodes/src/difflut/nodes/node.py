@@ -15,7 +15,7 @@ from difflut.nodes.penalties import as_penalties
 from difflut.nodes.relaxation import Relaxable
 from difflut.registry import Configured, check_call
 
-# What of a node type is computed without autocast.
+# The methods of a node type that are computed without autocast.
 EXACT = {"soft_table", "truth_table", "tables", "load_table", "relaxed"}
 
 
@@ -27,11 +27,11 @@ class Node(Configured, Relaxable, nn.Module, ABC):
     a table to parameters. Evaluation, export, regularizers and initializers follow from these. Its constructor ends
     with `self.reset_parameters()`.
 
-    What others must know of a node type it says itself, by the attributes below; tests and jobs ask for them.
+    A node type says by the attributes below what others must know of it; tests and jobs ask for them.
 
     Attributes:
         inputs: The numbers of inputs n that a node may have.
-        reads_bits: Whether training sees of its inputs only whether they are one half or more.
+        reads_bits: Whether training reads inputs as bits: only whether each is one half or more counts.
         gives_bits: Whether training gives the bits of the truth table, and not values of the soft table.
         exact_gradient: Whether the gradients are those of the function that training computes, and no surrogates.
         holds_every_table: Whether `load_table` reaches every table.
@@ -163,7 +163,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         return torch.stack(terms).sum() if terms else None
 
     def extra_repr(self) -> str:
-        """The constructor's arguments that differ from nothing: sizes first."""
+        """The arguments of the constructor that are not None, sizes first."""
         hidden = {"init_fn", "init_kwargs", "regularizers", "use_cuda"}
         return ", ".join(f"{name}={value}" for name, value in self.get_params().items() if name not in hidden)
 
@@ -171,7 +171,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
 @cache
 def own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
     """The wiring in which node `i` reads the `i`-th n features: `(L, n)`."""
-    # Made once: what back ends prepare for a wiring they keep as long as there is the tensor.
+    # Made once, since back ends keep what they prepare for a wiring as long as its tensor exists.
     with torch.inference_mode(False):
         return torch.arange(nodes * n, device=device).view(nodes, n)
 

@@ -31,7 +31,7 @@ class Part:
 
     @property
     def share(self) -> float:
-        """Of these rows in the mean over the batch."""
+        """The share of these rows in the mean over the batch."""
         return self.rows / self.total
 
     @property

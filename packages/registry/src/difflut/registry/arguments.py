@@ -1,7 +1,7 @@
 """Checks the arguments of components where they are called from Python, against the annotations of their parameters.
 
-Only what is certainly wrong is refused: an annotation that is none of those below, nor a class of ours, takes anything.
-A component whose place is for another component's class or function may be given by its registered name.
+Only what is certainly wrong is refused: where the annotation is neither one of those below nor a class of ours, any
+value passes. Where a parameter takes the class or function of a component, its registered name will do.
 """
 
 import difflib
@@ -31,15 +31,16 @@ OURS = ("difflut.", "torch.")
 
 
 class ArgumentError(TypeError, ValueError):
-    """An argument that a component does not take."""
+    """An argument is wrong: its name is unknown, or its value does not fit."""
 
 
 def checked(target: Target) -> Target:
     """A decorator: a function, or the constructor of a class, refuses arguments that do not fit its annotations.
 
     Raises:
-        ArgumentError: When it is called; names the function or class, the argument, its value and what it must be.
-        TypeError: Likewise, where arguments are missing or too many.
+        ArgumentError: A call has a wrong argument; the error names the function or class, the argument, its value and
+            what it must be.
+        TypeError: A call has too few or too many arguments.
     """
     if isclass(target):
         constructed: Any = target
@@ -77,7 +78,7 @@ def check_call(function: Callable[..., Any], positional: int, arguments: Mapping
     """
     try:
         shape = signature(function)
-    except (ValueError, TypeError):  # what is built in has none
+    except (ValueError, TypeError):  # built-in functions have no signature
         return
     name = getattr(function, "__name__", type(function).__name__)
     parameters = list(shape.parameters.values())
@@ -161,7 +162,7 @@ def _plain(value: Any, kind: type) -> Any:
 
 
 def _items_fit(values: Any, inner: tuple[Any, ...]) -> bool:
-    if not inner or not hasattr(values, "__len__"):  # an iterator is read but once
+    if not inner or not hasattr(values, "__len__"):  # an iterator can be read only once
         return True
     if len(inner) > 1 and inner[-1] is not ... and len(values) != len(inner):
         return False
@@ -172,7 +173,7 @@ def _items_fit(values: Any, inner: tuple[Any, ...]) -> bool:
 
 
 def _makes(value: Any, kind: Any) -> bool:
-    """Whether a call of the value may give what is wanted: certainly not where it is one itself, or another class."""
+    """Whether a call of the value may give such a kind: not where the value is one itself, or another class."""
     if not _is_ours(kind):
         return True
     return not isinstance(value, kind) and not (isclass(value) and not issubclass(value, kind))

@@ -11,8 +11,8 @@ class Configured:
     """Keeps every constructor argument as an attribute of the same name, as scikit-learn's estimators do.
 
     So a component can be described by plain data and made again from it. A subclass may hand options on to its base
-    with `**options`; they become part of its signature, where Gin, `--list` and `inspect` see them, but for those that
-    it says to decide itself: `class Pool(Layer, decides=("output_size",))`. Arguments are checked (see `arguments`).
+    with `**options`. They become part of its signature, where Gin, `--list` and `inspect` see them. Those that it
+    decides itself are left out: `class Pool(Layer, decides=("output_size",))`. Arguments are checked (see `arguments`).
     """
 
     def __init_subclass__(cls, decides: Sequence[str] = (), **kwargs: Any) -> None:
@@ -27,7 +27,7 @@ class Configured:
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def check_state(self) -> None:
-        """Raises a `ValueError` where the tensors that were loaded are no state of such a component."""
+        """Raises a `ValueError` where loaded tensors are no valid state of the component."""
 
 
 def _spelled_out(constructor: Any, base: Any, decided: Sequence[str]) -> inspect.Signature:

@@ -68,7 +68,7 @@ class Registry(Mapping[str, Any]):
         return list(self)
 
     def name_of(self, component: Callable[..., Any]) -> str:
-        """The name under which a component, or what a decorator made of it, is registered.
+        """The name under which a component is registered; one that a decorator has wrapped has the same name.
 
         Raises:
             UnknownComponentError: The component is not registered.
@@ -96,7 +96,7 @@ class Registry(Mapping[str, Any]):
 
 
 def closest(name: object, known: Iterable[str]) -> str:
-    """What to say of an unknown name: the known ones that are spelled like it, or else all."""
+    """A hint for an unknown name: the known names that are spelled like it, or else all of them."""
     known = list(known)
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"

@@ -78,7 +78,7 @@ def affine(
     mirror = 1.0 - 2 * (torch.rand(rows, generator=generator) < (0.5 if flip else 0))
     angle = angle * math.radians(rotation)
     cos, sin = angle.cos(), angle.sin()
-    # From where in the input a pixel of the output comes, in coordinates that go from -1 to 1 along both axes.
+    # The point of the input that each pixel of the output shows; coordinates go from -1 to 1 along both axes.
     across, along = (1 + zoom * wide) * mirror, 1 + zoom * tall
     slant = shear * slant
     matrix = torch.stack(

@@ -42,7 +42,7 @@ def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096, ra
     accuracy, mine = {}, ranks.rows(len(y))
     for form, context in (("hard", nullcontext()), ("relaxed", relaxed(model))):
         with context:
-            # Counted, since a mean on a GPU may be off in the last digit.
+            # Ones are counted, since a mean on a GPU may be wrong in the last digit.
             correct = (predict(model, x[mine], batch_size) == y[mine]).sum().to(device)
             ranks.add(correct)
             accuracy[form] = correct.item() / len(y)

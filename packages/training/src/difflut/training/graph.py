@@ -21,13 +21,13 @@ WARM_UP = 2
 class GraphedSteps:
     """Steps that need nothing from the host: choosing samples, forward, loss, backward and optimiser in one graph.
 
-    The data set stays on the device as packed bits; where the samples change between epochs it is encoded again, in the
-    same place, so the graphs stay valid. The first steps with a batch size are done one kernel after the other, as the
-    capture of a graph demands; all count.
+    The data set stays on the device as packed bits. Where the samples change between epochs they are encoded again into
+    the same memory, so the graphs stay valid. The first steps with a batch size run one kernel after the other, as the
+    capture of a graph demands; they are steps of the training like all others.
 
     Args:
         model: Network on a GPU, its encoder fitted.
-        samples: Begun.
+        samples: Samples, on which `begin` was called.
         optimizer: Optimizer of the model's parameters.
         loss: Loss of logits and class indices and, where samples are taught, the teacher's logits.
         sums: Sums of the gradients over all processes, which is part of the graph.
@@ -73,7 +73,7 @@ class GraphedSteps:
         for part in parts:
             self._step(part)
             yield part
-        self._orders = {number + 1: self._order(number + 1, batch_size)}  # drawn while the device is still at work
+        self._orders = {number + 1: self._order(number + 1, batch_size)}  # while the device still works
 
     def _order(self, number: int, batch_size: int) -> tuple[list[Part], Tensor]:
         """The parts of an epoch's batches, and their rows one after the other."""
@@ -106,7 +106,7 @@ class GraphedSteps:
                 group["capturable"] = True
 
     def _step(self, part: Part) -> None:
-        # The same on all processes, which capture the same steps; with one size of batch go the same parts of it.
+        # All processes capture the same steps, so they have the same key; a size of batch decides its parts.
         graph = self._graphs.get(part.total)
         if graph is not None:
             return graph.replay()
@@ -115,7 +115,7 @@ class GraphedSteps:
         self._done[part.total] = self._done.get(part.total, 0) + 1
         if self._done[part.total] == WARM_UP:
             self._graphs[part.total] = graph = torch.cuda.CUDAGraph()
-            # Only what this thread does is captured: a thread of NCCL's looks after earlier sums meanwhile.
+            # Only the work of this thread is captured, since a thread of NCCL checks earlier sums meanwhile.
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 self._train(part)
 
@@ -145,8 +145,8 @@ class GraphedSteps:
         self.optimizer.step()
 
     def _objective(self, part: Part, logits: Tensor, y: Tensor, *taught: Tensor) -> tuple[Tensor, Tensor]:
-        """From where the backward pass starts, and the gradient there of the mean loss over the whole batch."""
-        if self.loss in (cross_entropy, F.cross_entropy):  # with its gradient in one kernel
+        """The tensor from which the backward pass starts, and its gradient of the mean loss over the whole batch."""
+        if self.loss in (cross_entropy, F.cross_entropy):  # loss and gradient in one kernel
             totals = self.totals if part.rows else torch.zeros_like(self.totals)
             gradient = kernels.cross_entropy_gradient(logits, y, totals)
             return logits, gradient if part.rows == part.total else gradient * part.share

@@ -9,7 +9,7 @@ from torch import Tensor
 from difflut.models import LUTNetwork
 
 AT_ONCE = 4096  # samples encoded at a time
-NODES_AT_ONCE = 64  # of a layer, evaluated at a time, which bounds the working memory
+NODES_AT_ONCE = 64  # nodes that are evaluated at a time, which bounds the working memory
 
 Change = tuple[int, Tensor, Tensor]  # a layer, nodes of it, and what these give: `(nodes, samples)`
 
@@ -22,7 +22,7 @@ class Level:
     tables: Tensor
 
     def outputs(self, nodes: Tensor, read: Tensor) -> Tensor:
-        """Of nodes whose inputs are `read (nodes, n, samples)`: `(nodes, samples)`."""
+        """The outputs of nodes whose inputs are `read (nodes, n, samples)`: `(nodes, samples)`."""
         return self.tables[nodes].gather(1, addresses(read).long())
 
 
@@ -42,7 +42,7 @@ class HardState:
     """
 
     def __init__(self, model: LUTNetwork, x: Tensor, y: Tensor) -> None:
-        assert model.groupsum is not None  # as who calls has checked
+        assert model.groupsum is not None  # the caller has checked it
         self.reads_pixels = x.dtype == torch.uint8
         bits = [model.encode(rows.to(y.device)).to(torch.uint8) for rows in x.split(AT_ONCE)]
         self.levels, self.signals = [], [torch.cat(bits).t().contiguous()]
@@ -68,7 +68,7 @@ class HardState:
         return logits.logsumexp(0) - logits.gather(0, self.y)[0]
 
     def totals(self) -> tuple[float, float]:
-        """The sum of the losses, and how many samples are of the class with the highest count, the first of equals."""
+        """The sum of the losses, and the number of samples that are classed right; the first class wins ties."""
         return self.losses().double().sum().item(), (self.counts.argmax(0) == self.y).sum().item()
 
     def difference(self, number: int, node: int) -> Tensor:
@@ -95,7 +95,7 @@ class HardState:
         return self.counts.index_add(0, self.groups[nodes], outputs.float() - self.signals[-1][nodes].float())
 
     def _consequences(self, number: int, nodes: Tensor, outputs: Tensor) -> Iterator[Change]:
-        """What follows in all layers from there on if nodes of one give these outputs."""
+        """The changes in all later layers if nodes of one layer give these outputs."""
         yield number, nodes, outputs
         for layer in range(number + 1, len(self.levels)):
             level, signals = self.levels[layer], self.signals[layer]

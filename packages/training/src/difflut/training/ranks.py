@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from difflut.nodes.parts import Part, computing
 
-LARGE = 2**18  # weights of which the gradient is summed by itself, while the backward pass goes on
+LARGE = 2**18  # weights of a tensor from which on its gradient is summed by itself, while the backward pass goes on
 
-TIMED = 7  # sums of gradients
+TIMED = 7  # sums of gradients that are timed, for their median
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Ranks:
         return self.number == 0
 
     def rows(self, total: int) -> slice:
-        """The rows of so many that are this process's: as many as each other one's, or one more or less."""
+        """The rows of this process, of so many in all; the processes have equal numbers of them, or differ by one."""
         return slice(*(rank * total // self.count for rank in (self.number, self.number + 1)))
 
     def part(self, batch: int) -> Part:
@@ -58,7 +58,7 @@ class Ranks:
 
     @contextmanager
     def computing(self, part: Part) -> Iterator[None]:
-        """Within, what is computed is this part of a batch."""
+        """Inside, this part of a batch is computed."""
         with computing(part) if self.count > 1 else nullcontext():
             yield
 
@@ -68,7 +68,7 @@ class Ranks:
             dist.all_reduce(tensor)
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make` gives on the first process, the only one that calls it; its error is raised on all."""
+        """The result of `make`, which the first process alone calls; its error is raised on all."""
         if self.count == 1:
             return make()
         sent: list[Any] = [None, None]
@@ -100,7 +100,7 @@ class Ranks:
         """Checks that tensors have the same entries on all processes.
 
         Raises:
-            RuntimeError: They do not, so the processes no longer train one network.
+            RuntimeError: Entries differ, so the processes no longer train one network.
         """
         if self.count == 1:
             return
@@ -167,7 +167,7 @@ class GradientSums:
 
     def _send(self, p: Tensor) -> None:
         if p.grad is not None:
-            p.grad = p.grad.clone()  # its memory may be that of a gradient with which the backward pass goes on
+            p.grad = p.grad.clone()  # its memory may belong to a gradient that the backward pass still uses
             self._sent.append(dist.all_reduce(p.grad, async_op=True))
 
     def _add(self, gradients: list[Tensor]) -> None:
@@ -181,7 +181,7 @@ class GradientSums:
 
 
 def portable(error: BaseException) -> Exception:
-    """An error as another process can have it: of the nearest of its kinds that can be made from text alone."""
+    """An error for another process: its class, or the nearest base of it, that can be made from text alone."""
     for kind in type(error).__mro__:
         with suppress(Exception):
             made = pickle.loads(pickle.dumps(kind(str(error))))

@@ -16,7 +16,7 @@ GAIN = 1e-5  # the share of a node's worth by which a move must raise it, above 
 
 
 class Refinement(Protocol):
-    """What changes a hard network other than by gradients, made from the network.
+    """A change of the hard network without gradients; it is made from the network.
 
     Attributes:
         copies: Number of times that an epoch sees the samples, each time augmented in another way.
@@ -97,7 +97,7 @@ class CoordinateDescent:
             layer.node.load_table(level.tables[:, None].to(layer.soft_table().dtype))
 
     def _prices(self, state: HardState) -> Tensor:
-        """What each bit of the encoder costs, in mean loss, if no pin reads it yet."""
+        """The price of each bit of the encoder that no pin reads yet, in mean loss."""
         if not self.price or self.model.encoder is None:
             return torch.zeros(len(state.signals[0]))
         circuit = Circuit.from_model(self.model)
@@ -128,7 +128,7 @@ class _Pins:
         by_address = _by_address(addresses(self.bits[pins].to(torch.uint8)), d, self.level.tables.shape[1])
         together, if_set = by_address.sum(1), by_address @ self.bits.t()  # (2**n,), (2**n, features)
         worth = torch.stack([_worth(together, if_set, pin) for pin in range(len(pins))])  # (n, features)
-        # Without the pin itself nobody reads some inputs: they are paid for, and what it gives up is paid back.
+        # Inputs that only this pin reads: the new one has its price, and that of the old one is paid back.
         paid = self.prices * (self.readers == F.one_hot(pins, len(self.bits)))
         worth += paid.gather(1, pins[:, None]) - paid
         if self.choices is not None:
@@ -148,7 +148,7 @@ def _worth(together: Tensor, if_set: Tensor, pin: int) -> Tensor:
         together: Sums of d by address. `(2**n,)`
         if_set: The same over the samples whose feature is 1. `(2**n, features)`
     """
-    # Addresses that differ in the pin alone are one: the pin now reads something else.
+    # Addresses that differ only in the pin are added up, since the pin now reads something else.
     ones = if_set.view(-1, 2, 2**pin, if_set.shape[1]).sum(1).flatten(0, 1)
     zeros = together.view(-1, 2, 2**pin).sum(1).flatten()[:, None] - ones
     return ones.abs().sum(0) + zeros.abs().sum(0)

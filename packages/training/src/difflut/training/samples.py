@@ -13,7 +13,7 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Samples:
-    """Training rows, which an augmentation changes at the start of each epoch, and what a teacher says of just these.
+    """Training rows, which an augmentation changes at the start of each epoch, and the logits of a teacher for them.
 
     What an epoch sees follows from the seed and its number alone.
 
@@ -23,7 +23,7 @@ class Samples:
         augmentation: Changes inputs `(rows, *features)` with random numbers of a generator on the CPU.
         teacher: Function that gives the logits `(rows, classes)` of inputs.
         seed: Seed of order and augmentation.
-        device: Augments and teaches.
+        device: Device on which rows are augmented and taught.
 
     Attributes:
         x: Inputs as the present epoch sees them.
@@ -47,14 +47,16 @@ class Samples:
         self.taught: Tensor | None = None
         self.version = 0
         if augmentation:
-            augmentation(x[:1].to(device), self.generator(0))  # what cannot be augmented shows before any work
+            augmentation(
+                x[:1].to(device), self.generator(0)
+            )  # an augmentation that does not fit fails here, before any work
 
     def __len__(self) -> int:
         return len(self.y)
 
     @cached_property
     def digest(self) -> str:
-        """Tells other rows, labels or another order of them from these, before any augmentation."""
+        """A digest of rows and labels before any augmentation; others, or another order, have another digest."""
         found = hashlib.blake2b(digest_size=16)
         for part in (self._original, self.y):
             array = part.cpu().contiguous().numpy()
@@ -76,21 +78,21 @@ class Samples:
                 self.taught = torch.cat([self.teacher(rows) for rows in self._stretches(self.x)]).to(self.y.device)
 
     def augmented(self, epoch: int, copies: int = 1) -> tuple[Tensor, Tensor]:
-        """All inputs, so many times with other changes of an epoch, or once where there is no augmentation; labels."""
+        """Inputs and labels: `copies` times with different changes of an epoch, or once without an augmentation."""
         if not self.augmentation:
             return self._original, self.y
-        # Far from the epochs' orders, which the same seed decides.
+        # Random numbers other than those of the orders, which follow from the same seed.
         generator, device = self.generator(epoch + 500_000), self._original.device
         stretches = (rows for _ in range(copies) for rows in self._stretches(self._original))
         return torch.cat([self.augmentation(rows, generator).to(device) for rows in stretches]), self.y.repeat(copies)
 
     def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """What the loss takes besides logits: class indices and, with a teacher, its logits."""
+        """The arguments of the loss besides logits: class indices and, with a teacher, its logits."""
         return (self.y[rows],) if self.taught is None else (self.y[rows], self.taught[rows])
 
     def _stretches(self, x: Tensor) -> Iterator[Tensor]:
         return (rows.to(self.device) for rows in x.split(AT_ONCE))
 
     def generator(self, epoch: int) -> torch.Generator:
-        """Follows from the seed and the epoch alone."""
+        """A generator that follows from the seed and the epoch alone."""
         return torch.Generator().manual_seed((1_000_003 * self.seed + epoch) % 2**32)

@@ -60,7 +60,7 @@ def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0) -> LRSchedu
 
 
 def _check(lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
-    # torch has no words for some wrong values, and takes others.
+    # torch accepts some wrong values, and has no clear message for others.
     if not isinstance(lr, int | float) or not 0 < lr < math.inf:
         raise ValueError(f"lr={lr!r} must be a number above 0")
     if not isinstance(betas, Sequence) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):

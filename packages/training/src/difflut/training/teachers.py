@@ -112,7 +112,7 @@ def trained(
         for epoch in range(epochs):
             samples.begin(epoch)
             for rows in samples.order(epoch).to(samples.x.device).split(batch_size):
-                if len(rows) == 1:  # of which batch normalisation knows no variance
+                if len(rows) == 1:  # batch normalisation needs two rows for a variance
                     continue
                 logits, labels = teacher(samples.x[rows].to(device)), y[rows].to(device)
                 optimizer.zero_grad(set_to_none=True)

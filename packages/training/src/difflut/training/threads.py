@@ -18,9 +18,9 @@ PAUSE = 20.0  # seconds until both are tried again, as other processes come and 
 class Threads:
     """Takes the number of threads with which steps were quicker when both were last tried.
 
-    Threads that share an operation wait for each other, actively: where one has no core to run on all of them lose, and
-    many may be twenty times slower than one. Results do not depend on the number. Who sets `OMP_NUM_THREADS` has
-    chosen, and nothing is tried.
+    Threads that share an operation wait for each other in a busy loop. Where one of them has no core to run on, all
+    wait, and many threads may be twenty times slower than one. Results do not depend on the number. Where
+    `OMP_NUM_THREADS` is set, its number is taken and nothing is tried.
 
     Attributes:
         taken: The number that steps take at present.
@@ -34,7 +34,7 @@ class Threads:
         self._spent: dict[int, float] = {}
 
     def run(self, steps: Iterator[T]) -> Iterator[T]:
-        """The same steps, each done with the number of threads that is taken, or tried."""
+        """Does the given steps, each with the number of threads that is taken or tried at the time."""
         if not self.may_choose:
             yield from steps
             return
@@ -62,7 +62,7 @@ class Threads:
             return
         self._to_try.pop(0)
         self._spent[threads] += end - start
-        if self._spent[self.most] > self._spent[1]:  # and slower already, however many steps are left to try
+        if self._spent[self.most] > self._spent[1]:  # it is slower already, so the other steps need not be tried
             self._to_try.clear()
         if not self._to_try:
             self.taken = 1 if self._spent[1] < self._spent[self.most] else self.most

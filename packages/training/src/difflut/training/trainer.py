@@ -23,7 +23,7 @@ from difflut.training.refinement import Refinement
 from difflut.training.samples import Augmentation, Samples
 from difflut.training.threads import Threads
 
-# Of an optimizer, what decides its steps; torch keeps other things beside them, which differ by device and version.
+# The settings of an optimizer that decide its steps. Others that torch keeps differ by device and version.
 SETTINGS = {"lr", "betas", "eps", "momentum", "dampening", "nesterov", "weight_decay", "amsgrad", "maximize"}
 
 Progress = Callable[[int, Callable[[], dict[str, float]]], None]
@@ -90,7 +90,7 @@ class Trainer:
         self.model, self.batch_size, self.loss = model, batch_size, loss
         self.optimizer = optimizer(model.parameters())
         if isinstance(self.optimizer, kernels.Adam):
-            # Nothing here reads gradients between backward pass and step, but for their sum over processes.
+            # Only the sum over processes reads gradients between the backward pass and the step.
             self.optimizer.takes_factors = self.ranks.count == 1
         self.sums = GradientSums(model.parameters(), self.ranks)
         self.schedule = schedule(self.optimizer) if schedule else None
@@ -253,7 +253,7 @@ class Trainer:
         for group, at_start in zip(self.optimizer.param_groups, groups_at_start, strict=True):
             group["lr"] = at_start["lr"]
         if self.schedule:
-            with warnings.catch_warnings(action="ignore"):  # torch misses the steps of the optimizer in between
+            with warnings.catch_warnings(action="ignore"):  # torch warns that the optimizer did no steps in between
                 for _ in range(min(self.epoch, self.refined_from) if self.refinement else self.epoch):
                     self.schedule.step()
         torch.set_rng_state(state["rng"])
@@ -262,7 +262,7 @@ class Trainer:
 
 
 def _check_optimizer(name: str, groups: list[dict[str, Any]], state: dict[str, Any]) -> None:
-    """Refuses the state of another optimizer, or of one with another setting; the rate is compared as of the start."""
+    """Refuses the state of another optimizer or of other settings; of the rate the initial value is compared."""
     if state["optimizer_type"] != name:
         raise ValueError(f"the state is of the optimizer {state['optimizer_type']}, not of {name}")
     saved = state["optimizer"]["param_groups"]
