@@ -29,6 +29,8 @@ from typing import Any
 
 from difflut.config import ConfigurationError, bound, parsed_config, without
 from difflut.registry import register_job
+from experiments.cluster.courier import open_office
+from experiments.cluster.joining import connected, slots
 from experiments.data import Rows, kept_rows
 from experiments.report.writing import write_report
 from experiments.runs import Sweep, Trial
@@ -36,8 +38,6 @@ from experiments.shared.arguments import check_whole, configured
 from experiments.shared.failures import JobError, optional
 from experiments.shared.files import locked
 from experiments.sweep.checking import Checker
-from experiments.sweep.cluster import connected, slots
-from experiments.sweep.courier import open_office
 from experiments.sweep.guided import check_every_value, guided
 from experiments.sweep.objectives import check_objectives
 from experiments.sweep.plan import Plan, Point

@@ -15,12 +15,12 @@ import torch
 
 from difflut import config
 from difflut.training import DivergedError
+from experiments.cluster.courier import trial_folder
 from experiments.data import kept_rows
 from experiments.runs import RunFolder, TrialRun, tracking_key
 from experiments.shared.failures import in_a_line
 from experiments.shared.files import locked, write_file
 from experiments.sweep.checking import trial_config
-from experiments.sweep.courier import trial_folder
 from experiments.sweep.objectives import measures
 
 OUTCOME = "outcome"

@@ -16,6 +16,7 @@ FREE = (
     "train.epochs",
     "train.device",
     "train.devices",
+    "train.workers",
     "train.graph",
     "train.checkpoint_seconds",
     "train.upload_checkpoint",

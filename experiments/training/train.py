@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,9 +19,9 @@ from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, s
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from difflut.training.losses import cross_entropy
-from difflut.training.ranks import Ranks
+from difflut.training.ranks import ALONE, Ranks
 from difflut.training.refinement import Refinement
-from experiments.data import Dataset, dataset
+from experiments.data import Dataset, dataset, kept_rows
 from experiments.runs import RunFolder, TrialRun
 from experiments.shared.arguments import check_seconds, check_seed, check_whole, configured
 from experiments.shared.costs import in_words
@@ -30,6 +31,7 @@ from experiments.training.measuring import draw, measure
 from experiments.training.resuming import proceed, resuming_command
 from experiments.training.starting import processes_wanted, run_together
 from experiments.training.tracking import Tracker, tracker
+from experiments.training.workers import run_on_cluster
 
 tracking = configurable("tracking")(tracker)
 
@@ -44,6 +46,7 @@ def train(
     seed: int = 0,
     device: str = "auto",
     devices: int | str = 1,
+    workers: int | None = None,
     runs: str = "runs",
     name: str = "train",
     resume: str | None = None,
@@ -72,6 +75,8 @@ def train(
         device: "auto" takes a GPU where there is one.
         devices: Devices of this machine that train the network together, each a part of every batch; "all" takes all
             GPUs. On a CPU it is the number of processes. What started this one by torchrun is stronger.
+        workers: Of the Ray cluster at RAY_ADDRESS, or of this machine without it, that train the network together; when
+            one dies all go on from the last checkpoint.
         runs: The folder of run folders.
         name: Beginning of the run folder's name.
         resume: A run folder, to continue its run as it was configured. Epochs, devices, graph, checkpoints and tracking
@@ -104,6 +109,14 @@ def train(
         if not dry_run and (count := processes_wanted(devices, device)) > 1:
             return run_together(count, trial, resume=resume)
         start_tracking = tracking(**trial.tracking)
+        if workers is not None:
+            check_whole("train.workers", workers)
+    if workers is not None and not dry_run and not dist.is_initialized():
+        with configured(), kept_rows({}) as rows:
+            dataset(seed=seed)
+            folder = _folder(resume, trial, runs, name)
+        with _said_how_to_go_on(folder, ALONE):
+            return run_on_cluster(workers, device, folder, rows)
     with ExitStack() as group:
         with configured():
             torch.manual_seed(seed)

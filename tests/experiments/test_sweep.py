@@ -176,7 +176,7 @@ teachers.dense.width = -1
 def test_ray_on_this_machine_listens_to_this_machine_alone(environment):
     code = """
 import os, socket
-from experiments.sweep.cluster import connected
+from experiments.cluster.joining import connected
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
     probe.connect(("192.0.2.1", 9))
     outward = probe.getsockname()[0]

@@ -7,11 +7,11 @@ import pytest
 import experiments  # noqa: F401
 from difflut import config
 from difflut.config import ConfigurationError
+from experiments.cluster.joining import connected
 from experiments.data import kept_rows
 from experiments.runs import Sweep
 from experiments.sweep import ablate
 from experiments.sweep.checking import Checker
-from experiments.sweep.cluster import connected
 from experiments.sweep.guided import check_every_value, guided
 from experiments.sweep.plan import Plan
 from experiments.sweep.recorder import Recorder

@@ -7,8 +7,8 @@ import torch
 
 import experiments  # noqa: F401
 from difflut.training import DivergedError, Trainer
+from experiments.cluster.courier import Courier, Office, trial_folder
 from experiments.runs import RunFolder
-from experiments.sweep.courier import Courier, Office, trial_folder
 from experiments.sweep.worker import OUTCOME, TrialError, Work, _train, run_trial
 from experiments.training.tracking import Tracker
 

@@ -82,6 +82,24 @@ def doomed(logits, y, how: str = "killed"):
 """
 
 
+ONCE = """
+import os, pathlib, signal
+from torch.nn.functional import cross_entropy
+from difflut.registry import register_loss
+
+calls = 0
+
+@register_loss("once_killed")
+def once_killed(logits, y, mark: str = ""):
+    global calls
+    calls += 1
+    if os.environ["RANK"] == "1" and calls == 60 and not os.path.exists(mark):  # in the second epoch
+        pathlib.Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cross_entropy(logits, y)
+"""
+
+
 @pytest.mark.parametrize(
     ("how", "error", "message"),
     [
@@ -111,3 +129,24 @@ def test_a_process_that_dies_ends_the_others_and_says_why(tmp_path, monkeypatch,
 def test_devices_that_are_not_there_are_refused(tmp_path, devices, message):
     with pytest.raises(ConfigurationError, match=message):
         trained(tmp_path, f"train.devices = {devices}")
+
+
+def test_workers_of_ray_train_leave_the_same_run_though_one_is_killed(tmp_path, monkeypatch, alone, capsys):
+    (tmp_path / "once_killed.py").write_text(ONCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    file = tmp_path / "once.gin"
+    file.write_text(
+        f'import once_killed\ntrain.loss = @losses.once_killed\nlosses.once_killed.mark = "{tmp_path}/mark"\n'
+    )
+    config.parse([str(ROOT / "gin_configs" / "quickstart.gin"), str(file)], [
+        f'train.runs = "{tmp_path}/runs"', 'tracking.mode = "disabled"', 'train.device = "cpu"', "train.workers = 2",
+        "train.epochs = 2",
+    ])  # fmt: skip
+    result = config.run()
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (tmp_path / "mark").exists() and result["processes"] == 2
+    assert seen(RunFolder(folder).metrics()) == seen(alone[1])
+    output = capsys.readouterr().out
+    assert output.count("epoch 2/2") == 1 and output.count("epoch 1/2") == 1

@@ -1,0 +1,1 @@
+"""Ray: joining a cluster, and carrying files between its machines."""
