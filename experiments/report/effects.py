@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.report.outcomes import ACCURACY, Outcome, is_logarithmic, is_range
 
-# The share of a value's runs that need a counterpart, so that matched pairs speak for the value.
+# The share of the runs of a value that must have a counterpart, so that matched pairs represent the value.
 ENOUGH = 0.5
 
 

@@ -1,4 +1,4 @@
-"""What the trials of a sweep came to, and the configurations that they are repetitions of."""
+"""The outcomes of trials, and the configurations that trials repeat with several seeds."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from experiments.runs import Sweep, Trial
 
 ACCURACY, VALIDATION = "test_accuracy_hard", "val_accuracy_hard"
-# More values of a dimension than this have no colours of their own.
+# A dimension with more values than this has no colour for each of them.
 MANY = 14
 
 

@@ -1,4 +1,4 @@
-"""How figures look: one look a value, the same in every figure, in colours that colour-blind readers can tell apart."""
+"""The looks of values: the same in every figure, in colours that colour-blind readers can tell apart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

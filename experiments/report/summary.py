@@ -1,4 +1,4 @@
-"""What a report says of a sweep, worked out once for all its forms."""
+"""The numbers of a report, computed once for all its forms."""
 
 from collections import Counter
 from functools import cached_property

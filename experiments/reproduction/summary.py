@@ -1,4 +1,4 @@
-"""What a reproduction came to over its seeds."""
+"""The results of a reproduction over its seeds."""
 
 import statistics
 from collections.abc import Mapping, Sequence

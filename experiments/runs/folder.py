@@ -5,7 +5,7 @@ metrics.jsonl       one line an epoch
 last.pt             checkpoint after the last epoch, from which the run can be continued
 best.pt             checkpoint after the epoch of the best validation accuracy, the network alone
 teacher.pt          the weights of the network that taught, if any
-result.json         what the run came to
+result.json         the result of the run
 plots/, wandb/      pictures, and Weights & Biases' files
 """
 
@@ -93,7 +93,7 @@ class RunFolder:
 
     @property
     def exports(self) -> Path:
-        """Where its exports go; those of a model that comes along go to the present folder's runs."""
+        """The folder of its exports; that of a model that comes along lies in `runs/` of the present folder."""
         comes_along = self.path.name in names() and self.path == folder_of(self.path.name)
         return Path("runs", self.path.name, "export") if comes_along else self.path / "export"
 
@@ -119,7 +119,7 @@ class RunFolder:
             file.write(json.dumps(metrics) + "\n")
 
     def result(self) -> dict[str, Any]:
-        """What the run came to.
+        """The result of the run.
 
         Raises:
             ValueError: Its result.json does not say which data set and seed the run had.
@@ -140,7 +140,7 @@ class RunFolder:
         write_file(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines()[:epoch]))
 
     def forget_result(self) -> None:
-        """Removes what the run came to, since it goes on."""
+        """Removes the result of the run, since the run goes on."""
         (self.path / "result.json").unlink(missing_ok=True)
 
     def _lines(self) -> list[str]:
@@ -150,7 +150,7 @@ class RunFolder:
 
 
 def dataset_of(run: RunFolder) -> Dataset:
-    """The data of a finished run, from where it had them, with its own validation rows.
+    """The data of a finished run, from the same source and with the same validation rows.
 
     Where they are not there, a published model's test vectors are all its rows.
 
@@ -178,7 +178,7 @@ def _of_vectors(model: Pretrained) -> Dataset:
 
 @dataclass(frozen=True)
 class TrialRun:
-    """What a run is told by the sweep that it is a trial of.
+    """What a sweep tells the run of one of its trials.
 
     Attributes:
         folder: The run's folder, made by the sweep; None where the run continues an earlier one.

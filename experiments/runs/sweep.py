@@ -1,4 +1,4 @@
-"""The folder of a sweep: which trials it has, and what became of each.
+"""The folder of a sweep: its trials and their states.
 
 config.gin              repeats the sweep
 sweep.json              its dimensions and objectives, and every trial's values, bindings and size
@@ -153,7 +153,7 @@ class Sweep:
         return (self.path / "config.gin").read_text(encoding="utf-8")
 
     def write_config(self, text: str) -> None:
-        """Replaces that text by one with which trials are run in another way."""
+        """Replaces that text, where trials are run in another way from now on."""
         RunFolder(self.path).write_config(text)
 
     @property
@@ -199,5 +199,5 @@ class Sweep:
 
 
 def tracking_key(label: str) -> str:
-    """A dimension's key in Weights & Biases, which would take dots for nesting."""
+    """The key of a dimension in Weights & Biases, where a dot would mean a nested key."""
     return label.replace(".", "_").replace("/", "_")

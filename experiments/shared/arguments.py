@@ -9,17 +9,17 @@ import torch
 from difflut.config import ConfigurationError
 from difflut.registry import UnknownComponentError
 
-MAX_LUT_SIZE = 12  # inputs, and 4,096 entries a table
+MAX_LUT_SIZE = 12  # inputs; such a table has 4,096 entries, more than hardware saves by it
 
 
 @contextmanager
 def configured() -> Iterator[None]:
-    """Within, what is wrong with a value, a name or a file is an error of the configuration, told in one line.
+    """Inside, an error about a value, a name or a file becomes an error of the configuration, told in one line.
 
-    It surrounds what a job makes of its configuration, not its work, whose errors need their tracebacks.
+    It surrounds the code that reads the configuration, not the work of a job, whose errors need their tracebacks.
 
     Raises:
-        ConfigurationError: In the place of a ValueError, UnknownComponentError or OSError.
+        ConfigurationError: A ValueError, UnknownComponentError or OSError was raised inside.
     """
     try:
         yield
@@ -71,7 +71,7 @@ def check_seed(argument: str, value: Any) -> None:
 
 
 def check_wholes(argument: str, values: Any) -> None:
-    """Checks a list of such numbers.
+    """Checks a list of numbers that count something.
 
     Raises:
         ConfigurationError: It is no list, is empty, or one of them is wrong.

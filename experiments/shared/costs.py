@@ -9,10 +9,10 @@ from torch import Tensor
 from difflut.circuits import Circuit, Cost, InputWords, estimate_cost, fixed_point_words, pixel_words, simplify
 from difflut.models import LUTNetwork
 
-QUICKLY_SIMPLIFIED = 10_000  # tables
-# Of `luts`, which is their sum.
+QUICKLY_SIMPLIFIED = 10_000  # tables that are simplified within seconds
+# The parts of which `luts` is the sum.
 PARTS = ("luts_tables", "luts_popcount", "luts_argmax", "luts_encoder")
-REGISTERS = ("flip_flops", "shift_registers")  # with registers after all stages
+REGISTERS = ("flip_flops", "shift_registers")  # of a design with registers after all stages
 
 
 def estimated_cost(model: LUTNetwork, x: Tensor) -> dict[str, int]:
@@ -29,7 +29,7 @@ def named(cost: Cost) -> dict[str, int]:
 
 
 def in_words(scores: Mapping[str, Any]) -> str:
-    """All LUTs, and which part has how many."""
+    """The number of LUTs, in all and in each part."""
     if "luts" not in scores:
         return "cost in hardware unknown"
     parts = ", ".join(f"{name.removeprefix('luts_')} {scores[name]:,}" for name in PARTS)
@@ -37,5 +37,5 @@ def in_words(scores: Mapping[str, Any]) -> str:
 
 
 def input_words(circuit: Circuit, x: Tensor) -> InputWords:
-    """How inputs like `x` come to hardware: bytes are pixels, other numbers fixed point."""
+    """The form in which hardware takes inputs like `x`: bytes as pixels, other numbers in fixed point."""
     return pixel_words(circuit) if x.dtype == torch.uint8 else fixed_point_words(circuit)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class JobError(RuntimeError):
-    """What a job that did its work came to, where a line says all of it."""
+    """A job did its work with a bad result, which one line tells."""
 
 
 class MismatchError(JobError):
@@ -20,9 +20,9 @@ def in_a_line(error: BaseException) -> str:
 
 @contextmanager
 def optional(what: str) -> Iterator[None]:
-    """Within, a failure ends the block and nothing else, and a line says what was left out and why.
+    """A failure inside ends this block and nothing else, and a line says what was left out and why.
 
-    It surrounds what comes on top of a result, such as pictures: whatever goes wrong there must not cost the result.
+    It surrounds extras such as pictures, whose failure must not cost the result.
     """
     try:
         yield

@@ -40,7 +40,7 @@ STYLE = {
     "ytick.major.size": 0,
     "lines.linewidth": 2,
     "legend.frameon": False,
-    # What users call their values and classes is text: a $ in it begins no formula.
+    # Names of values and classes are plain text: a $ in them begins no formula.
     "text.parse_math": False,
 }
 
@@ -74,7 +74,7 @@ def figure_at(path: str | Path, size: tuple[float, float], formats: Sequence[str
 
 
 def import_matplotlib() -> ModuleType:
-    """Matplotlib, even where MPLBACKEND names what is not installed here, as that of a notebook around us may be."""
+    """Matplotlib, even where MPLBACKEND names a back end that is not installed here, as in a notebook it may."""
     if "matplotlib" in sys.modules or "MPLBACKEND" not in os.environ:
         return importlib.import_module("matplotlib")
     backend = os.environ.pop("MPLBACKEND")

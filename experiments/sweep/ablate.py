@@ -47,7 +47,7 @@ from experiments.sweep.worker import Work
 from experiments.training.resuming import changed, resuming_command, tell
 
 SEARCHES = ("grid", "random", "optuna")
-# What a sweep may be continued with: how its trials are run, not what they train.
+# Settings that may differ when a sweep is continued: how its trials are run, not what they train.
 FREE = (
     "ablate.cpus_per_trial",
     "ablate.gpus_per_trial",
@@ -169,14 +169,14 @@ def _opened(path: str, plan: Plan, search: str) -> Sweep:
 
 
 def _sorted(dimensions: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Dimensions whose values have one order, as that of an earlier sweep's config.gin was not kept."""
+    """The dimensions with their values sorted, since the config.gin of an earlier sweep lost their order."""
     return {label: sorted(values) for label, values in dimensions.items()}
 
 
 def _checked(
     plan: Plan, checker: Checker, trials: Sequence[Trial], search: str, max_trials: int | None, seed: int
 ) -> tuple[list[Point], list[dict[str, int]]]:
-    """The points of the trials known at the start, those there are or those planned, and the sizes of all to come."""
+    """The points of all trials that are known at the start, and the sizes of those to come."""
     points = [Point(trial.values, trial.bindings) for trial in trials]
     if search == "optuna":
         return points, check_every_value(plan, checker)
@@ -214,7 +214,7 @@ def _missing(sweep: Sweep) -> list[Trial]:
     """The trials to run: those that have not ended, and those that failed."""
     for trial in sweep.trials:
         result = trial.path / "result.json"
-        if trial.status == "running" and result.exists():  # the sweep was killed before it could note so
+        if trial.status == "running" and result.exists():  # the sweep was killed before it could record that
             trial.record("finished", ended=result.stat().st_mtime)
     return [trial for trial in sweep.trials if trial.status not in ("finished", "stopped")]
 

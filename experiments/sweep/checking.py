@@ -14,7 +14,7 @@ def trial_config(text: str, bindings: Mapping[str, str]) -> str:
 
 
 def _check_anew() -> None:
-    """Refuses what would have all trainings of a sweep, or of a reproduction, go on with one run, or train nothing."""
+    """Refuses bindings by which all trainings of a sweep or reproduction would continue one run, or train nothing."""
     for name, value in config.bound(["train.resume", "train.dry_run", "train.trial"]).items():
         if value:
             raise config.ConfigurationError(f"{name} = {value!r}: each trial trains a run of its own; leave it out")
@@ -49,7 +49,7 @@ class Checker:
                 self._sizes[key] = size
             return self._sizes[key]
         except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
-            # Gin adds through which functions an error came.
+            # Gin adds the functions through which an error passed.
             reason = str(error).partition("\n  In call to configurable")[0]
             raise config.ConfigurationError(f"{point}: {reason}") from error
 

@@ -34,13 +34,13 @@ def check_every_value(plan: Plan, checker: Checker) -> list[dict[str, int]]:
 def guided(plan: Plan, checker: Checker, sweep: Sweep, seed: int) -> Any:
     """A Tune searcher that writes each suggestion into the sweep as a trial; seeds take turns.
 
-    Earlier trials of the sweep that finished are what it knows from the start.
+    It knows the finished trials of the sweep from the start.
     """
     import optuna
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Tune takes names with slashes apart, so dimensions are numbered.
+    # Tune splits names at slashes, so dimensions have numbers here.
     dimensions = dict(enumerate(dimension for label, dimension in plan.dimensions.items() if label != SEED))
     space = {f"d{number}": _distribution(dimension) for number, dimension in dimensions.items()}
     modes = list(sweep.objectives.values())
@@ -64,7 +64,7 @@ def guided(plan: Plan, checker: Checker, sweep: Sweep, seed: int) -> Any:
                 seeds = plan.dimensions[SEED].choices
                 chosen[SEED] = seeds[len(sweep.trials) % len(seeds)]
             point = plan.point(chosen)
-            assert point is not None  # as no condition has 'only'
+            assert point is not None  # a guided search has no condition with 'only'
             return parameters_of(_added(sweep, checker, point))
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -81,7 +81,7 @@ def _added(sweep: Sweep, checker: Checker, point: Point) -> Trial:
     try:
         size = checker.size(point)
     except ConfigurationError:
-        # Values that are right alone and wrong together: the trial will fail and say why.
+        # Each value is valid, but not together: the trial will fail and say why.
         size = {"tables": 0, "parameters": 0, "epochs": 0}
     [trial] = sweep.add([point.trial(size)])
     return trial

@@ -13,10 +13,10 @@ OF_RESULTS = ("luts", *PARTS, *REGISTERS, "tables", "train_seconds")
 
 
 def check_objectives(objectives: Mapping[str, str], scheduler: str, search: str = "grid") -> list[str]:
-    """Whether objectives are known, and the first of them is what the scheduler can go by.
+    """Checks that objectives are known, and that the scheduler can use the first of them.
 
     Returns:
-        Those that the scheduler or the search does go by.
+        The objectives that the scheduler or the search uses.
 
     Raises:
         ConfigurationError: They are not.
@@ -37,7 +37,7 @@ def check_objectives(objectives: Mapping[str, str], scheduler: str, search: str 
 
 
 def measures(run: RunFolder, result: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's objectives are read from: the metrics of its best epoch, and its result less the test set's.
+    """The numbers of a run that may be objectives: metrics of its best epoch, and results without the test set.
 
     An objective is missing where the run has none: `gap` without validation rows.
     """

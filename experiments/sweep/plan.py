@@ -66,7 +66,7 @@ class Plan:
         return SEED if SEED in self.dimensions else None
 
     def grid(self, max_trials: int | None, seed: int) -> list[Point]:
-        """All combinations, the seeds outermost; of too many, a random part with all seeds of each."""
+        """All combinations, the seeds outermost; where they are too many, a random part with all seeds of each."""
         dimensions, seeds = self._without_seeds()
         choices = itertools.product(*(dimension.choices for dimension in dimensions.values()))
         return self._with_seeds(
@@ -113,7 +113,7 @@ class Plan:
     def _distinct(
         self, choices: Iterable[dict[str, Choice]], seed: dict[str, Choice]
     ) -> Iterator[tuple[dict[str, Choice], Point]]:
-        """Those that conditions allow; of several that they make equal, the first."""
+        """The choices that conditions allow; the first one of several that conditions make equal."""
         seen = set()
         for chosen in choices:
             point = self.point(chosen | seed)

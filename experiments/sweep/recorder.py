@@ -1,4 +1,4 @@
-"""What the driver notes of its trials: their states, and a line for each that ended."""
+"""What the driver records of its trials: their states, and a line for each that ended."""
 
 import json
 import time

@@ -89,7 +89,7 @@ class Range:
         return self.choice(random.uniform(self.low, self.high))
 
     def choice(self, value: Any) -> Choice:
-        """A number as choice; four digits are enough, and can be read."""
+        """A number as choice, with four digits, so that tables stay readable."""
         text = gin_text(value if self.integer or not isinstance(value, float) else float(f"{value:.4g}"))
         return Choice(text, {self.label: text})
 
@@ -169,7 +169,7 @@ def _labels(values: Sequence[Any]) -> list[str]:
 
 
 def _short(text: str) -> str:
-    """`@nodes.dwn` and `@encoders.gray()` by their last name; anything else, quotes apart, as it is."""
+    """The last name of references such as `@nodes.dwn` and `@encoders.gray()`; other text without its quotes."""
     if text.startswith("@"):
         return text.removesuffix("()").rsplit(".", 1)[-1].lstrip("@")
     return text.strip("'\"")

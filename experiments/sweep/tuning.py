@@ -59,7 +59,7 @@ class Settings:
 
 
 def parameters_of(trial: Trial) -> dict[str, str]:
-    """A trial as Tune has it. It is text, as Tune would search through anything else for spaces."""
+    """A trial as a parameter of Tune. It is text, since Tune would search anything else for spaces."""
     known = {"id": trial.id, "values": trial.values, "bindings": trial.bindings, "epochs": trial.epochs}
     return {"trial": json.dumps(known)}
 
@@ -125,7 +125,7 @@ def make_scheduler(sweep: Sweep, settings: Settings, epochs: int) -> Any:
     from ray.tune.schedulers import ASHAScheduler
 
     class Asha(ASHAScheduler):
-        """Lets a trial that ran through be tested: after its last epoch nothing is saved by stopping it."""
+        """Never stops a trial after its last epoch, so that it is tested: stopping would save nothing then."""
 
         def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
             decision = super().on_trial_result(controller, trial, result)

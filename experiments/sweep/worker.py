@@ -93,7 +93,7 @@ def _train(trial: Mapping[str, Any], folder: RunFolder, work: Work, report: Any)
         reason = _reason(error)
         write_file(folder.path / "error.txt", f"{reason}\n\n{traceback.format_exc()}")
         if isinstance(error, DivergedError):
-            # The same numbers would come out again.
+            # Another attempt would give the same numbers.
             return {OUTCOME: reason}
         raise TrialError(reason) from None
 

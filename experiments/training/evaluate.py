@@ -28,7 +28,7 @@ def evaluate(checkpoint: str, device: str = "auto") -> dict[str, Any]:
         model = load_checkpoint(checkpoint, torch_device)
         data = dataset().to(torch_device)
         _check_meaning(checkpoint, model, data)
-        predict(model, data.x_test[:1])  # where data of another shape are found out
+        predict(model, data.x_test[:1])  # data of another shape fail here
     scores = scores_of(model, data.x_test, data.y_test)
     start = time.perf_counter()
     predict(model, data.x_test).cpu()

@@ -12,7 +12,7 @@ from experiments.runs import RunFolder
 from experiments.training.progress import ProgressBar
 from experiments.training.tracking import Tracker
 
-ROWS_TO_CHOOSE = 100  # of which one is a hundredth of the accuracy
+ROWS_TO_CHOOSE = 100  # validation rows; with fewer, one row is more than a hundredth of the accuracy
 
 
 def fit(
@@ -74,7 +74,7 @@ def _say_what_sums_cost(trainer: Trainer, step: float) -> None:
 
 
 def _merit(row: Mapping[str, float], chooses: bool) -> float:
-    # Few validation rows say little of an epoch, and none nothing: the last one is taken.
+    # Few validation rows cannot tell epochs apart: then the last epoch is taken.
     return row["val_accuracy_hard"] if chooses else row["epoch"]
 
 

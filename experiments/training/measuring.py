@@ -1,4 +1,4 @@
-"""What a finished run came to, in numbers and in pictures."""
+"""The results of a finished run, in numbers and in pictures."""
 
 from collections.abc import Mapping
 from pathlib import Path

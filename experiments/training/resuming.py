@@ -11,7 +11,8 @@ from difflut.models import describe, read_checkpoint
 from difflut.training import Trainer
 from experiments.runs import RunFolder
 
-# What a run may be continued with: nothing here decides what an epoch computes, but for the schedule, which spans all.
+# Settings that may differ when a run is continued. None decides what an epoch computes, but `train.epochs` by way of
+# the schedule.
 FREE = (
     "train.epochs",
     "train.device",
@@ -71,10 +72,10 @@ def changed(then: str, now: str, free: tuple[str, ...], refusal: str) -> dict[st
     Raises:
         ValueError: Something else does.
     """
-    if not now.strip():  # called from Python, nothing is bound
+    if not now.strip():  # where jobs are called from Python, nothing is bound
         return {}
     found = {name: values for name, values in differences(then, now).items() if not name.endswith(".resume")}
-    # What is chosen before how it is set: another optimizer has other settings too.
+    # Choices come before their settings, since another optimizer has other settings too.
     for name in sorted(found, key=lambda name: not name.startswith("train.")):
         before, after = found[name]
         if not name.startswith(free):

@@ -17,7 +17,7 @@ from experiments.shared.arguments import check_names
 from experiments.shared.failures import in_a_line
 
 MODES = ("disabled", "offline", "online")
-ALIASES = {"dryrun": "offline", "run": "online"}  # by which W&B called them before
+ALIASES = {"dryrun": "offline", "run": "online"}  # earlier names in W&B
 
 
 class Tracker:
@@ -149,7 +149,7 @@ def _tracked(folder: Path, online: bool, options: dict[str, Any]) -> Tracker:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     try:
         import wandb
-    except Exception as error:  # such as that of a package it needs, which has another version
+    except Exception as error:  # for instance, a package that it needs has another version
         reason = in_a_line(error)
         _say(f"off, wandb cannot be imported ({reason}): pip install wandb, or set tracking.mode = 'disabled'")
         return Tracker()

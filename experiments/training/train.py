@@ -153,7 +153,7 @@ def train(
             if resume:
                 proceed(trainer, folder, epochs)
         for binding in overridden():
-            if not binding.startswith(("train.", "tracking.")):  # which a sweep gives itself
+            if not binding.startswith(("train.", "tracking.")):  # a sweep gives these itself
                 print(f"{binding} is bound to no effect: the job gives its own", flush=True)
         shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
         with start_tracking(folder.path, shown) if ranks.is_first else Tracker() as run:

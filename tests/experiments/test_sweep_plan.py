@@ -129,6 +129,13 @@ def test_of_too_large_a_grid_a_part_is_run_with_all_seeds():
     assert by_seed[0] != [p.values["N"] for p in plan({"N": list(range(10))}).grid(max_trials=3, seed=2)]
 
 
+@pytest.mark.parametrize("draw", ["grid", "random"])
+def test_of_more_seeds_than_trials_some_seeds_are_left_out(draw):
+    points = getattr(plan({"N": list(range(10)), "train.seed": [0, 1, 2]}), draw)(max_trials=2, seed=1)
+    assert [point.values["train.seed"] for point in points] == ["0", "1"]
+    assert points[0].values["N"] == points[1].values["N"]
+
+
 def test_random_trials_are_distinct_within_their_ranges_and_follow_from_the_seed():
     dimensions = {"LR": "log_uniform(1e-4, 1e-1)", "P": "uniform(0, 1)", "N": "integers(2, 6)", "train.seed": [0, 1]}
     points = plan(dimensions).random(40, seed=3)

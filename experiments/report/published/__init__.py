@@ -1,4 +1,4 @@
-"""What others published of a data set: accuracy against LUTs. Whether the encoder is among these is said of each."""
+"""Published results for a data set: accuracy and LUTs, and whether the encoder is among these."""
 
 import csv
 from dataclasses import dataclass

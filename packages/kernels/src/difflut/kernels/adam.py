@@ -14,7 +14,7 @@ from difflut.kernels.factors import accept_factors, has_factors, taken_factors
 from difflut.kernels.facts import known, note
 
 MOST_TENSORS = 63
-OPTIONS = ("amsgrad", "maximize")  # of torch's Adam that the kernels do not know
+OPTIONS = ("amsgrad", "maximize")  # options of torch's Adam that the kernels do not have
 
 
 class Adam(torch.optim.Adam):
@@ -56,7 +56,7 @@ class Adam(torch.optim.Adam):
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
             if p.dim() == 2 and backend_for(p) is cuda:
-                note(p, "best_inputs", cuda.BestInputs())  # from now on kept up to date here
+                note(p, "best_inputs", cuda.BestInputs())  # from now on this optimizer keeps them up to date
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients; where it `takes_factors`, the next ones may come as such."""
@@ -81,7 +81,7 @@ class Adam(torch.optim.Adam):
             self._separate()
             super().step()
             for group in self.param_groups:
-                increment_version(group["params"])  # which torch's fused step leaves as it was
+                increment_version(group["params"])  # torch's fused step does not count its writes
             return loss
         for number, (group, backend) in enumerate(zip(self.param_groups, backends, strict=True)):
             if backend is cuda:

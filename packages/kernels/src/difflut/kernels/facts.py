@@ -1,4 +1,4 @@
-"""What is known of a tensor without a look at its entries: the one home of such facts, and the one check of them.
+"""Facts about tensors that are known without a look at their entries: one home, and one check, for all of them.
 
 A fact holds for as long as the tensor lies in its memory and nothing is written to it. Writes to `x.data`, and torch's
 fused optimizers, are the exceptions: nobody counts them.

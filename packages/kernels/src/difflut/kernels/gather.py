@@ -1,4 +1,4 @@
-"""What is read at positions of every window, written down: for what has no kernel of its own."""
+"""The inputs at positions of every window as a tensor, for operations without a kernel of their own."""
 
 from collections.abc import Sequence
 

@@ -38,7 +38,7 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
             return None
         stem = f"difflut_{name}_{_fingerprint(compiler, files, flags)}"
         return ctypes.CDLL(str(_intact(stem) or _build(name, files, flags, stem)))
-    except Exception as error:  # whatever is wrong with a compiler must not stop the training
+    except Exception as error:  # no fault of a compiler may stop the training
         log = cache_dir() / f"difflut_{name}.log"
         lines = str(error).splitlines() or [type(error).__name__]
         reason = next((line for line in lines if " error: " in line), lines[0])
@@ -78,7 +78,7 @@ def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], stem: str)
     folder.mkdir(parents=True, exist_ok=True)
     load_inline = _cpp_extension().load_inline
 
-    # Included, and not handed over as text, which torch writes in the locale's encoding.
+    # Sources are included, since torch writes the text that it is given in the encoding of the locale.
     includes = [f'#include "{file}"' for file in files]
     with tempfile.TemporaryDirectory(dir=folder, prefix="build-") as work, _build_environment():
         built = Path(
@@ -101,7 +101,7 @@ def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], stem: str)
 
 
 def _cpp_extension() -> ModuleType:
-    # On import it warns of a CUDA toolkit without a GPU, such as a cluster's login node has.
+    # Its import warns where there is a CUDA toolkit and no GPU, as on the login node of a cluster.
     logger = logging.getLogger("torch.utils.cpp_extension")
     before, logger.disabled = logger.disabled, True
     try:
@@ -167,13 +167,13 @@ def compiler_command() -> list[str]:
 
 
 def _gpus() -> str:
-    """What torch chooses the architectures by."""
+    """The GPUs and settings by which torch chooses the architectures."""
     capabilities = {torch.cuda.get_device_capability(device) for device in range(torch.cuda.device_count())}
     return f"{sorted(capabilities)} {os.environ.get('TORCH_CUDA_ARCH_LIST')}"
 
 
 def _cpu() -> str:
-    """What -march=native depends on."""
+    """The features of the processor, on which -march=native depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -16,7 +16,7 @@ from difflut.kernels.placements import Placements
 from difflut.kernels.select import check_choice, leaves_factors
 from difflut.kernels.validation import check_slope, check_table
 
-FACTORED_BATCH = 64  # up to here it is quicker to form the gradient of the logits where it is used
+FACTORED_BATCH = 64  # samples up to which it is quicker to form the gradient of the logits where it is used
 
 
 def learned_lookup(

@@ -1,4 +1,4 @@
-"""What the back ends share: which bits of the encoder are read, and how each follows from comparisons."""
+"""The bits of the encoder that a circuit reads, and how each of them follows from comparisons."""
 
 from dataclasses import dataclass
 
@@ -49,8 +49,8 @@ def comparison_tables(width: int, limit: int) -> list[tuple[range, int]]:
     """Tables that say in turn whether the lower bits of a word exceed those of `limit`; the last one decides.
 
     Returns:
-        For each the bits of the word that it reads and its content; all but the first read the one before first. None
-            if all words exceed the limit or no word does.
+        For each table the bits of the word that it reads and its content; all but the first also read the table before,
+            as their first input. There are no tables if all words exceed the limit, or none does.
     """
     if not 0 <= limit < 2**width - 1:
         return []

@@ -25,8 +25,9 @@ class Cost:
         argmax: LUTs that find the highest count.
         encoder: LUTs that compare words with thresholds.
         depth: LUTs on the longest path through the core.
-        flip_flops: Those of the design with all registers that gives the class alone.
-        shift_registers: Chains of registers in it, each a LUT of a kind that not every LUT is, and not in `total`.
+        flip_flops: Flip-flops of the design with all registers whose only output is the class.
+        shift_registers: Chains of its registers. Each takes a LUT, of a kind that not every LUT is; `total` is without
+            them.
     """
 
     layers: list[int]

@@ -11,7 +11,7 @@ from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import LUT_SIZE
 
-ENUMERATED = 12  # bits of words of which all are tried
+ENUMERATED = 12  # bits of a word up to which all its values are tried
 
 
 def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, names: Sequence[str]) -> list[str]:
@@ -45,11 +45,11 @@ def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
 def _add_bit(tables: Tables, limits: list[int], inverted: bool, word: Sequence[str]) -> str:
     """The parity of how many limits a word exceeds."""
     inverted ^= sum(limit < 0 for limit in limits) % 2 == 1
-    # The words with which the parity changes; two equal limits change it back.
+    # The words at which the parity changes; two equal limits cancel out.
     changes = [limit + 1 for limit, times in Counter(limits).items() if times % 2 and 0 <= limit < 2 ** len(word) - 1]
     if not changes:
         return "01"[inverted]
-    whole = min((change & -change).bit_length() - 1 for change in changes)  # lower bits do not matter
+    whole = min((change & -change).bit_length() - 1 for change in changes)  # the bits below do not matter
     if len(word) - whole <= (LUT_SIZE if len(changes) == 1 else ENUMERATED):
         values = np.arange(2 ** (len(word) - whole))
         entries = np.searchsorted(np.sort(changes) >> whole, values, side="right") & 1 ^ inverted

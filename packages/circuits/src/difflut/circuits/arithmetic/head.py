@@ -8,7 +8,7 @@ from difflut.circuits.arithmetic.tables import Tables, inverse
 from difflut.circuits.circuit import Circuit
 
 CHOOSE = 0b11001010  # a, b, choice: b if chosen
-GREATER = 0b11010100  # a, b: b is greater, and what the digits below say of that
+GREATER = 0b11010100  # a, b, carry: whether b is greater, by these digits or else by those below
 
 
 def count_width(circuit: Circuit) -> int:
@@ -44,7 +44,7 @@ def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
 
 
 def add_tournament(tables: Tables, counts: list[list[str]]) -> list[str]:
-    """The digits of the class of the highest count, the lowest first: of each two the higher, of equal ones the first.
+    """The digits of the class of the highest count, the lowest first. The higher of two wins; the first on ties.
 
     The last comparison of two digits is part of each table that chooses by it.
     """
@@ -55,7 +55,7 @@ def add_tournament(tables: Tables, counts: list[list[str]]) -> list[str]:
         for (count, index), (other, other_index) in zip(pairs[::2], pairs[1::2], strict=False):
             init, choice = _choice(tables, count, other)
             number = [tables.add(init, [*both, *choice]) for both in zip(index, other_index, strict=True)]
-            # Nobody asks by how many votes the last match was won.
+            # The count of the winner of the last match is not needed.
             higher = [] if len(pairs) == 2 else [tables.add(init, [*both, *choice]) for both in _paired(count, other)]
             best.append((higher, number))
         best += pairs[len(pairs) & ~1 :]

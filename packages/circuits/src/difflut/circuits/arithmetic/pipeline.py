@@ -8,7 +8,7 @@ from itertools import pairwise
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
 
 LEVELS = 2  # tables on a path from register to register behind the layers, unless said otherwise
-SHIFTED = 3  # registers in a row that synthesis takes for one shift register
+SHIFTED = 3  # registers in a row from which on synthesis makes one shift register
 
 
 @dataclass(frozen=True)

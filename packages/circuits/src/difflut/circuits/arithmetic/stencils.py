@@ -1,4 +1,4 @@
-"""LUTs that do the same at different places, as those of a convolution's node at all placements."""
+"""LUTs that do the same at different places, such as those of one node of a convolution."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ def find_stencils(circuit: Circuit) -> Stencils:
 
 
 def _equal_lists(start: np.ndarray, count: np.ndarray, *columns: np.ndarray) -> np.ndarray:
-    """For each list of rows the first one that is equal to it: sums with random weights find it, a look confirms."""
+    """For each list of rows the first equal list: sums with random weights find it, a comparison confirms it."""
     if not len(start):
         return start
     along = np.arange(count.sum()) - np.repeat(start, count)

@@ -1,4 +1,4 @@
-"""Tables of up to six inputs under construction: what counts, compares and chooses in hardware."""
+"""Tables of up to six inputs under construction, with which hardware counts, compares and chooses."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def inverse(signal: str) -> str:
 @lru_cache(maxsize=2**16)
 def _simplified(init: int, kinds: str) -> tuple[int, list[int]]:
     """A table without constants ("0", "1"), inverters ("~") and inputs that do not matter, and the inputs left."""
-    # Constants first: an input may matter for the other value of one alone.
+    # Constants first: an input may matter only for the other value of a constant.
     free = [position for position, kind in enumerate(kinds) if kind not in "01"]
     fixed = sum(1 << position for position, kind in enumerate(kinds) if kind == "1")
     entries = [

@@ -7,8 +7,8 @@ import numpy as np
 from difflut.circuits.circuit import Circuit
 
 WIDTHS = range(2, 49)
-NONE = -(2**10)  # digits of 0
-MANTISSA = 52  # bits of a float64
+NONE = -(2**10)  # stands for the digits of 0, below those of any float32
+MANTISSA = 52  # bits that a float64 has behind the leading one
 
 
 @dataclass(frozen=True)

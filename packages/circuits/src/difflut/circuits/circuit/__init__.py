@@ -1,3 +1,3 @@
-"""The hard network as a value: what it is, what it may not be, how it is evaluated, kept and made from a network."""
+"""The hard network as a value: its arrays and their checks, evaluation, files, and how a network becomes one."""
 
 from difflut.circuits.circuit.circuit import Circuit as Circuit

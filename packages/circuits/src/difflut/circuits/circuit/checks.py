@@ -1,4 +1,4 @@
-"""What is no circuit, each with an error that says what must hold."""
+"""Checks of the arrays of a circuit; each error says what must hold."""
 
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ def _check_luts(circuit: "Circuit") -> None:
     _check_range("table_of", table_of, 0, len(tables), "tables")
     if len(wrong := np.flatnonzero(np.diff(layers, prepend=0) < 0)):
         raise ValueError(f"layers must ascend from 0 on, LUT {wrong[0]} is of layer {layers[wrong[0]]}")
-    below = circuit.num_inputs + np.searchsorted(layers, layers)  # what is of a lower layer
+    below = circuit.num_inputs + np.searchsorted(layers, layers)  # signals below this one are of lower layers
     if len(wrong := np.flatnonzero(((wiring < -1) | (wiring >= below[:, None])).any(1))):
         lut = wrong[0]
         raise ValueError(

@@ -173,7 +173,7 @@ class Circuit:
             return cls(**_unpacked(**read_arrays(path)))
         except OSError:
             raise
-        except Exception as error:  # the archive, its compression and the arrays each have several of their own
+        except Exception as error:  # the archive, its compression and the arrays raise errors of many kinds
             reason = f"{path}: damaged, or not a circuit of format {FORMAT}; export the run again ({error})"
             raise ValueError(reason) from error
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from difflut.circuits.circuit.circuit import Circuit
 
 WORD = 64
-MOST_WORDS = 16  # 1024 samples a block
+MOST_WORDS = 16  # words of a block, 1024 samples
 ROOM = 2**24  # words that all signals of a block may take: 128 MiB
 CACHED = 2**17  # words of the tables that are evaluated together: they should stay in a core's cache
 

@@ -1,4 +1,4 @@
-"""Arrays in a file that knows when it has been changed."""
+"""Arrays in a file whose digest tells when it has been changed."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: dict[str, Any]) -> None:
     content = buffer.getvalue()[:-DIGEST]
     try:
         Path(path).write_bytes(content + hashlib.sha256(content).digest())
-    except OSError as error:  # that of a full disk does not say which file
+    except OSError as error:  # the error of a full disk does not name the file
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 

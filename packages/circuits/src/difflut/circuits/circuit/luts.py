@@ -4,7 +4,7 @@ import numpy as np
 
 from difflut.circuits.circuit.rows import distinct
 
-ZERO = -1  # as a signal that a pin reads: the constant 0
+ZERO = -1  # the signal of a pin that reads the constant 0
 
 
 class Luts:
@@ -42,7 +42,7 @@ class Luts:
         return first + np.arange(len(wiring)).reshape(nodes, outputs, placements)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Layers of few inputs are given as many as the others have."""
+        """The arrays of all layers; those of few inputs are widened to the most inputs of any layer."""
         width = max(wiring.shape[1] for wiring in self._wirings)
         wirings = [np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=-1) for array in self._wirings]
         tables = np.concatenate([np.tile(array, (1, 2**width // array.shape[1])) for array in self._tables])

@@ -78,7 +78,7 @@ def plan(net: Netlist, classes: int, arranged: Encoding | None = None, words: in
         sizes |= {"features": features, "levels": levels, "parts": parts, "groups": len(arranged.start)}
     arrays = {name: np.ascontiguousarray(values[name], dtype) for name, dtype in _ARRAYS.items() if name in values}
     made = Plan(**sizes, assemble=assemble, **{name: array.ctypes.data for name, array in arrays.items()})
-    made.arrays = arrays  # that they live as long
+    made.arrays = arrays  # they must live as long as the plan
     return made
 
 

@@ -51,7 +51,7 @@ def encoding(circuit: Circuit, comparisons: np.ndarray) -> Encoding:
     start, place = _groups(position)
     lanes = np.zeros((3, len(start) * LANES), np.uint8)
     lanes[0, place] = position - start[place // LANES]
-    lanes[1] = MOST_LEVELS  # lanes without a comparison: no matter
+    lanes[1] = MOST_LEVELS  # lanes without a comparison; any value will do
     lanes[1, place] = (ranks + 1)[by_byte]
     pixels = np.clip(np.floor(limits) + 1, 0, 256)[by_byte]  # the lowest that exceeds the threshold
     lanes[2, place] = np.minimum(pixels, 255)

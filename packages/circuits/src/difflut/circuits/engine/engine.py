@@ -8,7 +8,7 @@ import numpy as np
 
 from difflut.circuits.circuit import Circuit
 
-MOST_SHARED = 2**16  # LUTs; of more it is not even tried whether a GPU's shared memory holds their signals
+MOST_SHARED = 2**16  # LUTs; the signals of more do not fit into the shared memory of a GPU, so it is not tried
 
 
 class Engine:

@@ -10,7 +10,7 @@ from difflut.circuits.engine import cpu
 from difflut.circuits.engine.engine import Engine
 
 WARP = 32
-MOST_VOTES = 63 * WARP  # that a warp counts of a class
+MOST_VOTES = 63 * WARP  # votes of a class that one warp counts at most
 
 
 class GpuEngine(Engine):

@@ -15,8 +15,8 @@ from difflut.circuits.engine.gpu import GpuEngine, counted
 from difflut.circuits.engine.netlist import Netlist, netlist
 from difflut.kernels import jit
 
-TILE = 128  # samples
-SIGNAL = 16  # bytes of a tile
+TILE = 128  # samples of a tile
+SIGNAL = 16  # bytes of a signal of a tile
 ROOM = 1 << 30  # bytes of signals that tiles computed together have: with fewer tiles kernels are too short
 COUNTING = 32  # warps that count the votes of a tile
 

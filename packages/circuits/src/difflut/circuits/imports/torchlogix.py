@@ -71,7 +71,7 @@ def _of_each_feature(thresholds: Any, shape: Sequence[int]) -> np.ndarray:
 
 
 def _merged(signals: np.ndarray, axis: int) -> np.ndarray:
-    """The bits, which are last, behind each entry of an axis of a batch, as a part of it."""
+    """Moves the bits, the last axis, behind each entry of an axis of the batch, and joins both."""
     axis = axis % (signals.ndim + 1) - 1
     moved = np.moveaxis(signals, -1, axis + 1)
     return moved.reshape(*moved.shape[:axis], -1, *moved.shape[axis + 2 :])
@@ -110,7 +110,7 @@ def _convolution(assembly: Assembly, layer: Any) -> None:
 
 
 def _pooling(assembly: Assembly, layer: Any) -> None:
-    """The largest of a window, beyond whose border there is nothing."""
+    """The largest entry of each window; beyond the border entries are 0."""
     dims = assembly.signals.ndim - 1
     size, stride, padding = (
         (extent,) * dims if isinstance(extent, int) else tuple(extent)

@@ -1,4 +1,4 @@
-"""Small tables into those that read them."""
+"""Composing small tables with those that read them."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from difflut.circuits.circuit.rows import distinct
 from difflut.circuits.passes.drop import drop_inputs
 from difflut.circuits.passes.rewrite import ROWS, addresses, keep, shared
 
-EDGES = 2**17  # pairs of a LUT and a reader that are looked at together
+EDGES = 2**17  # pairs of a LUT and a reader that are handled together, which bounds the memory
 INNER, NONE = 126, 127  # where an outer pin is no pin of the union: it reads the inner LUT, or nothing
 
 
 def absorb(circuit: Circuit, lut_size: int = 6) -> Circuit:
     """Composes LUTs with their readers, where the inputs of both fit into each of these.
 
-    First LUTs with one reader, then any: what several readers compute for themselves is one LUT less, too.
+    LUTs with one reader come first, then all others: a LUT that all its readers compute themselves is one less, too.
 
     Args:
         lut_size: The most inputs that a composed LUT may have, unless its reader had more.
@@ -39,7 +39,7 @@ class _Absorber:
         self.kept = np.ones(circuit.num_luts, bool)
         self.counted = np.zeros(circuit.num_signals, bool)
         self.counted[circuit.outputs] = True
-        # Where readers are in common one of the LUTs has to wait; a random order makes few rounds of it.
+        # Of two LUTs with a common reader one has to wait; in a random order few rounds are enough.
         self.order = np.random.default_rng(0).permutation(circuit.num_luts)
 
     def absorb_some(self, luts: slice, most: int) -> bool:

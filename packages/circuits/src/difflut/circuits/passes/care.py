@@ -1,4 +1,4 @@
-"""Passes that use what the encoder can never produce: addresses that cannot occur, signals that never differ."""
+"""Passes that use what never occurs, as the encoder gives only some codes: addresses, and signals that differ."""
 
 from dataclasses import replace
 
@@ -10,9 +10,7 @@ from difflut.circuits.passes.rewrite import first_equal, shared, substitute, unc
 from difflut.circuits.passes.windows import Windows
 
 SAMPLES = 1024
-MOST_LUTS = (
-    50_000  # what is possible is enumerated LUT by LUT, half a millisecond each: larger circuits stay as they are
-)
+MOST_LUTS = 50_000  # states are enumerated LUT by LUT, half a millisecond each: larger circuits stay as they are
 
 
 def drop_unreachable(circuit: Circuit) -> Circuit:
@@ -54,9 +52,9 @@ def _needed(table: np.ndarray, possible: np.ndarray) -> tuple[list[int], np.ndar
 
 
 def merge_equivalent(circuit: Circuit) -> Circuit:
-    """Takes for one signals that are always equal or always inverse, whatever they read.
+    """Merges signals that are always equal or always inverse, whatever they read.
 
-    Those that are so on random levels are compared in all states that decide them.
+    Signals that are so on random levels are compared in all states that decide them.
     """
     if circuit.num_luts > MOST_LUTS:
         return circuit
@@ -85,7 +83,7 @@ def _random_inputs(circuit: Circuit) -> np.ndarray:
 
 
 def cancel_outputs(circuit: Circuit) -> Circuit:
-    """Takes a signal and its inverse that count for the same class for the one that they add up to."""
+    """Replaces a signal and its inverse that count for the same class by 1, their sum, in the bias."""
     first, index = distinct(circuit.groups, circuit.outputs)
     ones, zeros = (np.bincount(index[circuit.inverted == side], minlength=len(first)) for side in (False, True))
     both = np.minimum(ones, zeros)

@@ -37,7 +37,7 @@ DROPPED = {
 
 @dataclass
 class Report:
-    """What simplification came to.
+    """The result of a simplification.
 
     Attributes:
         luts_before: LUTs that there were.
@@ -99,9 +99,9 @@ def simplify(circuit: Circuit, lut_size: int = 6) -> tuple[Circuit, Report]:
 
 
 def merge_inputs(circuit: Circuit) -> Circuit:
-    """Takes bits of the encoder for one that are equal, inverse or constant at every level that can occur.
+    """Merges bits of the encoder that are equal, inverse or constant at every level that can occur.
 
-    Levels between two equal thresholds cannot: a pixel that is mostly 0 has several thresholds there.
+    Levels between two equal thresholds cannot occur: a pixel that is mostly 0 has several thresholds there.
     """
     possible = possible_levels(circuit)
     changes = (circuit.codebook ^ circuit.codebook[0]).T & possible[:, None]  # (features, bits, levels)
@@ -137,7 +137,7 @@ def fold_wires(circuit: Circuit) -> Circuit:
 
 
 def merge_duplicates(circuit: Circuit) -> Circuit:
-    """Takes for one LUTs that read the same and have equal or complementary tables; inputs ascend already."""
+    """Merges LUTs that read the same and have equal or complementary tables; inputs ascend already."""
     same = first_equal(circuit.tables ^ circuit.tables[:, :1])  # the same table or its complement
     start, first = circuit.tables[circuit.table_of, 0], first_equal(circuit.wiring, same[circuit.table_of])
     target, flip = unchanged(circuit)

@@ -72,7 +72,7 @@ def _rows(tables: list[np.ndarray]) -> int:
 
 
 def _widened(tables: np.ndarray, n: int) -> np.ndarray:
-    """Over `n` inputs, of which they do not read the last."""
+    """The tables over `n` inputs, of which they do not depend on the last ones."""
     return np.tile(tables, (1, 2**n // tables.shape[1]))
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from difflut.circuits.circuit import Circuit
 
 MAX_STATES = 2**14
-# Of all windows of a circuit together, so that a pass takes seconds: in large circuits windows are smaller.
+# States of all windows of a circuit together, so that a pass takes seconds; large circuits have smaller windows.
 ALL_STATES = 2**25
 
 
 def possible_levels(circuit: Circuit) -> np.ndarray:
-    """Which levels the encoder has for some input: `(features, K + 1)` booleans.
+    """The levels that some input can have: `(features, K + 1)` booleans.
 
     There is none between two equal thresholds (a pixel that is mostly 0 has several there), and none above infinity.
     """
@@ -24,9 +24,9 @@ def possible_levels(circuit: Circuit) -> np.ndarray:
 class Windows:
     """Enumerates what a few signals can be together.
 
-    Each signal follows from its leaves: bits of the encoder, of which only code words that occur are enumerated, so far
-    as these have at most `max_states` states; beyond, outputs of LUTs, which are taken as free. So more may seem
-    possible than is, never less, and what holds in all states enumerated is proven.
+    Each signal follows from its leaves. These are bits of the encoder, of which only code words that occur are
+    enumerated, as long as they have at most `max_states` states; otherwise they are outputs of LUTs, which are taken as
+    free. So more states may be enumerated than can occur, but never fewer: what holds in all of them is proven.
     """
 
     def __init__(self, circuit: Circuit, max_states: int | None = None) -> None:

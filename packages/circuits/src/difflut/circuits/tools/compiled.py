@@ -40,7 +40,7 @@ class CompiledCircuit:
         prefix: str = "",
     ) -> None:
         self.num_features, self.num_classes = num_features, num_classes
-        # A library loaded once is not read again from the same path, so each has a path of its own.
+        # A path that was loaded once is not read again, so each library has a path of its own.
         with tempfile.TemporaryDirectory() as folder:
             library = Path(folder, "circuit.so")
             _compile(Path(path), library, flags)

@@ -17,19 +17,19 @@ SCRIPT = """\
 synth_ecp5 -top {part} -run begin:coarse
 synth_ecp5 -top {part} -run map_cells: -json {folder}/netlist.json
 """
-# No pins, since a network has thousands of them; a clock that is not reached is no failure.
+# No pins are placed, since a network has thousands of them; a clock that is not reached is no failure.
 OPTIONS = ["--85k", "--package", "CABGA381", "--speed", "8", "--freq", "300", "--out-of-context", "--timing-allow-fail"]
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What a design came to on a Lattice ECP5-85, speed grade 8.
+    """A design, placed and routed on a Lattice ECP5-85 of speed grade 8.
 
     Attributes:
         megahertz: The highest clock.
         nanoseconds: The latency at it.
         luts: LUTs of four inputs; four of them, with multiplexers that the device has, are one of six.
-        flip_flops: Those that are used.
+        flip_flops: Flip-flops.
     """
 
     megahertz: float

@@ -14,10 +14,10 @@ from difflut.circuits.writers.verilog import write_verilog
 
 
 def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
-    """Whether encoder and core in Verilog without registers, mapped to LUTs by Yosys, are the circuit: by ABC's `cec`.
+    """Whether the Verilog is equivalent to the circuit: encoder and core, mapped to LUTs by Yosys, by ABC's `cec`.
 
-    The circuit is written for ABC from its arrays, not by way of the Verilog. Registers do not change what is
-    computed, so a pipelined design is left to simulation.
+    The circuit is written for ABC from its arrays, not by way of the Verilog. The Verilog has no registers here: these
+    do not change what is computed, and a simulation tests pipelined designs.
 
     Args:
         timeout: Seconds that the proof may take.

@@ -33,7 +33,7 @@ tee -q -o {folder}/path.txt ltp -noff
 
 @dataclass(frozen=True)
 class Mapped:
-    """What a part came to: 6-input LUTs, and how many of them the longest path between registers goes through."""
+    """A part after mapping: its 6-input LUTs, and those on its longest path between registers."""
 
     luts: int
     depth: int

@@ -1,4 +1,4 @@
-"""A circuit bit by bit in Berkeley's logic format, straight from its arrays: what a netlist is proven equal to."""
+"""A circuit in Berkeley's logic format, straight from its arrays; a proof compares the netlist with it."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Blif:
         self._made += output is None
         output = output or f"n{self._made}"
         inverted = sum(1 << position for position, name in enumerate(inputs) if name.startswith("~"))
-        # As Yosys writes tables, so that ABC finds equal ones at once; it takes no inputs where no entry reads them.
+        # Written as Yosys does, so that ABC finds equal tables at once; inputs that no entry reads are left out.
         inputs = inputs[::-1] if init else []
         self.lines.append(f".names {' '.join([*(name.removeprefix('~') for name in inputs), output])}")
         for address in range(2 ** len(inputs)):
@@ -85,7 +85,7 @@ def _port(name: str, width: int) -> list[str]:
 def _counts(blif: Blif, circuit: Circuit, names: dict[int, str]) -> list[list[str]]:
     """The bits of each class's count, the lowest first: by the same compressors as in the Verilog.
 
-    No prover sees through others; that they keep the sum is tested. The tournament is written anew.
+    A prover cannot handle another sum; tests show that compressors keep the sum. The tournament is written anew.
     """
     tables, zero, one = Tables("count"), blif.constant(0), blif.constant(1)
     counts = add_counts(tables, circuit, names)
@@ -96,7 +96,7 @@ def _counts(blif: Blif, circuit: Circuit, names: dict[int, str]) -> list[list[st
 
 
 def _argmax(blif: Blif, counts: list[list[str]], label: int) -> list[str]:
-    """The bits of the class: the same tournament as in the Verilog, since others take a prover long to see through."""
+    """The bits of the class, by the same tournament as in the Verilog, since another one takes a prover long."""
     best = [(count, [blif.constant(number >> bit & 1) for bit in range(label)]) for number, count in enumerate(counts)]
     while len(best) > 1:
         pairs, best = best, []

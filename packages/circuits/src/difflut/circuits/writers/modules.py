@@ -1,4 +1,4 @@
-"""The text of Verilog modules: what all are made of, the encoder and the layers."""
+"""The text of Verilog modules: their common parts, the encoder and the layers."""
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def layer(circuit: Circuit, name: str, luts: slice, reads: list[int], gives: lis
 def _together(bits: list[str]) -> str:
     """The statement that gives all bits of the output `y`.
 
-    One driver instead of one a bit: at each change of a bit, Icarus wakes all that read a bit of the same vector.
+    It is one driver instead of one for each bit, since at each change of a bit Icarus wakes all readers of the vector.
     """
     return f"assign y = {{{', '.join(reversed(bits or [ZERO]))}}};"
 

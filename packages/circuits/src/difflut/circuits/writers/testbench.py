@@ -6,7 +6,7 @@ import numpy as np
 
 from difflut.circuits.writers.verilog import Design
 
-# Without optimisation C++ compilers are done in seconds instead of minutes.
+# Without optimisation C++ compilers take seconds instead of minutes.
 BUILD = {
     "verilator": ["verilator", "--binary", "-Wno-fatal", "-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
                   "--top-module", "testbench"],

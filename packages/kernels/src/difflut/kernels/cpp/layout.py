@@ -13,7 +13,7 @@ from difflut.kernels.placements import Placements
 
 @lru_cache(maxsize=256)
 def sizes(placements: Placements) -> Tensor:
-    """What kernels are told of placements: see `Placements` in `bank.h`."""
+    """The placements as the kernels take them: see `Placements` in `bank.h`."""
     image = placements.channels, placements.height, placements.width
     return torch.tensor([*image, *placements.kernel, *placements.stride, *placements.padding])
 

@@ -1,4 +1,4 @@
-"""Memory for large results, used again: fresh pages cost too much."""
+"""Memory for large results, which is used again, since fresh pages take too long."""
 
 import ctypes
 import weakref
@@ -7,7 +7,7 @@ from collections import defaultdict, deque
 import torch
 from torch import Tensor
 
-LARGE = 2**16  # numbers
+LARGE = 2**16  # numbers from which on fresh pages cost too much
 
 idle: defaultdict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=2))
 

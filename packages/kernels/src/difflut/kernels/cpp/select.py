@@ -15,7 +15,7 @@ from difflut.kernels.facts import known
 from difflut.kernels.placements import Placements
 from difflut.kernels.validation import unknown_input
 
-FACTORED_BATCH = 128  # up to here the gradient of dense selection can be formed where it is used
+FACTORED_BATCH = 128  # samples up to which the gradient of dense selection can be formed where it is used
 
 
 def choose(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:

@@ -1,4 +1,4 @@
-"""Among what the pins of a learnable wiring choose, as the CUDA kernels read it."""
+"""The candidates among which the pins of a learnable wiring choose, as the CUDA kernels read them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.facts import known, note
 from difflut.kernels.placements import Placements
 
-CANDIDATES = 64  # of a block that sums what logits learn
-LONE_PINS = 8  # of a group, where it is not known which pins are a node's
+CANDIDATES = 64  # candidates of a block of threads, which sums their gradients
+LONE_PINS = 8  # pins of a group, where it is not known which pins belong to a node
 
 
 class Union(NamedTuple):

@@ -1,4 +1,4 @@
-"""What learning a wiring needs besides the look-up: the best inputs, and factors of the gradient of their logits."""
+"""Learning a wiring: the best inputs, and the factors of the gradient of their logits."""
 
 import torch
 from torch import Tensor

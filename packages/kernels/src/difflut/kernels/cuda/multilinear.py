@@ -10,7 +10,7 @@ from difflut.kernels.cuda.lookup import lookup
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
-FUSED_INPUTS = 3  # of nodes whose gradients are found by one kernel
+FUSED_INPUTS = 3  # inputs of nodes up to which one kernel finds both gradients
 
 
 def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements: Placements) -> tuple[Tensor, Kept]:

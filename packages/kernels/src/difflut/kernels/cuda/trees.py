@@ -11,7 +11,7 @@ from difflut.kernels.cuda.layout import aligned, image_of, items_of, scratch
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
-MOST_LEVELS = 2  # above the leaves
+MOST_LEVELS = 2  # levels above the leaves that the kernels know
 
 
 def fits_tree(wiring: Tensor, tables: Sequence[Tensor], placements: Placements, pool: tuple[int, int]) -> bool:
