@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import nn
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, SequentialLR, StepLR
 
 from difflut import kernels
 from difflut.registry import register_optimizer, register_schedule
@@ -54,9 +54,20 @@ def milestones(optimizer: Optimizer, epochs: int, at: Iterable[int] = (30, 60, 9
 
 
 @register_schedule("cosine")
-def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0) -> LRScheduler:
-    """The rate falls to `final_lr` along half a cosine over the whole training."""
-    return CosineAnnealingLR(optimizer, epochs, final_lr)
+def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0, hold: float = 0.0) -> LRScheduler:
+    """The rate falls to `final_lr` along half a cosine, over the share of the training that `hold` leaves.
+
+    Args:
+        optimizer: Optimizer whose rate falls.
+        epochs: Epochs of the training.
+        final_lr: The last rate.
+        hold: Share of the epochs, below 1, in which the rate stays as it is before it falls.
+    """
+    if not 0 <= hold < 1:
+        raise ValueError(f"hold={hold!r} must be a share of the epochs, at least 0 and below 1")
+    held = round(hold * epochs)
+    fall = CosineAnnealingLR(optimizer, max(epochs - held, 1), final_lr)
+    return SequentialLR(optimizer, [ConstantLR(optimizer, 1.0), fall], [held]) if held else fall
 
 
 def _check(lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:

@@ -16,6 +16,7 @@ from difflut.models import LUTNetwork
 from difflut.nodes.parts import Part
 from difflut.registry import checked_constructor
 from difflut.training.evaluation import check_labels
+from difflut.training.freezing import freeze
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
 from difflut.training.ranks import GradientSums, Ranks
@@ -57,6 +58,8 @@ class Trainer:
         refinement: Function that makes what works on the hard network of the model, instead of gradient steps, from
             epoch `refined_from` on; the schedule keeps its last rate.
         refined_from: The number of epochs of gradient steps before it.
+        freezes: The epoch before which each layer but the last is frozen, ascending (see `front_to_back`); from then on
+            it is exactly its tables. None freezes none.
 
     Raises:
         ValueError: The data do not fit together.
@@ -79,9 +82,15 @@ class Trainer:
         teacher: Callable[[Tensor], Tensor] | None = None,
         refinement: Callable[[LUTNetwork], Refinement] | None = None,
         refined_from: int = 0,
+        freezes: Sequence[int] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be a whole number, 1 or more")
+        if freezes is not None and (len(freezes) != len(model.layers) - 1 or list(freezes) != sorted(freezes)):
+            raise ValueError(
+                f"freezes={list(freezes)} must hold ascending epochs, one for each of the {len(model.layers)} layers "
+                "but the last"
+            )
         check_labels(model, x, y)
         self.device = next(model.parameters()).device
         self.ranks = Ranks.present()
@@ -95,6 +104,7 @@ class Trainer:
         self.sums = GradientSums(model.parameters(), self.ranks)
         self.schedule = schedule(self.optimizer) if schedule else None
         self.refinement, self.refined_from = refinement and refinement(model), refined_from
+        self.freezes, self._frozen = freezes or [], 0
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
         self.graph = graph and self.device.type == "cuda"
@@ -171,6 +181,7 @@ class Trainer:
         if self.refinement and self.refines:
             return self._refine(self.refinement, progress)
         self.model.train()
+        self._freeze()
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
         totals, parts = self._graphed_steps() if self.graph else self._steps()
         seen = counted = 0  # rows of all processes, and those that are in the totals
@@ -195,6 +206,14 @@ class Trainer:
             )
         self.ranks.check_same(self.model.parameters())
         return result
+
+    def _freeze(self) -> None:
+        """Freezes the layers that are due; evaluation between epochs leaves all in training mode."""
+        due = sum(epoch <= self.epoch for epoch in self.freezes)
+        freeze(self.model.layers[:due])
+        if due > self._frozen and self._graphed:
+            self._graphed.reset()
+        self._frozen = due
 
     def _refine(self, refinement: Refinement, progress: Progress | None) -> dict[str, float]:
         """An epoch of visits to nodes; all processes do the same."""

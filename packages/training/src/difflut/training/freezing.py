@@ -1,0 +1,34 @@
+"""Layers that are finished before others, front to back."""
+
+from collections.abc import Sequence
+
+from difflut.layers import Layer
+
+
+def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: float) -> list[int]:
+    """The epoch before which each layer but the last is frozen, as `Trainer` takes it.
+
+    A network whose training is relaxed loses accuracy where all its layers become tables at once. Frozen one after
+    another, each is a table while those behind it still learn to live with that (CompactLogic, arXiv 2602.05830).
+
+    Args:
+        layers: Layers of the network. One without parameters is frozen with the layer before it.
+        epochs: Epochs of the whole training.
+        first: Share of the epochs after which the first layer is frozen.
+        last: Share of the epochs after which only the last layer learns.
+
+    Raises:
+        ValueError: The shares are not in order, from 0 to 1.
+    """
+    if not 0 <= first <= last <= 1:
+        raise ValueError(f"freezing={(first, last)} must be two shares of the epochs in order, such as (0.4, 0.9)")
+    learns = [any(True for _ in layer.parameters()) for layer in layers]
+    number_of_learning = [max(sum(learns[: i + 1]) - 1, 0) for i in range(len(layers) - 1)]
+    gaps = max(sum(learns) - 2, 1)
+    return [round(epochs * min(first + (last - first) * number / gaps, last)) for number in number_of_learning]
+
+
+def freeze(layers: Sequence[Layer]) -> None:
+    """Makes layers exactly their tables, in training too."""
+    for layer in layers:
+        layer.eval().requires_grad_(False)

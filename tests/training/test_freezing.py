@@ -1,0 +1,102 @@
+from functools import partial
+
+import pytest
+import torch
+
+from difflut.models import network
+from difflut.registry import ENCODERS, LAYERS, NODES
+from difflut.training import Trainer
+from difflut.training.freezing import front_to_back
+from difflut.training.schedules import adam, cosine
+
+
+def trainer(node="difflogic", graph=False, device="cpu", **options):
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (90, 8, 8), generator=generator, dtype=torch.uint8)
+    y = torch.randint(3, (90,), generator=generator)
+    bank = partial(LAYERS["random"], node_type=NODES[node], n=2)
+    layers = [
+        partial(bank, output_size=8, kernel_size=3),
+        partial(LAYERS["tree"], node_type=NODES[node], n=2),
+        LAYERS["pool"],
+        partial(bank, output_size=24),
+        partial(bank, output_size=12),
+    ]
+    encoder = ENCODERS["distributive_thermometer"](num_bits=2).fit(x)
+    model = network((8, 8), 3, encoder, layers, tau=2.0).to(device)
+    options = {"optimizer": partial(adam, lr=0.05), "batch_size": 32} | options
+    return Trainer(model, x.to(device), y.to(device), graph=graph, **options)
+
+
+def weights(trained):
+    return [[p.detach().clone() for p in layer.parameters()] for layer in trained.model.layers]
+
+
+def changed(before, after):
+    return [any(not torch.equal(a, b) for a, b in zip(x, y, strict=True)) for x, y in zip(before, after, strict=True)]
+
+
+def test_layers_are_frozen_in_order_and_the_last_one_never():
+    layers = trainer().model.layers
+    assert front_to_back(layers, 20, 0.4, 0.8) == [8, 12, 12, 16]
+    assert front_to_back(layers, 20, 1.0, 1.0) == [20, 20, 20, 20]
+    assert front_to_back(layers[:1], 20, 0.4, 0.8) == []
+    assert front_to_back(layers[:2], 10, 0.5, 0.9) == [5]
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.4), (-0.1, 0.5), (0.5, 1.1)])
+def test_shares_out_of_order_are_refused(shares):
+    with pytest.raises(ValueError, match="must be two shares of the epochs in order"):
+        front_to_back(trainer().model.layers, 20, *shares)
+
+
+def test_epochs_that_do_not_fit_the_layers_are_refused():
+    for freezes in ([1, 2], [3, 2, 2, 4]):
+        with pytest.raises(ValueError, match="must hold ascending epochs, one for each of the 5 layers but the last"):
+            trainer(freezes=freezes)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("node", ["difflogic", "light", "dwn"])
+def test_a_frozen_layer_is_its_tables_and_those_behind_it_learn(node, device):
+    trained = trainer(node, graph=device == "cuda", device=device, freezes=[1, 1, 1, 2])
+    learned = []
+    for _ in range(3):
+        before = weights(trained)
+        trained.run_epoch()
+        learned.append(changed(before, weights(trained)))
+    assert learned == [
+        [True, True, False, True, True],
+        [False, False, False, True, True],
+        [False, False, False, False, True],
+    ]
+    model = trained.model
+    bits = model.encode(trained.samples.x)
+    in_training = bits
+    for layer in model.layers[:4]:
+        in_training = layer(in_training)
+    model.eval()
+    for layer in model.layers[:4]:
+        bits = layer(bits)
+    assert torch.equal(in_training.float(), bits.float())
+
+
+def test_a_continued_run_is_the_uninterrupted_one():
+    options = {"schedule": partial(cosine, epochs=4, hold=0.5), "freezes": [1, 2, 2, 3]}
+    whole = trainer(**options)
+    losses = [whole.run_epoch()["train_loss"] for _ in range(4)]
+    first, second = trainer(**options), trainer(**options)
+    for _ in range(2):
+        first.run_epoch()
+    second.model.load_state_dict(first.model.state_dict())
+    second.load_state_dict(first.state_dict())
+    assert [second.run_epoch()["train_loss"] for _ in range(2)] == losses[2:]
+
+
+def test_a_held_rate_falls_in_the_epochs_that_are_left():
+    trained = trainer(schedule=partial(cosine, epochs=6, hold=0.5))
+    rates = [trained.run_epoch()["learning_rate"] for _ in range(6)]
+    assert rates == pytest.approx([0.05, 0.05, 0.05, 0.05, 0.0375, 0.0125])
+    with pytest.raises(ValueError, match="hold=1 must be a share of the epochs"):
+        trainer(schedule=partial(cosine, epochs=6, hold=1))
