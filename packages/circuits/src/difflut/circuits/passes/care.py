@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.circuit.evaluation import packed_signals
 from difflut.circuits.circuit.rows import distinct
+from difflut.circuits.passes.possible import possible_addresses
 from difflut.circuits.passes.rewrite import first_equal, shared, substitute, unchanged
-from difflut.circuits.passes.windows import Windows
+from difflut.circuits.passes.windows import ROWS, Windows
 
 SAMPLES = 1024
-MOST_LUTS = 50_000  # states are enumerated LUT by LUT, half a millisecond each: larger circuits stay as they are
 
 
 def drop_unreachable(circuit: Circuit) -> Circuit:
@@ -19,36 +20,31 @@ def drop_unreachable(circuit: Circuit) -> Circuit:
     In a thermometer code a bit implies those below it, so a table that reads two bits of a feature never sees a quarter
     of its addresses; tables of one layer that share features restrict those of the next.
     """
-    if circuit.num_luts > MOST_LUTS:
-        return circuit
-    windows, wiring, table_of = Windows(circuit), circuit.wiring.copy(), circuit.table_of.copy()
-    narrowed: list[np.ndarray] = []
-    for lut, pins in enumerate(windows.pins):
-        possible = windows.possible_addresses(lut)
-        if not possible.all():
-            kept, table = _needed(circuit.connected_table(lut), possible)
-            wiring[lut] = -1
-            wiring[lut, : len(kept)] = [pins[position] for position in kept]
-            table_of[lut] = len(circuit.tables) + len(narrowed)
-            narrowed.append(np.tile(table, circuit.tables.shape[1] // len(table)))
-    tables = np.concatenate([circuit.tables, np.array(narrowed, bool).reshape(-1, circuit.tables.shape[1])])
-    return shared(circuit, wiring, tables, table_of)
+    possible, windows = np.ones((circuit.num_luts, circuit.tables.shape[1]), bool), Windows(circuit)
+    for start in range(0, circuit.num_luts, ROWS):
+        luts = np.arange(start, min(start + ROWS, circuit.num_luts))
+        possible[luts] = possible_addresses(windows, luts)
+    changed = np.flatnonzero(~possible.all(1))
+    used, tables = _needed(circuit.tables[circuit.table_of[changed]], possible[changed])
+    wiring, table_of = circuit.wiring.copy(), circuit.table_of.astype(np.int64)
+    wiring[changed] = np.where(used, wiring[changed], -1)
+    table_of[changed] = len(circuit.tables) + np.arange(len(changed))
+    return shared(circuit, wiring, np.concatenate([circuit.tables, tables]), table_of)
 
 
-def _needed(table: np.ndarray, possible: np.ndarray) -> tuple[list[int], np.ndarray]:
-    """The inputs that matter at possible addresses, and the table over these."""
-    kept: list[int] = []
-    for position in range(len(table).bit_length() - 1):
-        pin = len(kept)
-        (low, high), (low_possible, high_possible) = (
-            np.moveaxis(entries.reshape(-1, 2, 2**pin), 1, 0) for entries in (table, possible)
-        )
-        if (low_possible & high_possible & (low != high)).any():
-            kept.append(position)
-        else:
-            table = np.where(low_possible, low, high).reshape(-1)
-            possible = (low_possible | high_possible).reshape(-1)
-    return kept, table
+def _needed(tables: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs that matter at possible addresses, and tables that depend on these alone."""
+    n = tables.shape[1].bit_length() - 1
+    used = np.zeros((len(tables), n), bool)
+    for pin in range(n):
+        at = np.arange(2**n)
+        low, high = at & ~(1 << pin), at | 1 << pin
+        zero, one = possible[:, low], possible[:, high]
+        used[:, pin] = (zero & one & (tables[:, low] != tables[:, high])).any(1)
+        dropped = ~used[:, pin, None]
+        tables = np.where(dropped, np.where(zero, tables[:, low], tables[:, high]), tables)
+        possible = np.where(dropped, zero | one, possible)
+    return used, tables
 
 
 def merge_equivalent(circuit: Circuit) -> Circuit:
@@ -56,21 +52,21 @@ def merge_equivalent(circuit: Circuit) -> Circuit:
 
     Signals that are so on random levels are compared in all states that decide them.
     """
-    if circuit.num_luts > MOST_LUTS:
-        return circuit
-    windows = Windows(circuit)
-    values = circuit.signals(_random_inputs(circuit))
-    start = values[:, 0]
-    first = first_equal(values ^ start[:, None])
+    values = packed_signals(circuit, _random_inputs(circuit))
+    values ^= -(values[:, :1] & np.uint64(1)).astype(np.int64).view(np.uint64)
+    first = first_equal(values)
     target, flip = unchanged(circuit)
-    for signal in (
-        np.flatnonzero(first[circuit.num_inputs :] != target[circuit.num_inputs :]) + circuit.num_inputs
-    ).tolist():
-        pair = [int(first[signal]), signal]
-        if windows.num_states(windows.leaves(pair)) <= windows.max_states:
-            one, other = windows.values(pair)
-            if (one ^ other == one[0] ^ other[0]).all():
-                target[signal], flip[signal] = pair[0], bool(one[0] ^ other[0])
+    alike = np.flatnonzero((first != target) & (target >= circuit.num_inputs))
+    if not len(alike):
+        return circuit
+    windows, pairs = Windows(circuit), np.column_stack([first[alike], alike])
+    window, states = windows.union(pairs)
+    few = np.flatnonzero(states <= windows.max_states)
+    for rows, (one, other) in windows.values(pairs[few], (window[0][few], window[1][few])):
+        inverse = one[:, 0] ^ other[:, 0]
+        proven = (one ^ other == inverse[:, None]).all(1)
+        merged = pairs[few[rows[proven]]]
+        target[merged[:, 1]], flip[merged[:, 1]] = merged[:, 0], inverse[proven].astype(bool)
     return substitute(circuit, target, flip)
 
 

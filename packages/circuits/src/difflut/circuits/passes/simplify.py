@@ -64,9 +64,6 @@ class Report:
 def simplify(circuit: Circuit, lut_size: int = 6) -> tuple[Circuit, Report]:
     """Repeats all passes until none finds anything; the function is unchanged, and there are never more LUTs.
 
-    `drop_unreachable` and `merge_equivalent` enumerate states LUT by LUT, and leave circuits of more than 50,000 LUTs
-    as they are; all others work on whole layers.
-
     Args:
         lut_size: Tables are absorbed into others as long as the result has at most so many inputs.
 
