@@ -44,6 +44,7 @@ CASES |= {
     "learned temperature": {"head": {"learn_tau": True}},
     "augmented": {"augmentation": shift},
     "taught": {"loss": LOSSES["distillation"], "teacher": teacher},
+    "frozen": {"freezes": [1, 1, 2], "dtype": torch.float32},
     "sgd": {"optimizer": partial(OPTIMIZERS["sgd"], lr=0.05)},
 }
 
@@ -56,7 +57,7 @@ def data():
 
 def trainer(
     layers=("random",), node="dwn_stable", head=None, loss=LOSSES["cross_entropy"], optimizer=ADAM,
-    augmentation=None, teacher=None, dtype=torch.float64, **options,
+    augmentation=None, teacher=None, freezes=None, dtype=torch.float64, **options,
 ):  # fmt: skip
     """Of two convolutions side by side, layers each of which reads both, and a dense one that reads all these."""
     (x, y), nodes = data(), {"node_type": NODES[node], "n": NODES[node].nearest_inputs(3)}
@@ -72,7 +73,7 @@ def trainer(
     last = LAYERS["random"](shapes, 24, **nodes, seed=4, reads=list(layers))
     model = LUTNetwork(encoder, [*fronts, *tested, last], GroupSum(3, 2.0, **head or {})).to(dtype)
     torch.manual_seed(5)
-    given = {"loss": loss, "augmentation": augmentation, "teacher": teacher}
+    given = {"loss": loss, "augmentation": augmentation, "teacher": teacher, "freezes": freezes}
     return Trainer(model, x, y, batch_size=BATCH, optimizer=optimizer, **given)
 
 

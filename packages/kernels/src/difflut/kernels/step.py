@@ -27,13 +27,14 @@ class PackedRows:
             self.features = columns.shape[1]
             packed.append(_by_sample(columns))
         self.rows = torch.cat(packed)
-        self.labels = labels.contiguous()
+        self.labels = labels.clone(memory_format=torch.contiguous_format)
         self.order = torch.arange(len(labels), device=labels.device)
         self.position = torch.zeros(1, dtype=torch.int64, device=labels.device)
 
-    def replace(self, bits: Iterable[Tensor]) -> None:
-        """Puts other samples in the place of those given, for the same labels; graphs that read them stay valid."""
+    def replace(self, bits: Iterable[Tensor], labels: Tensor) -> None:
+        """Puts as many other samples in the place of those given; graphs that read them stay valid."""
         torch.cat([_by_sample(columns) for columns in bits], out=self.rows)
+        self.labels.copy_(labels)
 
     def begin(self, order: Tensor) -> None:
         """Starts over with a new order of samples, of all of them or fewer."""

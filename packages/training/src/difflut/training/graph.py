@@ -1,6 +1,6 @@
 """Training steps as replays of a CUDA graph."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,9 +21,11 @@ WARM_UP = 2
 class GraphedSteps:
     """Steps that need nothing from the host: choosing samples, forward, loss, backward and optimiser in one graph.
 
-    The data set stays on the device as packed bits. Where the samples change between epochs they are encoded again into
-    the same memory, so the graphs stay valid. The first steps with a batch size run one kernel after the other, as the
-    capture of a graph demands; they are steps of the training like all others.
+    The data set stays on the device as packed bits. Where the samples change between epochs they are encoded again
+    into the same memory, so the graphs stay valid; each of several processes then encodes its own part of the epoch
+    alone. It does so too where all samples would not fit, which costs a transfer in each epoch. The first steps with a
+    size run one kernel after the other, as the capture of a graph demands; they are steps of the training like all
+    others.
 
     Args:
         model: Network on a GPU, its encoder fitted.
@@ -46,8 +48,10 @@ class GraphedSteps:
         self.y = samples.y.to(device)
         self.taught = None if samples.taught is None else samples.taught.to(device)
         # With a teacher a batch's rows are needed, not only their labels.
-        labels = self.y if self.taught is None else torch.arange(len(self.y), device=device)
-        self.rows, self._version = kernels.PackedRows(self._encoded(), labels), samples.version
+        self._labels = self.y if self.taught is None else torch.arange(len(self.y), device=device)
+        self._rows: kernels.PackedRows | None = None
+        self._version = samples.version
+        self.holds_part = sums.ranks.count > 1 and (samples.augmentation is not None or not self._fits())
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
         self.stream = torch.cuda.Stream(device)
         self._orders: dict[int, tuple[list[Part], Tensor]] = {}
@@ -64,12 +68,11 @@ class GraphedSteps:
 
         `totals` then holds the summed loss and the number of correct samples of these parts.
         """
-        self._follow_samples()
-        self._follow_rates()
-        self.totals.zero_()
         drawn = self._orders.pop(number, None)
         parts, order = drawn or self._order(number, batch_size)
-        self.rows.begin(order)
+        self._hold(order)
+        self._follow_rates()
+        self.totals.zero_()
         for part in parts:
             self._step(part)
             yield part
@@ -82,17 +85,29 @@ class GraphedSteps:
         order = torch.cat([chosen[part.computed] for chosen, part in zip(batches, parts, strict=True)])
         return parts, order.pin_memory().to(self.y.device, non_blocking=True)
 
-    def _encoded(self) -> Iterator[Tensor]:
-        device = next(self.model.parameters()).device
-        return (self.model.encode(some.to(device)) for some in self.samples.x.split(AT_ONCE))
+    def _fits(self) -> bool:
+        """Whether the packed bits of all samples take less than half of the memory that is free."""
+        bits = self.model.encode(self.samples.x[:1].to(self.y.device)).shape[1]
+        return len(self.y) * bits / 8 < torch.cuda.mem_get_info(self.y.device)[0] / 2
 
-    def _follow_samples(self) -> None:
-        if self._version == self.samples.version:
-            return
-        self.rows.replace(self._encoded())
-        if self.taught is not None and self.samples.taught is not None:
+    def _hold(self, order: Tensor) -> None:
+        """Has on the device what an epoch visits, in this order."""
+        x, labels = self.samples.x, self._labels
+        if self.holds_part:
+            chosen, labels = order.to(x.device), labels[order]
+            stretches: Iterable[Tensor] = (x[rows] for rows in chosen.split(AT_ONCE))
+            order = torch.arange(len(order), device=order.device)
+        else:
+            stretches = x.split(AT_ONCE)
+        bits = (self.model.encode(some.to(self.y.device)) for some in stretches)
+        if self._rows is None:
+            self._rows = kernels.PackedRows(bits, labels)
+        elif self.holds_part or self._version != self.samples.version:
+            self._rows.replace(bits, labels)
+        if self._version != self.samples.version and self.taught is not None and self.samples.taught is not None:
             self.taught.copy_(self.samples.taught)
         self._version = self.samples.version
+        self._rows.begin(order)
 
     def _follow_rates(self) -> None:
         if isinstance(self.optimizer, kernels.Adam):
@@ -129,7 +144,8 @@ class GraphedSteps:
 
     def _train(self, part: Part) -> None:
         with self.sums.ranks.computing(part):
-            bits, y = self.rows.choose(max(part.rows, 1))
+            assert self._rows is not None  # as an epoch has begun
+            bits, y = self._rows.choose(max(part.rows, 1))
             taught: tuple[Tensor, ...] = ()
             if self.taught is not None:
                 y, taught = self.y[y], (self.taught[y],)

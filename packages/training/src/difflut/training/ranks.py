@@ -124,7 +124,7 @@ class GradientSums:
 
     def __init__(self, parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
         self.ranks = ranks
-        self.parameters = [p for p in parameters if p.requires_grad]
+        self.parameters = list(parameters)
         self._sent: list[dist.Work] = []
 
     @contextmanager
@@ -163,7 +163,7 @@ class GradientSums:
             torch.cuda.synchronize(self.parameters[0].device)
 
     def _large(self) -> list[nn.Parameter]:
-        return [p for p in self.parameters if p.numel() >= LARGE]
+        return [p for p in self.parameters if p.requires_grad and p.numel() >= LARGE]
 
     def _send(self, p: Tensor) -> None:
         if p.grad is not None:
