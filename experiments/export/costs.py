@@ -1,6 +1,8 @@
 """What an exported circuit costs: estimated, counted by Yosys, proven, placed."""
 
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from difflut import circuits
@@ -10,7 +12,14 @@ from experiments.shared.costs import named
 
 
 def find_costs(
-    original: Circuit, circuit: Circuit, design: Design, yosys: bool, prove: bool, place: str | None, steps: Steps
+    original: Circuit,
+    circuit: Circuit,
+    design: Design,
+    yosys: bool,
+    prove: bool,
+    place: str | None,
+    families: Sequence[str],
+    steps: Steps,
 ) -> dict[str, Any]:
     """The estimate and what else is wanted; None is what could not be done.
 
@@ -21,6 +30,7 @@ def find_costs(
         yosys: Whether LUTs are counted.
         prove: Whether the netlist is proven equal.
         place: The part to place.
+        families: Families of devices on which the design's cells are counted.
     """
     versions = {"before simplification": original, "after simplification": circuit}
     finders = {
@@ -28,6 +38,7 @@ def find_costs(
         "Yosys": yosys
         and (lambda: {when: _count(when, version, design.words, steps) for when, version in versions.items()}),
         "proof": prove and (lambda: _prove(circuit, design.words, steps)),
+        "families": families and (lambda: _count_cells(design, families, steps)),
         "placement": place and (lambda: _place(design, place, steps)),
     }
     return {name: steps.attempt(name, find) for name, find in finders.items() if find}
@@ -55,6 +66,16 @@ def _prove(circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, bool]
     equivalent = steps.run("proof", lambda: circuits.prove(circuit, words))
     print(f"netlist and circuit are {'' if equivalent else 'not '}equivalent")
     return {"equivalent": equivalent}
+
+
+def _count_cells(design: Design, families: Sequence[str], steps: Steps) -> dict[str, dict[str, int]]:
+    """Cells of the whole design, registers included, by family."""
+    found = {}
+    for family in families:
+        cost = steps.run(f"Yosys, {family}", partial(circuits.family_cost, design, "circuit", family))
+        print(f"{family}: {cost}")
+        found[family] = vars(cost)
+    return found
 
 
 def _place(design: Design, part: str, steps: Steps) -> dict[str, Any]:

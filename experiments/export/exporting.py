@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from difflut.circuits import Circuit, simplify, stages
+from difflut.circuits import FAMILIES, Circuit, simplify, stages
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
@@ -37,6 +37,7 @@ def export_run(
     yosys: bool = False,
     prove: bool = False,
     place: str | None = None,
+    families: Sequence[str] = (),
     prefix: str = "",
     formats: Sequence[Format] = (),
 ) -> dict[str, Any]:
@@ -62,6 +63,8 @@ def export_run(
         prove: Whether ABC proves the netlist equal to the circuit.
         place: "core" or "circuit", the encoder too, for nextpnr to place and route on an ECP5, which takes minutes and
             needs registers.
+        families: Families of devices on which Yosys counts the cells of the whole design: "ecp5", "gatemate", "gowin",
+            "ice40", "xilinx".
         prefix: Beginning of the names of C functions, Verilog modules and their files, so that several networks fit
             into one program or FPGA.
         formats: Formats for other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
@@ -73,7 +76,7 @@ def export_run(
         ConfigurationError: An argument is none of these, or the run has no network.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
-    _check_arguments(lut_size, pipeline, max_width, levels, simulated_samples, simulator, place)
+    _check_arguments(lut_size, pipeline, max_width, levels, simulated_samples, simulator, place, families)
     with configured():
         check_prefix(prefix)
         for write in formats:
@@ -110,7 +113,7 @@ def export_run(
         "samples": len(expected.x),
         "samples_per_second": expected.speed,
         "checks": check_back_ends(expected, circuit, design, target, simulator, steps),
-        "costs": find_costs(original, circuit, design, yosys, prove, place, steps),
+        "costs": find_costs(original, circuit, design, yosys, prove, place, families, steps),
         "seconds": steps.seconds,
         "not_done": steps.not_done,
     }
@@ -129,10 +132,12 @@ def _check_arguments(
     simulated_samples: int | None,
     simulator: str,
     place: str | None,
+    families: Sequence[str],
 ) -> None:
     """Checks what can be said without the network; the stages are its own."""
     check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
     check_names("export.place", [place] if place else [], ["core", "circuit"])
+    check_names("export.families", families, FAMILIES)
     check_lut_size("export.lut_size", lut_size)
     if max_width not in (SMALLEST, *WORD_BITS[1:]):
         raise ConfigurationError(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from difflut.circuits import FamilyCost
 from experiments.shared.costs import in_words
 from experiments.shared.files import write_file
 from experiments.shared.tables import markdown_table
@@ -71,5 +72,7 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
             f"The {placement['part']} placed and routed on an ECP5-85: {placement['megahertz']:.0f} MHz, latency "
             f"{placement['nanoseconds']:.0f} ns, {placement['luts']:,} LUT4, {placement['flip_flops']:,} flip-flops."
         )
+    for family, cells in (costs.get("families") or {}).items():
+        yield f"The whole design on {family}: {FamilyCost(**cells)}."
     for name, reason in report["not_done"].items():
         yield f"{name}: not done: {' '.join(reason.split())}"

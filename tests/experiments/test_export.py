@@ -124,6 +124,10 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
     ("wrong", "said"),
     [
         ({"place": "core", "pipeline": False}, "export.place needs registers"),
+        (
+            {"families": ["xilink"]},
+            "export.families: there is no 'xilink'; known: ecp5, gatemate",
+        ),
         ({"place": "encoder"}, "export.place: there is no 'encoder'; known: core, circuit"),
         ({"simulator": "modelsim"}, "export.simulator: there is no 'modelsim'; known: verilator, iverilog, auto, none"),
         ({"pipeline": ["layer9"]}, "export.pipeline: there is no 'layer9'; known: encoder, layer1, compressors, "),

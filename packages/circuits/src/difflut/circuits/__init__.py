@@ -19,6 +19,9 @@ from difflut.circuits.imports import from_torchlogix as from_torchlogix
 from difflut.circuits.passes.simplify import Report as Report
 from difflut.circuits.passes.simplify import simplify as simplify
 from difflut.circuits.tools.compiled import CompiledCircuit as CompiledCircuit
+from difflut.circuits.tools.families import FAMILIES as FAMILIES
+from difflut.circuits.tools.families import FamilyCost as FamilyCost
+from difflut.circuits.tools.families import family_cost as family_cost
 from difflut.circuits.tools.place import Placement as Placement
 from difflut.circuits.tools.place import place as place
 from difflut.circuits.tools.prove import prove as prove
