@@ -86,8 +86,8 @@ class _Gates:
 
     def table(self, init: int, inputs: list[int]) -> int:
         """A table; it is split by its highest input, and each different part is built once."""
-        if not inputs:
-            return init
+        if init in (0, (1 << 2 ** len(inputs)) - 1):
+            return init & 1
         half = 2 ** (len(inputs) - 1)
         high, low = (self.table(part, inputs[:-1]) for part in (init >> half, init & (1 << half) - 1))
         return self.chosen(inputs[-1], high, low)
