@@ -131,6 +131,16 @@ def test_a_network_can_be_compiled(node, training):
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo")
+def test_a_network_of_trees_can_be_compiled():
+    network, x = trees("difflogic"), torch.rand(9, 48).round()
+    compiled = torch.compile(network, backend="eager")
+    torch.testing.assert_close(compiled(x), network(x))
+    upstream, parameters = torch.randn(9, 2), list(network.parameters())
+    found, expected = (torch.autograd.grad(model(x), parameters, upstream) for model in (compiled, network))
+    torch.testing.assert_close(found, expected)
+
+
 def trees(node, **pooling):
     """A convolution of trees of two levels and their maximum, and a dense layer."""
     options = {"node_type": NODE_TYPES[node], "n": 2}

@@ -39,4 +39,5 @@ from difflut.kernels.stack import HardBank as HardBank
 from difflut.kernels.stack import lookup_stack as lookup_stack
 from difflut.kernels.step import PackedRows as PackedRows
 from difflut.kernels.step import cross_entropy_gradient as cross_entropy_gradient
+from difflut.kernels.tracing import untraced as untraced
 from difflut.kernels.tree import multilinear_tree as multilinear_tree

@@ -9,8 +9,10 @@ from torch import Tensor
 from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import mark_bits
+from difflut.kernels.tracing import untraced
 
 
+@untraced
 def binarize(values: Tensor, smoothing: Tensor | None = None, *, use_cuda: bool = True) -> tuple[Tensor, Tensor | None]:
     """Clamps values to [-1, 1] in place; returns them as bits, `values >= 0`, and smoothed.
 

@@ -10,9 +10,11 @@ from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.contract import Backend, save_kept, saved_kept
 from difflut.kernels.placements import PlacedWiring, Wiring
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank
 
 
+@untraced
 def fourier(x: Tensor | Bits, wiring: Wiring, cosines: Tensor, sines: Tensor, *, use_cuda: bool = True) -> Tensor:
     """Evaluates `F(x) = sum_s cosines[s] cos(pi <s, x>) + sines[s] sin(pi <s, x>)` for every node of a bank.
 

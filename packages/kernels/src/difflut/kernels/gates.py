@@ -8,10 +8,12 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
+from difflut.kernels.tracing import untraced
 
 NUM_GATES = 16
 
 
+@untraced
 def gate_table(logits: Tensor, *, use_cuda: bool = True) -> Tensor:
     """The table of a softmax over the 16 functions of two bits (https://arxiv.org/abs/2210.08277, section 3.1).
 

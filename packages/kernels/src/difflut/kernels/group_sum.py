@@ -8,8 +8,10 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
+from difflut.kernels.tracing import untraced
 
 
+@untraced
 def group_sum(x: Tensor, groups: int) -> Tensor:
     """Sums each of `groups` equal stretches of the features, (batch, features) to (batch, groups).
 

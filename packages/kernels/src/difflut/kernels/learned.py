@@ -14,11 +14,13 @@ from difflut.kernels.factors import Factors, left_as_factors
 from difflut.kernels.lookup import entries_of
 from difflut.kernels.placements import Placements
 from difflut.kernels.select import check_choice, leaves_factors
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_slope, check_table
 
 FACTORED_BATCH = 64  # samples up to which it is quicker to form the gradient of the logits where it is used
 
 
+@untraced
 def learned_lookup(
     x: Tensor | Bits,
     logits: Tensor,

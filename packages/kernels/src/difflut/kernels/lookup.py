@@ -11,9 +11,11 @@ from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits, holds_bits, mark_bits
 from difflut.kernels.contract import Backend, save_kept, saved_kept
 from difflut.kernels.placements import PlacedWiring, Wiring
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank, check_slope
 
 
+@untraced
 def lookup(
     x: Tensor | Bits, wiring: Wiring, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True
 ) -> Tensor:

@@ -10,9 +10,11 @@ from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits, holds_bits, mark_bits
 from difflut.kernels.contract import Backend, save_kept, saved_kept
 from difflut.kernels.placements import PlacedWiring, Wiring
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_reads
 
 
+@untraced
 def maximum(x: Tensor | Bits, wiring: Wiring, *, least: bool = False, use_cuda: bool = True) -> Tensor:
     """The largest input of every node, `y[b, l] = max_j x[b, wiring[l, j]]`: the OR of bits.
 

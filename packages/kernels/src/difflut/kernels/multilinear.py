@@ -11,9 +11,11 @@ from difflut.kernels.bits import Bits
 from difflut.kernels.contract import Backend, save_kept, saved_kept
 from difflut.kernels.lookup import lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank
 
 
+@untraced
 def multilinear(
     x: Tensor | Bits, wiring: Wiring, table: Tensor, *, hard: bool = False, use_cuda: bool = True
 ) -> Tensor:

@@ -13,9 +13,11 @@ from difflut.kernels.bits import Bits
 from difflut.kernels.contract import Backend, Kept, Selected, save_kept, saved_kept
 from difflut.kernels.factors import Factors, left_as_factors
 from difflut.kernels.placements import Placements
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_width
 
 
+@untraced
 def select(
     x: Tensor | Bits,
     logits: Tensor,
@@ -91,6 +93,7 @@ def best_inputs(logits: Tensor) -> Tensor:
     return cpp.best_inputs(logits) if backend_for(logits) is cpp else logits.argmax(0)
 
 
+@untraced
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     """The value of `hard`, bit for bit, with the gradient of `soft`."""
     if hard.shape != soft.shape:

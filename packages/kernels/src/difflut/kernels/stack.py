@@ -13,6 +13,7 @@ from difflut.kernels.bits import Bits
 from difflut.kernels.group_sum import group_sum
 from difflut.kernels.lookup import entries_of, lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank
 
 
@@ -24,6 +25,7 @@ class HardBank(NamedTuple):
     slope: Tensor | None
 
 
+@untraced
 def lookup_stack(
     x: Tensor | Bits, banks: Sequence[HardBank], groups: int | None = None, tau: float = 1.0, *, use_cuda: bool = True
 ) -> Tensor:

@@ -14,9 +14,11 @@ from difflut.kernels.bits import Bits
 from difflut.kernels.maximum import maximum
 from difflut.kernels.multilinear import multilinear
 from difflut.kernels.placements import PlacedWiring, Placements, Wiring
+from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank
 
 
+@untraced
 def multilinear_tree(
     x: Tensor | Bits,
     wiring: Wiring,

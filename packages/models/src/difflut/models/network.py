@@ -100,6 +100,7 @@ class LUTNetwork(nn.Module):
                 return (layer.in_features - others) // sources.count(ENCODER)
         raise ValueError("no layer reads the encoder")
 
+    @kernels.untraced
     @kernels.in_full_precision
     def classify(self, x: Tensor | kernels.Bits) -> Tensor:
         """Bits `(batch, features)`, packed or not, to logits `(batch, classes)`."""
