@@ -146,11 +146,24 @@ def test_a_constant_gradient_stays_as_it_is():
             "grad_stabilization='layer' must be one of none, layerwise",
         ),
         ({"layer_config": {"grad_target_std": 0}}, "grad_target_std=0"),
+        ({"layer_config": {"grad_target_std": 0.5}}, "grad_target_std=0.5 need grad_stabilization"),
+        ({"layer_config": {"grad_subtract_mean": True}}, "grad_subtract_mean=True .* need grad_stabilization"),
+        ({"node_kwargs": {"init_kwargs": {"a": 0.2}}}, r"DWN: init_kwargs=\{'a': 0.2\} needs init_fn"),
+        ({"stride": 2}, "stride=2 and padding=0 need kernel_size"),
+        ({"padding": (0, 1)}, r"padding=\(0, 1\) need kernel_size"),
+        ({"together": 2}, "together=2 needs window, channels_per_node or groups"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         LAYERS["random"](**{"input_size": 40, "output_size": 30, "node_type": NODES["dwn"]} | arguments)
+
+
+@pytest.mark.parametrize("sources", [1, 9])
+def test_a_merge_needs_two_to_eight_sources(sources):
+    reads = [f"source{number}" for number in range(sources)]
+    with pytest.raises(ValueError, match="merge: two to eight sources are needed"):
+        LAYERS["merge"](dict.fromkeys(reads, (4,)), reads=reads)
 
 
 def test_an_input_of_another_width_is_named():

@@ -142,6 +142,8 @@ def test_gumbel_noise_chooses_inputs_in_training_as_often_as_the_weights_say():
         ({"selection": "hard"}, "selection='hard' must be one of straight_through, soft"),
         ({"top_k": 21}, "top_k=21 must lie between 1 and 20"),
         ({"tau_start": 0.01, "tau_end": 0.1}, "tau_start=0.01, tau_end=0.1"),
+        ({"gumbel": True}, "gumbel=True needs selection='soft', got 'straight_through'"),
+        ({"together": 2, "top_k": 4}, "together=2 needs window, channels_per_node or groups"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -13,6 +13,16 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize(
+    "options", [{"zoom": 1.0}, {"zoom": -0.1}, {"shear": -0.5}, {"rotation": -3.0}, {"shift": -1.0}]
+)
+def test_amounts_that_cannot_be_are_refused(options):
+    with pytest.raises(ValueError, match="must be 0 or more, and zoom below 1"):
+        affine(images(rows=2), seeded(), **options)
+    with pytest.raises(ValueError, match="pixels=-1 must be 0 or more"):
+        shift(images(rows=2), seeded(), pixels=-1)
+
+
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_images_keep_their_form_and_the_seed_decides(augmentation, channels):

@@ -38,3 +38,9 @@ def test_a_pupil_that_agrees_learns_nothing_from_its_teacher():
 
 def test_an_even_guess_costs_the_logarithm_of_the_classes():
     assert cross_entropy(torch.zeros(3, 10), torch.tensor([1, 2, 3]), 0.1).item() == pytest.approx(math.log(10))
+
+
+@pytest.mark.parametrize("options", [{"weight": 1.5}, {"weight": -0.1}, {"temperature": 0.0}])
+def test_a_distillation_that_cannot_be_is_refused(options):
+    with pytest.raises(ValueError, match="needs a weight from 0 to 1 and a temperature above 0"):
+        distillation(logits(), torch.zeros(5, dtype=torch.long), logits(), **options)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from difflut.training.schedules import adam, adamw, milestones, sgd, step
+from difflut.training.schedules import adam, adamw, cosine, milestones, sgd, step
 
 PARAMETERS = [torch.nn.Parameter(torch.zeros(2))]
 
@@ -36,3 +36,21 @@ def test_milestones_that_are_no_epochs_are_refused(at):
 def test_steps_that_are_no_epochs_are_refused(every):
     with pytest.raises(ValueError, match="must be a whole number of epochs"):
         step(sgd(PARAMETERS), epochs=5, every=every)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.0])
+def test_a_momentum_that_cannot_be_is_refused(momentum):
+    with pytest.raises(ValueError, match=f"momentum={momentum} must be at least 0 and below 1"):
+        sgd(PARAMETERS, momentum=momentum)
+
+
+@pytest.mark.parametrize("schedule", [step, milestones])
+@pytest.mark.parametrize("gamma", [0, -1.0, float("nan")])
+def test_a_factor_that_cannot_be_is_refused(schedule, gamma):
+    with pytest.raises(ValueError, match=f"gamma={gamma} must be a number above 0"):
+        schedule(sgd(PARAMETERS), epochs=5, gamma=gamma)
+
+
+def test_a_last_rate_below_0_is_refused():
+    with pytest.raises(ValueError, match=r"final_lr=-1\.0 must be a number, 0 or more"):
+        cosine(sgd(PARAMETERS), epochs=5, final_lr=-1.0)

@@ -20,7 +20,7 @@ class LayerConfig:
         grad_subtract_mean: Whether to subtract the gradient's mean before rescaling.
 
     Raises:
-        ValueError: An option is out of range.
+        ValueError: An option is out of range, or without effect.
     """
 
     flip_probability: float = 0.0
@@ -37,3 +37,8 @@ class LayerConfig:
             )
         if self.grad_target_std <= 0:
             raise ValueError(f"grad_target_std={self.grad_target_std} must be positive")
+        if self.grad_stabilization == "none" and (self.grad_subtract_mean or self.grad_target_std != 1):
+            raise ValueError(
+                f"grad_subtract_mean={self.grad_subtract_mean} and grad_target_std={self.grad_target_std} need "
+                "grad_stabilization, 'layerwise' or 'batchwise'"
+            )

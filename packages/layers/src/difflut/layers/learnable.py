@@ -11,7 +11,7 @@ from difflut.layers.fusion import trains_by_lookup
 from difflut.layers.hard import with_placements
 from difflut.layers.layer import Layer
 from difflut.layers.shapes import InputSize
-from difflut.layers.wiring import check_inputs, draw_wiring
+from difflut.layers.wiring import check_inputs, check_together, draw_wiring
 from difflut.nodes import HardLookup, Node, as_features, own_inputs
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
@@ -80,6 +80,9 @@ class Learnable(Layer):
                 f"needs tau > 0, tau_start >= tau_end > 0 and tau_steps >= 1, "
                 f"got tau={tau}, tau_start={tau_start}, tau_end={tau_end}, tau_steps={tau_steps}"
             )
+        if gumbel and selection != "soft":
+            raise ValueError(f"gumbel=True needs selection='soft', got {selection!r}")
+        check_together(together, window, channels_per_node, groups)
         self.selection, self.top_k, self.gumbel = selection, top_k, gumbel
         inputs = self.placements.window
         if top_k is not None and not 1 <= top_k <= inputs:

@@ -9,6 +9,8 @@ from difflut.layers.given import Given
 from difflut.layers.shapes import InputSize, chosen_shape
 from difflut.registry import register_layer
 
+SOURCES = range(2, 9)  # as many as a node has inputs
+
 
 @register_layer("merge")
 class Merge(Given, decides=("output_size", "wiring", "kernel_size", "stride", "padding")):
@@ -21,7 +23,7 @@ class Merge(Given, decides=("output_size", "wiring", "kernel_size", "stride", "p
         relaxation: See `Given`.
 
     Raises:
-        ValueError: The sources are not of one shape, or an option is out of range.
+        ValueError: There are not two to eight sources of one shape, or an option is out of range.
     """
 
     def __init__(
@@ -34,6 +36,8 @@ class Merge(Given, decides=("output_size", "wiring", "kernel_size", "stride", "p
         **options: Any,
     ) -> None:
         shape, sources = chosen_shape(input_size, reads), len(reads)
+        if sources not in SOURCES:
+            raise ValueError(f"merge: two to eight sources are needed, got reads={list(reads)}")
         if shape[0] % sources:
             raise ValueError(f"merge: {sources} sources of one shape are needed, got {shape} side by side")
         channels = shape[0] // sources

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from difflut.layers.layer import Layer
 from difflut.layers.shapes import InputSize
-from difflut.layers.wiring import draw_wiring
+from difflut.layers.wiring import check_together, draw_wiring
 from difflut.nodes import Node
 from difflut.registry import register_layer
 
@@ -44,6 +44,7 @@ class Random(Layer):
         super().__init__(input_size, output_size, node_type, n, **options)
         self.image_shape, self.window = image_shape and list(image_shape), window
         self.channels_per_node, self.groups, self.together = channels_per_node, groups, together
+        check_together(together, window, channels_per_node, groups)
         mapping = draw_wiring(
             self.placements,
             self.node.num_nodes,

@@ -60,9 +60,11 @@ def place(
     """The placements of a layer: every window of an image or, without a kernel size, one in front of all features.
 
     Raises:
-        ValueError: There is no image, or the windows do not fit.
+        ValueError: There is no image, the windows do not fit, or there are none that could have a stride or padding.
     """
     if kernel_size is None:
+        if pair(stride) != (1, 1) or pair(padding) != (0, 0):
+            raise ValueError(f"stride={stride} and padding={padding} need kernel_size, the side of the windows")
         return Placements(prod(shape))
     if len(shape) != 3:
         raise ValueError(f"kernel_size={kernel_size} needs an image (channels, height, width), got features {shape}")

@@ -45,6 +45,12 @@ def draw_wiring(
     return channel_wiring(placements, num_nodes, n, generator, channels_per_node, groups, together)
 
 
+def check_together(together: int, window: int | None, channels_per_node: int | None, groups: int) -> None:
+    """Raises a `ValueError` where nodes are to share windows or channels, and are not kept to any."""
+    if together != 1 and window is None and channels_per_node is None and groups == 1:
+        raise ValueError(f"together={together} needs window, channels_per_node or groups, which nodes can share")
+
+
 def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Generator) -> Tensor:
     """Draws the inputs of every node, spread as evenly as can be.
 

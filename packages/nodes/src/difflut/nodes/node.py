@@ -80,6 +80,8 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         self.init_fn, self.init_kwargs = init_fn, dict(init_kwargs or {})
         if init_fn is not None:
             check_call(init_fn, 1, self.init_kwargs)
+        elif self.init_kwargs:
+            raise ValueError(f"{kind}: init_kwargs={self.init_kwargs} needs init_fn, which takes them")
         self.regularizers = as_penalties(regularizers or {})
         self.use_cuda = use_cuda
 

@@ -16,7 +16,7 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 @register_augmentation("shift")
 def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = False) -> Tensor:
-    """Moves each image by whole pixels, and mirrors every second one if wanted; what comes in from outside is 0.
+    """Moves each image by whole pixels, and with `flip` mirrors half of them; what comes in from outside is 0.
 
     Args:
         x: Images. (rows, height, width) or (rows, height, width, channels)
@@ -25,8 +25,10 @@ def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = F
         flip: Whether an image is mirrored, left to right, with probability 1/2.
 
     Raises:
-        ValueError: `x` holds no images.
+        ValueError: `x` holds no images, or `pixels` is negative.
     """
+    if pixels < 0:
+        raise ValueError(f"pixels={pixels} must be 0 or more")
     images = _with_channels(x)
     rows, height, width, _ = images.shape
     down, right = torch.randint(-pixels, pixels + 1, (2, rows, 1), generator=generator).to(x.device).unbind()
@@ -68,8 +70,12 @@ def affine(
             `"bilinear"` pass other thresholds than those of images that were not moved.
 
     Raises:
-        ValueError: `x` holds no images, or there is no such interpolation.
+        ValueError: `x` holds no images, an amount is out of range, or there is no such interpolation.
     """
+    if not min(shift, rotation, zoom, shear) >= 0 or not zoom < 1:
+        raise ValueError(
+            f"shift={shift}, rotation={rotation}, zoom={zoom} and shear={shear} must be 0 or more, and zoom below 1"
+        )
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation={interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
     images = _with_channels(x)

@@ -24,7 +24,12 @@ def distillation(logits: Tensor, y: Tensor, taught: Tensor, weight: float = 0.7,
         taught: The teacher's logits. (batch, classes)
         weight: Weight of the teacher's part, from 0 to 1.
         temperature: T, which softens both distributions.
+
+    Raises:
+        ValueError: The weight or the temperature is out of range.
     """
+    if not 0 <= weight <= 1 or not temperature > 0:
+        raise ValueError(f"needs a weight from 0 to 1 and a temperature above 0, got {weight} and {temperature}")
     teacher, student = ((x / temperature).log_softmax(1) for x in (taught, logits))
     divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
     return (1 - weight) * F.cross_entropy(logits, y) + weight * temperature**2 * divergence

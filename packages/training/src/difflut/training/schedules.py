@@ -34,6 +34,8 @@ def adamw(
 def sgd(parameters: Iterable[nn.Parameter], lr: float = 0.1, momentum: float = 0.9) -> Optimizer:
     """Stochastic gradient descent with momentum."""
     _check(lr)
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum={momentum!r} must be at least 0 and below 1")
     return SGD(parameters, lr=lr, momentum=momentum, fused=True)
 
 
@@ -42,6 +44,7 @@ def step(optimizer: Optimizer, epochs: int, every: int = 14, gamma: float = 0.1)
     """The rate times `gamma` after each `every` epochs; the published DWN notebook has 0.1 and 14."""
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"every={every!r} must be a whole number of epochs, 1 or more")
+    _check_gamma(gamma)
     return StepLR(optimizer, every, gamma)
 
 
@@ -50,6 +53,7 @@ def milestones(optimizer: Optimizer, epochs: int, at: Iterable[int] = (30, 60, 9
     """The rate times `gamma` after the given epochs; by default those of DWN (arXiv 2410.11112)."""
     if not isinstance(at, Iterable) or not all(isinstance(epoch, int) for epoch in at):
         raise ValueError(f"at={at!r} must list whole numbers of epochs, such as (30, 60)")
+    _check_gamma(gamma)
     return MultiStepLR(optimizer, list(at), gamma)
 
 
@@ -65,9 +69,16 @@ def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0, hold: float
     """
     if not 0 <= hold < 1:
         raise ValueError(f"hold={hold!r} must be a share of the epochs, at least 0 and below 1")
+    if not 0 <= final_lr < math.inf:
+        raise ValueError(f"final_lr={final_lr!r} must be a number, 0 or more")
     held = round(hold * epochs)
     fall = CosineAnnealingLR(optimizer, max(epochs - held, 1), final_lr)
     return SequentialLR(optimizer, [ConstantLR(optimizer, 1.0), fall], [held]) if held else fall
+
+
+def _check_gamma(gamma: float) -> None:
+    if not 0 < gamma < math.inf:
+        raise ValueError(f"gamma={gamma!r} must be a number above 0")
 
 
 def _check(lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
