@@ -38,7 +38,7 @@ def find_costs(
         "Yosys": yosys
         and (lambda: {when: _count(when, version, design.words, steps) for when, version in versions.items()}),
         "proof": prove and (lambda: _prove(circuit, design.words, steps)),
-        "families": families and (lambda: _count_cells(design, families, steps)),
+        "families": bool(families) and (lambda: _count_cells(design, families, steps)),
         "placement": place and (lambda: _place(design, place, steps)),
     }
     return {name: steps.attempt(name, find) for name, find in finders.items() if find}

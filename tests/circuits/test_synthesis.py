@@ -152,10 +152,9 @@ def test_cells_of_a_family_are_counted_by_kind(family, tmp_path):
     core = estimate_cost(circuit, words).core
     assert plain.flip_flops == plain.shift_registers == 0
     assert 1 < staged.flip_flops <= len(np.unique(circuit.outputs))  # Yosys drops those that nobody needs
-    if family == "xilinx":
-        assert 0.8 * core <= plain.luts + plain.multiplexers <= 1.2 * core
-    else:
-        assert plain.luts > core and plain.multiplexers == 0
+    # A table of six inputs is one LUT, or up to four of four inputs and what joins them.
+    assert core / 2 < plain.luts + plain.multiplexers < (1.3 if family == "xilinx" else 8) * core
+    assert not plain.multiplexers or family == "xilinx"
     assert str(staged).startswith(f"{staged.luts} LUTs, ")
 
 
