@@ -1,4 +1,4 @@
-"""Data sets from files: .npz archives, and IDX files as the MNIST family is distributed."""
+"""Data sets from files: .npz archives, folders of .npy files, and IDX files as the MNIST family is distributed."""
 
 import gzip
 import math
@@ -43,6 +43,8 @@ def read_file(name: str) -> Rows | None:
     for file in (f"{name}.npz", file_name(name)):
         if Path(file).name == file and (folder / file).is_file():
             return read_npz(name, folder / file)
+    if (mapped := folder / Path(file_name(name)).stem).is_dir() and (mapped / f"{ARRAYS[0]}.npy").is_file():
+        return map_folder(name, mapped)
     for candidate in _idx_folders(name, folder):
         if any(_idx_file(candidate, file) for file in IDX_FILES):
             return read_idx_folder(name, candidate)
@@ -97,6 +99,25 @@ def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
         raise BadDatasetError(
             f"{path}: the array {key} cannot be read ({error}); write the file again, text as an array of type str"
         ) from error
+
+
+def map_folder(name: str, folder: Path) -> Rows:
+    """The rows in the four .npy files of a folder; inputs, which must be uint8, stay on the disk until they are used.
+
+    Raises:
+        BadDatasetError: A file is missing or damaged, or inputs are of another type.
+    """
+    arrays = []
+    for key in ARRAYS:
+        path = folder / f"{key}.npy"
+        try:
+            # Private pages: what would be written to them never reaches the file.
+            arrays.append(np.load(path, mmap_mode="c" if key.startswith("x") else None, allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise BadDatasetError(f"{path} cannot be read ({error}); write it with numpy.save") from error
+        if key.startswith("x") and arrays[-1].dtype != np.uint8:
+            raise BadDatasetError(f"{path} holds {arrays[-1].dtype}; inputs that stay on the disk must be uint8")
+    return Rows(f"data set {name!r} ({folder})", *arrays)
 
 
 def read_idx_folder(name: str, folder: Path) -> Rows:

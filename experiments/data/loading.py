@@ -69,10 +69,16 @@ def load_dataset(
     Raises:
         DatasetNotFoundError: No data set has that name, or it is in no file and cannot be fetched.
         BadDatasetError: Its file is damaged, values are missing, or labels are no classes.
+        ValueError: The fraction is out of range, or not 0 where the rows stay on the disk.
     """
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction must be at least 0 and below 1, got {validation_fraction}")
     rows = _rows(name, cache_dir)
+    if isinstance(rows.x_train, np.memmap) and validation_fraction:
+        raise ValueError(
+            f"{rows.origin} stays on the disk, and without some of its rows it would not: "
+            f"dataset.validation_fraction must be 0, got {validation_fraction}"
+        )
     labels = np.concatenate([rows.y_train.reshape(-1), rows.y_test.reshape(-1)])
     labels, class_names = class_indices(labels, rows.class_names or CLASS_NAMES.get(name), rows.origin)
     check_labels(labels[: len(rows.x_train)], labels[len(rows.x_train) :], class_names, rows.origin)
@@ -89,9 +95,10 @@ dataset = configurable("dataset")(load_dataset)
 
 
 def dataset_names() -> list[str]:
-    """The names of the data sets, and of the .npz files in the folder `DIFFLUT_DATA`."""
+    """The names of the data sets, and of the .npz files and folders of .npy files in the folder `DIFFLUT_DATA`."""
     folder = data_folder()
     files = sorted(path.stem for path in folder.glob("*.npz")) if folder else []
+    files += sorted(path.parent.name for path in folder.glob("*/x_train.npy")) if folder else []
     return list(dict.fromkeys([*DATASETS, *files]))
 
 
@@ -137,8 +144,10 @@ def _find(name: str, cache_dir: str | None) -> Rows:
     )
 
 
-def _validation_split(rows: int, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _validation_split(rows: int, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor] | tuple[slice, slice]:
     """The rows kept for training and those for validation, both in their order."""
-    count = min(max(round(fraction * rows), 1), rows - 1) if fraction else 0
+    if not fraction:
+        return slice(None), slice(0)  # which copies nothing
+    count = min(max(round(fraction * rows), 1), rows - 1)
     order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
     return order[count:].sort().values, order[:count].sort().values

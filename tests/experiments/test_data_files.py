@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from experiments.data import BadDatasetError, load_dataset
+from experiments.data import BadDatasetError, dataset_names, kept_rows, load_dataset
 from experiments.data.files import IDX_FILES, read_file
 
 
@@ -44,6 +44,39 @@ def test_idx_files_are_read_under_any_of_their_names(folder, rename, pack):
     assert data.x_train.shape == (10, 4, 5) and data.x_test.shape == (5, 4, 5)
     assert data.x_train[3].tolist() == [[200, 3, 200, 200, 200]] + [[200] * 5] * 3
     assert data.y_train.tolist() == list(range(10)) and data.y_test.tolist() == list(range(5))
+
+
+def npy_files(folder, **others):
+    generator, arrays = np.random.default_rng(0), {"x_train": (30, 4, 5), "x_test": (9, 4, 5)}
+    arrays = {key: generator.integers(1, 255, shape, np.uint8) for key, shape in arrays.items()}
+    arrays |= {"y_train": np.arange(30) % 3, "y_test": np.arange(9) % 3, **others}
+    folder.mkdir()
+    for key, array in arrays.items():
+        np.save(folder / f"{key}.npy", array)
+    return arrays
+
+
+def test_a_folder_of_npy_files_stays_on_the_disk(folder):
+    arrays = npy_files(folder / "large")
+    with kept_rows({}) as rows:
+        data = load_dataset("large", validation_fraction=0)
+    assert isinstance(rows["large"].x_train, np.memmap)
+    assert np.shares_memory(data.x_train.numpy(), rows["large"].x_train)
+    for key, array in arrays.items():
+        assert np.array_equal(getattr(data, key).numpy(), array)
+    assert len(data.x_val) == 0 == len(data.y_val) and "large" in dataset_names()
+
+
+def test_what_cannot_stay_on_the_disk_is_refused(folder):
+    npy_files(folder / "large")
+    with pytest.raises(ValueError, match=r"stays on the disk.* dataset.validation_fraction must be 0, got 0\.1"):
+        load_dataset("large")
+    npy_files(folder / "real", x_test=np.ones((9, 4, 5), np.float32))
+    with pytest.raises(BadDatasetError, match=r"x_test\.npy holds float32; .* must be uint8"):
+        load_dataset("real", validation_fraction=0)
+    (folder / "large" / "y_test.npy").unlink()
+    with pytest.raises(BadDatasetError, match=r"y_test\.npy cannot be read .*numpy\.save"):
+        load_dataset("large", validation_fraction=0)
 
 
 @pytest.mark.parametrize("place", ["fashion_mnist", "FashionMNIST/raw"])
