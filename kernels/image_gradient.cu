@@ -1,19 +1,7 @@
-// The gradient of an image, gathered from the pins that read its channels, at all placements of their nodes. No sum
-// depends on the order in which threads run.
-#include "lookup_upstream.cuh"
+// The gradient of an image from the look-ups that read it, and which of them a learnable wiring gives a share.
+#include "image_gradient.cuh"
 
 namespace difflut::image {
-
-using namespace lookup;
-
-constexpr int kStrip = 4;  // neighbouring pixels of a warp
-
-// For every channel the pins that read it, from start[channel] to end[channel]: pins[i] is node * n + j, spots[i] is
-// where in the kernel it reads, and shares[i] is what part of its gradient it passes back (all, where that is null).
-struct Listeners {
-  const int32_t *start, *end, *pins, *spots;
-  const float* shares;
-};
 
 // What pins pass back, as it was written down: grad[pin][placement][batch].
 struct Written {
@@ -68,47 +56,8 @@ struct Found {
   }
 };
 
-// x_grad[features][batch]: a warp has a strip of a channel's pixels and every gridDim.y-th quad of samples.
-template <class Source>
-__global__ void __launch_bounds__(kBlock)
-    input_gradient(Image image, Source source, Listeners listeners, int channels, int64_t batch,
-                   float* __restrict__ x_grad) {
-  follow();
-  const int pixels = image.height * image.width, strips = int(ceil_div(pixels, kStrip));
-  const int channel = row_of_warp() / strips, first = (row_of_warp() - channel * strips) * kStrip;
-  if (channel >= channels) return;
-  const int begin = __ldg(listeners.start + channel), end = __ldg(listeners.end + channel);
-  Image::Pixel pixel[kStrip];
-#pragma unroll
-  for (int i = 0; i < kStrip; ++i) pixel[i] = image.pixel(first + i);
-  for (int64_t quad = blockIdx.y; quad * kSamples < batch; quad += gridDim.y) {
-    float sums[kStrip][kQuad] = {};
-    for (int r = begin; r < end; ++r) {
-      const int spot = __ldg(listeners.spots + r);
-      int at[kStrip], nearest = -1;
-#pragma unroll
-      for (int i = 0; i < kStrip; ++i) {
-        at[i] = first + i < pixels ? image.placement(pixel[i], spot) : -1;
-        nearest = at[i] > nearest ? at[i] : nearest;
-      }
-      if (nearest < 0) continue;
-      source.add(__ldg(listeners.pins + r), listeners.shares ? __ldg(listeners.shares + r) : 1.0f, at, quad, sums);
-    }
-    for (int i = 0; i < kStrip && first + i < pixels; ++i)
-      store(x_grad + (int64_t(channel) * pixels + first + i) * batch, batch, quad, sums[i]);
-  }
-}
-
-template <class Source>
-int launch_input_gradient(const Image& image, const Source& source, const Listeners& listeners, int64_t channels,
-                          int64_t batch, float* x_grad, cudaStream_t stream) {
-  const int64_t strips = channels * ceil_div(image.height * image.width, kStrip);
-  return enqueue(input_gradient<Source>, rows_by_batch(strips, ceil_div(batch, kSamples)), kBlock, 0, stream, image,
-                 source, listeners, int(channels), batch, x_grad);
-}
-
-// What smaller shares, of up to 2**20 candidates, add up to is lost in the rounding of a pin's gradient.
-constexpr float kLeastShare = 0x1p-46f;
+// Smaller shares of a pin's gradient are less than its rounding.
+constexpr float kLeastShare = 0x1p-24f;
 
 // The readers of each channel whose shares count, in order: `end`, `pins`, `spots` and `kept` of Listeners. Reader
 // pin * choices + k is candidate k of a pin. Without `readers`, the candidates of all pins are the window's inputs.

@@ -22,17 +22,25 @@ constexpr int kHalf = 4;
 __device__ inline int own_row() { return lane_index() / 4; }
 __device__ inline int own_sample() { return kHalf * (lane_index() % 4); }
 
-// A lane's samples of a word, from a row of floats that begins at the quad's first sample.
-__device__ inline void load_own(const float* from, int word, int left, bool vector, float (&g)[2 * kHalf]) {
+// A lane's samples of a quad, word by word.
+using Own = float[kQuad][2 * kHalf];
+
+// From a row of floats that begins at the quad's first sample. All are read before any is used: the warps are too few to
+// hide the way from memory otherwise.
+__device__ inline void load_own(const float* from, int left, bool vector, Own& g) {
+  if (vector) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int first = word * kWarp + half * 16 + own_sample();
-    if (vector) {
+    for (int i = 0; i < 2 * kQuad; ++i) {
+      const int first = i * 16 + own_sample();
       const float4 four = first < left ? __ldg(reinterpret_cast<const float4*>(from + first)) : float4{};
-      g[half * 4] = four.x, g[half * 4 + 1] = four.y, g[half * 4 + 2] = four.z, g[half * 4 + 3] = four.w;
-    } else {
+      float* own = g[i / 2] + i % 2 * kHalf;
+      own[0] = four.x, own[1] = four.y, own[2] = four.z, own[3] = four.w;
+    }
+  } else {
 #pragma unroll
-      for (int s = 0; s < kHalf; ++s) g[half * 4 + s] = first + s < left ? __ldg(from + first + s) : 0.0f;
+    for (int i = 0; i < 2 * kQuad * kHalf; ++i) {
+      const int sample = i / kHalf * 16 + own_sample() + i % kHalf;
+      g[i / (2 * kHalf)][i % (2 * kHalf)] = sample < left ? __ldg(from + sample) : 0.0f;
     }
   }
 }
@@ -52,17 +60,17 @@ struct Written {
   __device__ void begin(int, int) {}
 
   struct Row {
-    const float* from;
-    int left;
-    bool vector;
+    Own g;
 
-    __device__ void values(int word, float (&g)[2 * kHalf]) const { load_own(from, word, left, vector, g); }
+    __device__ float value(int word, int s) const { return g[word][s]; }
   };
 
   __device__ Row row(int group, int, int64_t, const Item& item) const {
     const int pin = group * kPins + own_row();
     const float* from = grad + (int64_t(pin) * site.count() + item.placement) * batch + item.quad * kSamples;
-    return {from, pin < pins ? samples_left(batch, item.quad) : 0, vector};
+    Row found;
+    load_own(from, pin < pins ? samples_left(batch, item.quad) : 0, vector, found.g);
+    return found;
   }
 };
 
@@ -97,15 +105,12 @@ struct Found {
   }
 
   struct Row {
-    const float *from, *differences;
+    Own g;
+    const float* differences;
     uint32_t rest[2 * kHalf];
-    int left;
-    bool vector;
 
-    __device__ void values(int word, float (&g)[2 * kHalf]) const {
-      load_own(from, word, left, vector, g);
-#pragma unroll
-      for (int s = 0; s < 2 * kHalf; ++s) g[s] *= differences[address(rest[s], word) & (kEntries - 1)];
+    __device__ float value(int word, int s) const {
+      return g[word][s] * differences[address(rest[s], word) & (kEntries - 1)];
     }
   };
 
@@ -114,8 +119,9 @@ struct Found {
     const uint32_t* own = codes + number * kWarp + own_sample();
     const uint4 first = __ldg(reinterpret_cast<const uint4*>(own)), second = __ldg(reinterpret_cast<const uint4*>(own + 16));
     const uint32_t code[2 * kHalf] = {first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
-    Row found{grad.row(row) + item.quad * kSamples, differences() + j * kEntries, {},
-              own_row() < N ? samples_left(grad.batch, item.quad) : 0, vector};
+    Row found;
+    load_own(grad.row(row) + item.quad * kSamples, own_row() < N ? samples_left(grad.batch, item.quad) : 0, vector, found.g);
+    found.differences = differences() + j * kEntries;
 #pragma unroll
     for (int s = 0; s < 2 * kHalf; ++s) found.rest[s] = without_input(code[s], bits_below(j));
     return found;
@@ -126,7 +132,7 @@ struct Found {
 // which there are counts[group]; without `among` these are all inputs of the window. A block has a group, 64 of its
 // candidates (blockIdx.y) and every gridDim.z-th stretch of the items.
 template <class Source, class Site>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     logits_gradient(Site site, Source source, const uint4* __restrict__ bits, const int32_t* __restrict__ among,
                     const int32_t* __restrict__ counts, int most, int64_t batch, float* __restrict__ parts) {
   follow();
@@ -158,19 +164,18 @@ __global__ void __launch_bounds__(kThreads)
       }
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) {
-        float g[2 * kHalf];
         uint32_t a[2][4];
-        row.values(u, g);
 #pragma unroll
         for (int s = 0; s < kHalf; ++s) {
-          const uint32_t high = bfloat16_pair(g[s], g[kHalf + s]);
+          const float first = row.value(u, s), second = row.value(u, kHalf + s);
+          const uint32_t high = bfloat16_pair(first, second);
           a[s / 2][s % 2 * 2] = high;
-          a[s / 2][s % 2 * 2 + 1] = bfloat16_pair(g[s] - __uint_as_float(high << 16),
-                                                  g[kHalf + s] - __uint_as_float(high & 0xffff0000u));
+          a[s / 2][s % 2 * 2 + 1] =
+              bfloat16_pair(first - __uint_as_float(high << 16), second - __uint_as_float(high & 0xffff0000u));
         }
 #pragma unroll
         for (int t = 0; t < kTiles; ++t) {
-          if (t * kTile >= count) break;
+          if (t == kTiles / 2 && t * kTile >= count) break;  // a branch for every tile costs more than it spares
           uint32_t b[kHalf];  // 1 where a bit is set and -1 elsewhere: the bits become signs
 #pragma unroll
           for (int s = 0; s < kHalf; ++s)
