@@ -162,6 +162,7 @@ def test_table_statistics_count_constant_and_saturated_tables():
         logits.uniform_(-1, 1)
         logits[:, :, 0], logits[:, :, 1] = -1, 1
         logits[:6] = 10.0
+        logits[:2] = -10.0  # constant 0 counts as constant 1 does
         logits[6:12, :, 0] = -10.0
     hidden, output = table_statistics(trained.model)
     assert output == {"layer": 1, "constant": 6 / 24, "saturated": (6 * 4 + 6 * 1) / (24 * 4)}
