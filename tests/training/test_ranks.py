@@ -10,6 +10,7 @@ from difflut.models import LUTNetwork
 from difflut.registry import ENCODERS, LAYERS, LOSSES, NODES, OPTIMIZERS
 from difflut.training import Trainer, evaluate, ranks
 from difflut.training.augmentations import shift
+from difflut.training.ranks import Ranks
 from tests.layers.making import make_layer
 from tests.training.together import together
 
@@ -86,14 +87,55 @@ def trained(epochs=4, **case):
     return list(found.model.parameters()), metrics, scores, torch.rand(1)
 
 
+class PeculiarError(ValueError):
+    """An error that cannot be made from text alone, as those that passed through Gin."""
+
+    def __init__(self, what, why):
+        super().__init__(f"{what} {why}")
+
+
+def fail():
+    raise PeculiarError("no", "luck")
+
+
+def exchanged():
+    """What the processes have of the first one, and how they see that they differ."""
+    present, found = Ranks.present(), {}
+    own = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        own.weight.fill_(present.number + 1.0)
+    try:
+        present.check_same(own.parameters())
+    except RuntimeError as error:
+        found["different"] = str(error)
+    present.follow_first(own)
+    present.check_same(own.parameters())
+    found |= {"weight": own.weight.tolist(), "value": present.from_first(lambda: present.number)}
+    try:
+        present.from_first(fail)
+    except ValueError as error:
+        found["error"] = str(error)
+    return found
+
+
 def all_trained(cases):
     ranks.LARGE = 30  # weights, so that there are gradients of both sizes
-    return {name: trained(**case) for name, case in cases.items()}
+    return {name: trained(**case) for name, case in cases.items()} | {"exchanged": exchanged()}
 
 
 @pytest.fixture(scope="module")
 def by_two():
     return together(2, all_trained, CASES)
+
+
+def test_processes_follow_the_first_one_and_notice_where_they_differ(by_two):
+    for found in by_two:
+        assert found["exchanged"] == {
+            "different": "the parameters of the 2 processes are no longer the same",
+            "weight": [[1.0] * 3] * 2,
+            "value": 0,
+            "error": "no luck",
+        }
 
 
 @pytest.mark.parametrize("case", CASES)
