@@ -65,7 +65,10 @@ def built_wheel(folder, *libraries):
 def test_a_wheel_with_compiled_kernels_is_one_for_the_platform(tmp_path):
     wheel = built_wheel(tmp_path, "cpp-x86-64-v3-0.so")
     assert not wheel.name.endswith("-any.whl") and "-py3-none-" in wheel.name
-    assert "difflut/kernels/prebuilt/cpp-x86-64-v3-0.so" in zipfile.ZipFile(wheel).namelist()
+    files = zipfile.ZipFile(wheel)
+    assert "difflut/kernels/prebuilt/cpp-x86-64-v3-0.so" in files.namelist()
+    (described,) = (name for name in files.namelist() if name.endswith(".dist-info/WHEEL"))
+    assert b"Root-Is-Purelib: false" in files.read(described)
 
 
 def test_a_wheel_trains_in_any_folder_and_says_once_without_a_compiler_what_would_make_it_fast(tmp_path):

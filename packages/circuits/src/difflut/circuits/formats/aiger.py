@@ -79,7 +79,7 @@ class _Gates:
         return self._known[a, b]
 
     def chosen(self, choice: int, high: int, low: int) -> int:
-        """`one` where `choice` is true, else `zero`."""
+        """`high` where `choice` is true, else `low`."""
         if high == low:
             return high
         return self.both(self.both(choice, high) ^ 1, self.both(choice ^ 1, low) ^ 1) ^ 1
