@@ -58,3 +58,11 @@ def test_windows_that_do_not_fit_are_named(options, message):
 def test_windows_of_a_learnable_wiring_need_candidates():
     with pytest.raises(ValueError, match=r"window=3, .* need top_k"):
         LAYERS["learnable"](6 * 9 * 4, 40, NODES["dwn"], n=5, **IMAGE)
+
+
+def test_equal_keys_keep_their_order(monkeypatch):
+    # Else the wiring of a seed would depend on how a processor sorts.
+    keys = torch.randint(3, (2, 600)).float()
+    monkeypatch.setattr(torch, "rand", lambda *size, generator: keys.clone())
+    wiring = random_wiring(600, 450, 4, torch.Generator().manual_seed(0)).flatten()
+    assert torch.equal(wiring[600:], torch.cat([row.argsort(stable=True) for row in keys])[:1200])
