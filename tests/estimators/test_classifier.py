@@ -1,6 +1,7 @@
 import json
 import pickle
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from difflut.estimators import default_recipe
 from difflut.estimators.fitting import Table, distinct_bits
 from difflut.models import load_checkpoint
 from difflut.sklearn import LUTClassifier
+from difflut.training import Trainer
 
 SMALL = {"votes": 30, "candidates": 16, "num_bits": 12, "epochs": 10, "tau": 7.0, "random_state": 0}
 
@@ -163,6 +165,22 @@ def test_a_high_temperature_is_chosen_for_noise_and_a_low_one_for_a_clean_functi
     assert taus[0] < taus[1]
 
 
+def test_tables_choose_their_inputs_in_the_first_half_of_the_epochs(table, monkeypatch):
+    wirings = []
+    run_epoch = Trainer.run_epoch
+
+    def noted(trainer, *arguments):
+        metrics = run_epoch(trainer, *arguments)
+        wirings.append(trainer.model.layers[0].wiring().clone())
+        return metrics
+
+    monkeypatch.setattr(Trainer, "run_epoch", noted)
+    network = LUTClassifier(**SMALL | {"epochs": 7}).fit(*table).network_
+    changed = [not torch.equal(before, after) for before, after in pairwise(wirings)]
+    assert changed == [True, True, True, False, False, False]
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
 def test_a_pickled_classifier_predicts_the_same(table):
     classifier = LUTClassifier(**SMALL).fit(*table)
     again = pickle.loads(pickle.dumps(classifier))
@@ -210,4 +228,9 @@ def test_a_column_without_two_values_is_read_by_no_table():
 def test_default_recipes_are_within_bounds(rows, classes):
     recipe = default_recipe(rows, 10, classes)
     assert 32 <= recipe.batch_size <= 1024 and 100 <= recipe.votes <= 900
-    assert recipe.tau == pytest.approx(2.8 * recipe.votes**0.5)
+    assert recipe.tau == pytest.approx(2.8 * recipe.votes**0.5) and 10 <= recipe.epochs <= 20
+
+
+def test_few_rows_need_fewer_votes_and_many_rows_fewer_epochs():
+    few, some, many = (default_recipe(rows, 10, 3) for rows in (150, 3000, 10**6))
+    assert few.votes < some.votes == many.votes and few.epochs == some.epochs > many.epochs

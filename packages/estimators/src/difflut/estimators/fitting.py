@@ -85,7 +85,8 @@ class Fitter:
             seed=self.seed,
         )
         history, best = [], None
-        for _ in range(recipe.epochs):
+        for epoch in range(recipe.epochs):
+            network.layers[0].logits.requires_grad_(epoch < recipe.wiring_epochs)
             history.append(trainer.run_epoch())
             if recipe.validation_rows:
                 history[-1]["validation_accuracy"] = score = held_out.score(network)
@@ -93,7 +94,7 @@ class Fitter:
                     best = score, deepcopy(network.state_dict())
         if best is not None:
             network.load_state_dict(best[1])
-        return network.eval(), history
+        return network.requires_grad_().eval(), history
 
     def build(self, table: Table, recipe: Recipe) -> LUTNetwork:
         """A network of one layer whose tables choose among the bits that differ on the training rows."""

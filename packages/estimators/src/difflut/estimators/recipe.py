@@ -7,6 +7,7 @@ from typing import Self
 # Temperatures, as multiples of the square root of the votes. At a high one every row has a gradient, which copes with
 # noise in the labels; at a low one only rows that are still classed wrong have one.
 HIGH_TAU, LOW_TAU = 2.8, 1.0
+MOST_STEPS = 2000  # of tables whose rows are many; they have ten epochs at least
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class Recipe:
         """
         return replace(self, tau=factor * math.sqrt(self.votes))
 
+    @property
+    def wiring_epochs(self) -> int:
+        """The first half of the epochs, in which tables choose their inputs; then they keep them.
+
+        To choose takes most of a step, and one choice in twenty would still change later.
+        """
+        return -(-self.epochs // 2)
+
     def shortened(self) -> Self:
         """A recipe for a comparison of temperatures: a third of the votes and some of the epochs."""
         return replace(self, votes=-(-self.votes // 3), epochs=min(self.epochs, 10), validation_rows=0)
@@ -49,14 +58,16 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
     """The recipe for a table, found by cross-validation on many small ones.
 
     A batch is about an eighth of the rows, within bounds: what a step costs hardly depends on a small batch. Where
-    there are few features their values matter more, and they have more thresholds.
+    there are few features their values matter more, and they have more thresholds. Fewer rows need fewer votes, and
+    many rows fewer epochs.
     """
+    votes, batch_size = max(100, min(900, 2700 // classes)), 2 ** round(math.log2(max(32, min(1024, rows / 8))))
     return Recipe(
-        votes=max(100, min(900, 2700 // classes)),
+        votes=max(100, round(votes * max(1 / 3, min(1, math.sqrt(rows / 2000))))),
         num_bits=64 if features <= 16 else 32,
         candidates=64,
-        epochs=20,
-        batch_size=2 ** round(math.log2(max(32, min(1024, rows / 8)))),
+        epochs=max(10, min(20, MOST_STEPS * batch_size // rows)),
+        batch_size=batch_size,
         learning_rate=0.05,
         tau=math.nan,
     ).with_tau(HIGH_TAU)
