@@ -157,9 +157,7 @@ def train(
             folder = ranks.from_first(lambda: _folder(resume, trial, runs, name))
             if resume:
                 proceed(trainer, folder, epochs)
-        for binding in overridden():
-            if not binding.startswith(("train.", "tracking.")):  # a sweep gives these itself
-                print(f"{binding} is bound to no effect: the job gives its own", flush=True)
+        _tell_overridden()
         shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
         with start_tracking(folder.path, shown) if ranks.is_first else Tracker() as run:
             trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher, ranks)
@@ -174,11 +172,8 @@ def train(
                 if not ranks.is_first:
                     return {}
                 group.close()  # the first process goes on alone
-                best = load_checkpoint(folder.best, torch_device)
                 known = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
-                result = known | _done_by(torch_device, ranks) | measure(best, data, folder)
-            folder.write_result(result)
-            draw(best.to(torch_device), data, result, folder, run)
+                result = _conclude(known | _done_by(torch_device, ranks), data, torch_device, folder, run)
             if upload_checkpoint:
                 run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
             run.finish(result)
@@ -187,6 +182,23 @@ def train(
         f"relaxed {result['test_accuracy_relaxed']:.2%}, gap {result['gap']:+.2%}, seed {seed}, "
         f"{result['train_seconds']:.1f} s of training, {in_words(result)}"
     )
+    return result
+
+
+def _tell_overridden() -> None:
+    for binding in overridden():
+        if not binding.startswith(("train.", "tracking.")):  # a sweep gives these itself
+            print(f"{binding} is bound to no effect: the job gives its own", flush=True)
+
+
+def _conclude(
+    known: dict[str, Any], data: Dataset, device: torch.device, folder: RunFolder, run: Tracker
+) -> dict[str, Any]:
+    """Measures the best network, writes what the run came to beside what is known of it, and draws it."""
+    best = load_checkpoint(folder.best, device)
+    result = known | measure(best, data, folder)
+    folder.write_result(result)
+    draw(best.to(device), data, result, folder, run)
     return result
 
 
