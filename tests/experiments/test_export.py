@@ -9,6 +9,7 @@ import torch
 from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit
 from difflut.models import load_checkpoint
+from difflut.registry import FORMATS
 from experiments.data import load_dataset
 from experiments.export import checks, plots
 from experiments.export.export import export
@@ -150,8 +151,8 @@ def test_wrong_arguments_are_refused_before_any_work(finished_run, tmp_path, wro
 def test_a_second_export_leaves_nothing_of_the_first_but_files_that_are_not_its_own(
     finished_run, tmp_path, monkeypatch
 ):
-    export(str(finished_run), str(tmp_path), simulator="none")
-    assert (tmp_path / "circuit.png").exists() and (tmp_path / "circuit.svg").exists()
+    export(str(finished_run), str(tmp_path), simulator="none", formats=[FORMATS["blif"]])
+    assert all((tmp_path / f"circuit.{ending}").exists() for ending in ("png", "svg", "blif"))
     (tmp_path / "notes.md").touch()
     monkeypatch.setattr(plots, "LARGEST", 0)
     export(str(finished_run), str(tmp_path), simulator="none")
