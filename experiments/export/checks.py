@@ -102,7 +102,7 @@ def _numpy(path: Path, expected: Expected) -> Check:
 def _c(path: Path, circuit: Circuit, prefix: str, expected: Expected, steps: Steps) -> Check:
     """The class is one more column, so that it is compared too."""
     compiled = steps.run(
-        "compile C", lambda: CompiledCircuit(path, circuit.num_features, circuit.num_classes, prefix=prefix)
+        "compile C", lambda: CompiledCircuit(path, circuit.sample_size, circuit.num_classes, prefix=prefix)
     )
 
     def predict(x: np.ndarray) -> np.ndarray:

@@ -49,7 +49,10 @@ def narrowed(network: LUTNetwork, data: Dataset, max_width: int | str) -> LUTNet
 
 
 def _needed_bits(network: LUTNetwork, data: Dataset) -> int:
-    return PIXEL_BITS if _pixels(data) else fixed_point_words(Circuit.from_model(network)).needed
+    if _pixels(data) and not (network.encoder and network.encoder.detectors):
+        return PIXEL_BITS
+    words = fixed_point_words(Circuit.from_model(network))
+    return max(words.needed, int(words.compared.max()))
 
 
 def _snapped(network: LUTNetwork, data: Dataset, bits: int) -> LUTNetwork:

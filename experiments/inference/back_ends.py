@@ -44,7 +44,7 @@ def _numpy(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
 
 def _compiled(candidate: Candidate, x: np.ndarray) -> tuple[Classify, Any]:
     source = write_c(candidate.circuit, candidate.folder / "circuit.c")
-    made = CompiledCircuit(source, candidate.circuit.num_features, candidate.circuit.num_classes)
+    made = CompiledCircuit(source, candidate.circuit.sample_size, candidate.circuit.num_classes)
     return lambda inputs: made.counts_and_classes(inputs)[1], x
 
 

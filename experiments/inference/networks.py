@@ -21,7 +21,7 @@ def load_network(name: str, samples: int) -> Loaded:
         return _random(rng, 3, [2000, 1000], 6, samples)
     if name.endswith(".npz"):
         circuit = Circuit.load(name)
-        return circuit, None, rng.integers(256, size=(samples, circuit.num_features), dtype=np.uint8)
+        return circuit, None, rng.integers(256, size=(samples, circuit.sample_size), dtype=np.uint8)
     run = RunFolder.open_finished(name)
     model = load_checkpoint(run.best).eval()
     x = dataset_of(run).x_test.numpy()[:samples]

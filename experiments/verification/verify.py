@@ -24,6 +24,7 @@ from difflut.circuits import (
     write_verilog,
 )
 from difflut.circuits.writers.testbench import SIMULATORS
+from difflut.encoders.detectors import edges
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers import Layer
 from difflut.models import LUTNetwork, network
@@ -57,6 +58,7 @@ WIRINGS: dict[str, Callable[[Bank], list[Bank]]] = {
     "top-8": _dense("learnable", top_k=8),
     "convolution": _image(lambda bank: partial(bank, "learnable", output_size=8, kernel_size=2, stride=2, top_k=8)),
     "pooling": _image(lambda bank: LAYERS["pool"]),
+    "detectors": _image(),
     "tree": _image(lambda bank: partial(bank, "tree", n=2)),
     "skip": _image(
         lambda bank: partial(bank, "random", output_size=8, kernel_size=3, padding=1, name="second"),
@@ -64,7 +66,7 @@ WIRINGS: dict[str, Callable[[Bank], list[Bank]]] = {
         lambda bank: partial(bank, "random", output_size=8, kernel_size=2, reads=["both", "encoder"]),
     ),
 }
-IMAGES = ("convolution", "pooling", "tree", "skip")
+IMAGES = ("convolution", "pooling", "detectors", "tree", "skip")
 BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
 
@@ -90,8 +92,8 @@ def verify(
         simulated_samples: Rows for the simulator.
         n: Inputs of a node, or the nearest number that its type may have.
         nodes: Node types; None is all.
-        wirings: Names of wirings: "random", "learnable", "soft", "top-8", "convolution", "pooling", "tree", "skip";
-            None is all.
+        wirings: Names of wirings: "random", "learnable", "soft", "top-8", "convolution", "pooling", "detectors", "tree"
+            and "skip"; None is all. "detectors" is a convolution that reads responses to edges, too.
         encoders: None is all.
         back_ends: Names of back ends: "numpy", "engine", "C", "Verilog".
         simulator: "verilator" or "iverilog".
@@ -121,6 +123,7 @@ def verify(
     start, mismatches, networks = time.perf_counter(), 0, 0
     for names in product(nodes, wirings, encoders):
         inputs = _as_image(x) if names[1] in IMAGES else x
+        inputs = _as_pixels(inputs) if names[1] == "detectors" else inputs
         model = _network(*names, inputs, n)
         for back_end, wrong in _check(model, inputs, simulated_samples, back_ends, simulator):
             mismatches += wrong
@@ -141,7 +144,7 @@ def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> L
         return LAYERS[layer](node_type=NODES[node], n=NODES[node].nearest_inputs(n), **options)
 
     torch.manual_seed(0)
-    fitted = ENCODERS[encoder](num_bits=4).fit(x)
+    fitted = ENCODERS[encoder](num_bits=4, detectors=edges() if wiring == "detectors" else None).fit(x)
     return network(x.shape[1:], 10, fitted, WIRINGS[wiring](bank)).eval()
 
 
@@ -149,6 +152,14 @@ def _as_image(x: torch.Tensor) -> torch.Tensor:
     """The largest square of features: `(rows, side, side)`."""
     side = math.isqrt(x.shape[1])
     return x[:, : side * side].view(-1, side, side)
+
+
+def _as_pixels(x: torch.Tensor) -> torch.Tensor:
+    """Bytes, into whose range other numbers are brought."""
+    if x.dtype == torch.uint8:
+        return x
+    low, high = x.aminmax()
+    return ((x - low) * (255 / (high - low))).byte()
 
 
 @torch.no_grad()
@@ -169,7 +180,7 @@ def _check(
     with tempfile.TemporaryDirectory() as folder:
         if "C" in back_ends:
             source = write_c(circuit, Path(folder, "circuit.c"))
-            compiled = CompiledCircuit(source, circuit.num_features, circuit.num_classes, ["-std=c99", "-O0"])
+            compiled = CompiledCircuit(source, circuit.sample_size, circuit.num_classes, ["-std=c99", "-O0"])
             yield "C", wrong(lambda x: compiled.counts_and_classes(x)[0].astype(np.float32) / np.float32(circuit.tau))
         if "Verilog" in back_ends:
             words = pixel_words(circuit) if features.dtype == np.uint8 else fixed_point_words(circuit)

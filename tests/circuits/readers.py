@@ -87,6 +87,12 @@ def by_its_rules(path, circuit, words, x):
 def _json_counts(content, row):
     """The counts of one row, by the rules that the file states."""
     signals = []
+    if "sums" in content:
+        values = list(row)
+        for one in content["sums"]:
+            pairs = zip(one["adds"], one["weights"], strict=True)
+            values.append(sum(weight * values[value] for value, weight in pairs))
+        row = [values[value] for value in content["compared"]]
     for value, thresholds in zip(row, content["thresholds"], strict=True):
         level = sum(value > threshold for threshold in thresholds)
         signals += [int(bit) for bit in content["codebook"][level]]

@@ -70,7 +70,7 @@ def assert_damaged(path, reason=""):
         Circuit.load(path)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Circuit)])
+@pytest.mark.parametrize("name", [field.name for field in fields(Circuit) if field.name != "sums"])
 def test_a_circuit_without_one_of_its_arrays_is_damaged(saved, tmp_path, name):
     arrays = {key: array for key, array in np.load(saved).items() if key != name}
     write_arrays(tmp_path / "damaged.npz", arrays)

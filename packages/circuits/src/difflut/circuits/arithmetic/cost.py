@@ -7,6 +7,7 @@ import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import add_encoder
+from difflut.circuits.arithmetic.features import CountedWords
 from difflut.circuits.arithmetic.head import add_counts, add_tournament
 from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, stage
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
@@ -23,7 +24,7 @@ class Cost:
         layers: LUTs of the nodes in each layer, wide tables split.
         popcount: LUTs that count the ones of each class.
         argmax: LUTs that find the highest count.
-        encoder: LUTs that compare words with thresholds.
+        encoder: LUTs that compare words with thresholds, and before that add up sums of pixels where there are any.
         depth: LUTs on the longest path through the core.
         flip_flops: Flip-flops of the design with all registers whose only output is the class.
         shift_registers: Chains of its registers. Each takes a LUT, of a kind that not every LUT is; `total` is without
@@ -95,10 +96,10 @@ def _pipelined(
 
 def _encoder(circuit: Circuit, words: InputWords) -> int:
     tables = Tables("e")
-    encoded = add_encoder(
-        tables, encoder_bits(circuit), words, [f"x{bit}" for bit in range(words.limits.shape[0] * words.width)]
-    )
-    return len(tables.made) + len({bit for bit in encoded if bit.startswith("~")})
+    names = [f"x{bit}" for bit in range(circuit.sample_size * words.width)]
+    features = CountedWords(circuit, words, names)
+    encoded = add_encoder(tables, encoder_bits(circuit), words, features)
+    return features.tables + len(tables.made) + len({bit for bit in encoded if bit.startswith("~")})
 
 
 def _depth(circuit: Circuit, tables: list[Table], winner: list[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables, encoder_bits
+from difflut.circuits.arithmetic.features import FeatureWords
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
@@ -14,8 +15,8 @@ from difflut.circuits.passes.split import LUT_SIZE
 ENUMERATED = 12  # bits of a word up to which all its values are tried
 
 
-def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, names: Sequence[str]) -> list[str]:
-    """The bits that are read, of words whose bits have names, those of feature 0 first.
+def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, features: FeatureWords) -> list[str]:
+    """The bits that are read, of words and of the sums that are made of them.
 
     A bit that depends on at most six bits of its word is one table, or a wire; others are the exclusive or of their
     comparisons.
@@ -23,21 +24,23 @@ def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, names: Seq
     outputs = []
     for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
         compared = bits.comparisons[terms]
-        word: Sequence[str] = ()
-        if len(terms):
-            word = names[compared[0, 0] * words.width :][: words.width]
+        word = features[int(compared[0, 0])] if len(terms) else ()
         limits = words.limits[compared[:, 0], compared[:, 1]].tolist()
         outputs.append(_add_bit(tables, limits, bool(inverted), word))
     return outputs
 
 
 def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
-    """The tables that each bit of the encoder takes, read or not, if no other shares one with it: `(inputs,)`."""
+    """The tables that each bit of the encoder takes, read or not, if no other shares one with it: `(inputs,)`.
+
+    Those of sums are left out, since all bits of a feature share them.
+    """
     bits = encoder_bits(circuit, np.arange(circuit.num_inputs))
-    names, costs = [f"x{bit}" for bit in range(words.width)], []
+    names, costs = [f"x{bit}" for bit in range(int(words.compared.max(initial=0)))], []
     for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
         tables, compared = Tables("e"), bits.comparisons[terms]
-        made = _add_bit(tables, words.limits[compared[:, 0], compared[:, 1]].tolist(), bool(inverted), names)
+        word = names[: words.compared[compared[0, 0]]] if len(terms) else []
+        made = _add_bit(tables, words.limits[compared[:, 0], compared[:, 1]].tolist(), bool(inverted), word)
         costs.append(len(tables.made) + made.startswith("~"))
     return np.array(costs)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import add_encoder
+from difflut.circuits.arithmetic.features import FeatureWords
 from difflut.circuits.arithmetic.head import add_counts, add_tournament, count_width
 from difflut.circuits.arithmetic.tables import Table, Tables
 from difflut.circuits.arithmetic.words import InputWords, fixed_point_words
@@ -18,7 +19,7 @@ class Netlist:
     """Tables of two to six inputs; signals are named as `Tables` names them.
 
     Attributes:
-        inputs: The bits of the words, those of feature 0 first, of each the lowest first.
+        inputs: The bits of the words, those of input 0 first, of each the lowest first.
         tables: Each after those that it reads.
         counts: The bits of each class's count, those of class 0 first, of each the lowest first.
         winner: The bits of the class of the highest count, the lowest such class on ties; the lowest bit first.
@@ -43,9 +44,10 @@ def netlist(circuit: Circuit, words: InputWords | None = None) -> Netlist:
         words: Form of the inputs; None is `fixed_point_words(circuit)`.
     """
     words, circuit, tables = words or fixed_point_words(circuit), split(circuit), Tables("t")
-    inputs = [f"x{bit}" for bit in range(circuit.num_features * words.width)]
+    inputs = [f"x{bit}" for bit in range(circuit.sample_size * words.width)]
     bits = encoder_bits(circuit)
-    names = dict(zip(bits.signals.tolist(), add_encoder(tables, bits, words, inputs), strict=True))
+    features = FeatureWords(tables, circuit, words, inputs)
+    names = dict(zip(bits.signals.tolist(), add_encoder(tables, bits, words, features), strict=True))
     for lut in range(circuit.num_luts):
         init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
         pins = circuit.wiring[lut]

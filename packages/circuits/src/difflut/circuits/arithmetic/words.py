@@ -20,6 +20,8 @@ class InputWords:
         scales: The power of two that multiplies each feature: `(features,)` exponents; 0 for pixels.
         offsets: Number that is then added, so that words are never negative: `(features,)` integers; 0 for pixels.
         limits: `(features, K)` integers; below 0 where every word exceeds them.
+        compared: Bits of the words that are compared with them: `(features,)`; those of sums, see `WeightedSums.words`,
+            are others than the inputs'.
         needed: Bits that a word would need so that comparisons of words and of floats agree on every input.
     """
 
@@ -27,6 +29,7 @@ class InputWords:
     scales: np.ndarray
     offsets: np.ndarray
     limits: np.ndarray
+    compared: np.ndarray
     needed: int
 
     @property
@@ -54,10 +57,14 @@ class InputWords:
 
 
 def pixel_words(circuit: Circuit) -> InputWords:
-    """Eight bits for features that are whole numbers from 0 to 255; always exact."""
-    limits = np.clip(np.floor(circuit.thresholds), -1, 255).astype(np.int64)
-    zeros = np.zeros(circuit.num_features, np.int64)
-    return InputWords(8, zeros, zeros, limits, 8)
+    """Eight bits for inputs that are whole numbers from 0 to 255; always exact."""
+    lowest, bits = np.zeros(circuit.num_features, np.int64), np.full(circuit.num_features, 8)
+    if circuit.sums:
+        lowest, bits = (each[circuit.sums.features] for each in circuit.sums.words)
+    limits = np.floor(circuit.thresholds.astype(np.float64)) - lowest[:, None]
+    limits = np.clip(limits, -1, (1 << bits[:, None]) - 1).astype(np.int64)
+    zeros = np.zeros(circuit.sample_size, np.int64)
+    return InputWords(8, zeros, zeros, limits, bits, 8)
 
 
 def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
@@ -65,13 +72,16 @@ def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
 
     Words of a feature go from its smallest threshold to its largest, or from 0 where it has one threshold alone; what
     is beyond is held there. Inputs are rounded up, which leaves `x > t` as it is where `t` is a multiple of the grid;
-    thresholds are rounded down to it. `Encoder.snap` moves thresholds to a grid of few bits.
+    thresholds are rounded down to it. `Encoder.snap` moves thresholds to a grid of few bits. Sums are of pixels, which
+    have eight bits.
 
     Raises:
         ValueError: `max_width` is no number from 2 to 48, or a threshold is infinite.
     """
     if max_width not in WIDTHS:
         raise ValueError(f"max_width={max_width} must be from {WIDTHS[0]} to {WIDTHS[-1]} bits")
+    if circuit.sums:
+        return pixel_words(circuit)
     thresholds = circuit.thresholds.astype(np.float64)
     if not np.isfinite(thresholds).all():
         raise ValueError("a threshold is infinite or NaN; fit the encoder to finite values")
@@ -89,7 +99,7 @@ def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
     below = 2 ** np.maximum(scales - digits, 0) - 1  # the lowest bits of a limit, which then do not matter
     offsets = below.astype(np.int64) - np.floor(np.ldexp(low, scales)).astype(np.int64)
     limits = np.floor(np.ldexp(thresholds, scales[:, None])).astype(np.int64) + offsets[:, None]
-    return InputWords(width, scales, offsets, limits, int(needed.max(initial=1)))
+    return InputWords(width, scales, offsets, limits, np.full(len(limits), width), int(needed.max(initial=1)))
 
 
 def _digits(thresholds: np.ndarray) -> np.ndarray:

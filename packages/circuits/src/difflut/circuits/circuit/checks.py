@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from difflut.circuits.circuit.sums import EXACT, WeightedSums
+
 if TYPE_CHECKING:
     from difflut.circuits.circuit.circuit import Circuit
 
@@ -15,6 +17,8 @@ def check(circuit: "Circuit") -> None:
         ValueError: An array has another shape or type than the others ask for, or an entry is out of its range.
     """
     _check_encoder(circuit)
+    if circuit.sums is not None:
+        _check_sums(circuit.sums, len(circuit.thresholds))
     _check_luts(circuit)
     _check_head(circuit)
 
@@ -27,6 +31,24 @@ def _check_encoder(circuit: "Circuit") -> None:
         raise ValueError(f"thresholds of feature {wrong[0]} are NaN; every threshold must be a number")
     if len(wrong := np.flatnonzero((thresholds[:, 1:] < thresholds[:, :-1]).any(1))):
         raise ValueError(f"thresholds of feature {wrong[0]} descend; they must ascend: {thresholds[wrong[0]].tolist()}")
+
+
+def _check_sums(sums: WeightedSums, features: int) -> None:
+    """Refuses arrays that are no sums of pixels, or not for so many features."""
+    sources, weights = sums.sources, sums.weights
+    _check_kind("sums.sources", sources, "i", ("sums", "terms"))
+    _check_kind("sums.weights", weights, "i", sources.shape)
+    _check_kind("sums.features", sums.features, "i", (features,), "as many thresholds")
+    before = sums.inputs + np.arange(len(sources))
+    if len(wrong := np.flatnonzero(((sources < -1) | (sources >= before[:, None])).any(1))):
+        raise ValueError(
+            f"sum {wrong[0]} adds {sources[wrong[0]].tolist()}; it may add values before it, 0 to "
+            f"{before[wrong[0]] - 1}, or -1 for none"
+        )
+    _check_range("sums.features", sums.features, 0, sums.inputs + len(sources), "pixels and sums")
+    most = np.abs(sums.ranges).max(0)
+    if len(wrong := np.flatnonzero(most >= EXACT)):
+        raise ValueError(f"sum {wrong[0] - sums.inputs} may be {most[wrong[0]]:.0f}; float32 is exact below {EXACT}")
 
 
 def _check_luts(circuit: "Circuit") -> None:

@@ -11,12 +11,14 @@ from difflut.circuits.circuit.checks import check
 from difflut.circuits.circuit.evaluation import block_size, count_ones, packed_signals, unpacked
 from difflut.circuits.circuit.files import read_arrays, write_arrays
 from difflut.circuits.circuit.networks import arrays_of
+from difflut.circuits.circuit.sums import WeightedSums
 
 if TYPE_CHECKING:
     from difflut.circuits.engine import Engine
     from difflut.models import LUTNetwork
 
 FORMAT = 3
+SUMS = "sums_"  # begins the names of its arrays in a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ class Circuit:
         groups: The class that each output counts for: `(outputs,)`.
         bias: Number with which the count of each class begins: `(classes,)` integers.
         tau: Divides the counts to give logits.
+        sums: What is compared with the thresholds, where that is not the inputs themselves.
 
     Raises:
         ValueError: The arrays are no circuit; the error says which and why.
@@ -55,6 +58,7 @@ class Circuit:
     groups: np.ndarray
     bias: np.ndarray
     tau: float
+    sums: WeightedSums | None = None
 
     def __post_init__(self) -> None:
         check(self)
@@ -69,7 +73,13 @@ class Circuit:
         return cls(**arrays_of(model))
 
     @property
+    def sample_size(self) -> int:
+        """Numbers of one input sample."""
+        return self.sums.inputs if self.sums else self.num_features
+
+    @property
     def num_features(self) -> int:
+        """Numbers that are compared with thresholds: those of a sample, unless they are sums."""
         return len(self.thresholds)
 
     @property
@@ -94,9 +104,13 @@ class Circuit:
         """The highest count that each class can have: `(classes,)`."""
         return self.bias + np.bincount(self.groups, minlength=self.num_classes)
 
+    def features(self, x: np.ndarray) -> np.ndarray:
+        """`(batch, *sample)` numbers to those that are compared, `(batch, features)` in float32."""
+        return self.sums(x) if self.sums else np.asarray(x, np.float32).reshape(len(x), self.num_features)
+
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """`(batch, *features)` numbers to `(batch, features * bits)` booleans; compared as float32, NaN is level 0."""
-        x = np.asarray(x, np.float32).reshape(len(x), self.num_features)
+        """`(batch, *sample)` numbers to `(batch, features * bits)` booleans; compared as float32, NaN is level 0."""
+        x = self.features(x)
         levels = np.zeros(x.shape, np.intp)
         for threshold in self.thresholds.T:
             levels += x > threshold
@@ -158,8 +172,9 @@ class Circuit:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a compressed .npz file, tables packed eight entries a byte, with a digest of all of it."""
-        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
-        write_arrays(path, arrays | {"tables": np.packbits(self.tables, axis=1), "format": FORMAT})
+        arrays = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "sums"}
+        sums = {f"{SUMS}{field.name}": getattr(self.sums, field.name) for field in fields(WeightedSums) if self.sums}
+        write_arrays(path, arrays | sums | {"tables": np.packbits(self.tables, axis=1), "format": FORMAT})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Circuit":
@@ -185,4 +200,6 @@ def _unpacked(
     if format != FORMAT:
         raise ValueError(f"its format is {format}")
     tables = np.unpackbits(tables, axis=1, count=2 ** wiring.shape[1]).astype(bool)
-    return {"wiring": wiring, "tables": tables, "tau": float(tau), **others}
+    parts = {name.removeprefix(SUMS): others.pop(name) for name in list(others) if name.startswith(SUMS)}
+    sums = WeightedSums(int(parts.pop("inputs")), **parts) if parts else None
+    return {"wiring": wiring, "tables": tables, "tau": float(tau), "sums": sums, **others}

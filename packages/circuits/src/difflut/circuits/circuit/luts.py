@@ -1,5 +1,7 @@
 """The LUTs of a circuit under construction, layer by layer, tables shared."""
 
+from typing import Any
+
 import numpy as np
 
 from difflut.circuits.circuit.rows import distinct
@@ -41,7 +43,7 @@ class Luts:
         self._tables.append(tables)
         return first + np.arange(len(wiring)).reshape(nodes, outputs, placements)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Any]:
         """The arrays of all layers; those of few inputs are widened to the most inputs of any layer."""
         width = max(wiring.shape[1] for wiring in self._wirings)
         wirings = [np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=-1) for array in self._wirings]

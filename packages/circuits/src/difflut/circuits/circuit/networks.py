@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from difflut.circuits.circuit.detectors import response_sums
 from difflut.circuits.circuit.luts import ZERO, Luts
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def _encoded_size(stages: Sequence["Stage"]) -> int:
     return (layer.placements.features - others) // sources.count(ENCODER)
 
 
-def _encoder(model: "LUTNetwork", size: int) -> dict[str, np.ndarray]:
-    """Thresholds and code book; where inputs are bits, `x >= 1/2` as `x >` the float32 just below 1/2."""
+def _encoder(model: "LUTNetwork", size: int) -> dict[str, Any]:
+    """Thresholds, code book and responses; where inputs are bits, `x >= 1/2` as `x >` the float32 just below 1/2."""
     encoder = model.encoder
     if encoder is None:
         below_half = np.nextafter(np.float32(0.5), np.float32(0))
@@ -61,4 +62,5 @@ def _encoder(model: "LUTNetwork", size: int) -> dict[str, np.ndarray]:
         raise ValueError(f"{type(encoder).__name__} is not fitted; call encoder.fit(training_inputs) first")
     thresholds = encoder.thresholds.cpu().numpy()
     thresholds = np.broadcast_to(thresholds, (size // encoder.num_bits, thresholds.shape[1])).copy()
-    return {"thresholds": thresholds, "codebook": encoder.codebook.cpu().numpy().astype(bool)}
+    sums = response_sums(encoder.detectors, encoder.feature_shape) if encoder.detectors else None
+    return {"thresholds": thresholds, "codebook": encoder.codebook.cpu().numpy().astype(bool), "sums": sums}

@@ -47,8 +47,8 @@ class Engine:
 
     def _check_features(self, x: Any) -> None:
         features = math.prod(x.shape[1:])
-        if features != self.circuit.num_features:
-            raise ValueError(f"the circuit has {self.circuit.num_features} features, x has {features}: {x.shape}")
+        if features != self.circuit.sample_size:
+            raise ValueError(f"the circuit has {self.circuit.sample_size} features, x has {features}: {x.shape}")
 
 
 def make_engine(circuit: Circuit, device: str = "cpu", threads: int | None = None) -> Engine:

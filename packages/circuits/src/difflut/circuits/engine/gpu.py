@@ -8,6 +8,7 @@ import torch
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.engine import cpu
 from difflut.circuits.engine.engine import Engine
+from difflut.circuits.engine.sums import DeviceSums
 
 WARP = 32
 MOST_VOTES = 63 * WARP  # votes of a class that one warp counts at most
@@ -29,6 +30,7 @@ class GpuEngine(Engine):
         if not cpu.available():
             raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
         self._offset = 0  # of counts
+        self._sums = DeviceSums(circuit.sums, "cuda") if circuit.sums else None
 
     def counts(self, x: Any) -> Any:
         return self._run(x, "counts", (self.circuit.num_classes,)) - self._offset
@@ -52,10 +54,15 @@ class GpuEngine(Engine):
         x = x.to("cuda", torch.uint8 if x.dtype == torch.uint8 else torch.float32).contiguous()
         self._check_features(x)
         result = torch.empty(len(x), *shape, dtype=torch.int64, device=x.device)
+        parts = self._sums.parts(x.flatten(1)) if self._sums else [(slice(None), x)]
+        for rows, features in parts:
+            self._compare(features, output, result[rows])
+        return result
+
+    def _compare(self, x: torch.Tensor, output: str, result: torch.Tensor) -> None:
         classes, counts = (result.data_ptr() if name == output else None for name in ("classes", "counts"))
         if len(x) and (code := self._launch(x, classes, counts, torch.cuda.current_stream().cuda_stream)):
             raise RuntimeError(f"the GPU engine could not be launched: CUDA error {code}")
-        return result
 
 
 def counted(classes: int, start: np.ndarray, warps: int = 1) -> dict[str, int]:

@@ -23,6 +23,13 @@ MEANING = [
 ]
 
 
+SUMS = [
+    "A sample is pixels, whole numbers from 0 to 255. Values are numbered: first the pixels, then the sums in their "
+    "order. A sum is the values that it adds, each times its weight; all are before it. The features, which are "
+    "compared with thresholds, are the values listed in compared.",
+]
+
+
 @register_format("json")
 def write_json(circuit: Circuit, path: str | os.PathLike[str], words: InputWords | None = None) -> Path:
     """Writes thresholds, LUTs and votes with the rules by which they are read.
@@ -40,10 +47,11 @@ def write_json(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
     content = {
         "format": "difflut circuit",
         "version": VERSION,
-        "meaning": MEANING,
+        "meaning": MEANING if circuit.sums is None else SUMS + MEANING,
         "features": circuit.num_features,
         "classes": circuit.num_classes,
         "tau": circuit.tau,
+        **_sums(circuit),
         "thresholds": circuit.thresholds.tolist(),
         "codebook": [_characters(bits) for bits in circuit.codebook],
         "luts": [_lut(circuit, lut) for lut in range(circuit.num_luts)],
@@ -58,6 +66,16 @@ def write_json(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
     path = Path(path)
     path.write_text(_in_lines(content), encoding="utf-8")
     return path
+
+
+def _sums(circuit: Circuit) -> dict[str, Any]:
+    if circuit.sums is None:
+        return {}
+    rows = zip(circuit.sums.sources, circuit.sums.weights, strict=True)
+    added = [
+        {"adds": sources[sources >= 0].tolist(), "weights": weights[sources >= 0].tolist()} for sources, weights in rows
+    ]
+    return {"pixels": circuit.sums.inputs, "sums": added, "compared": circuit.sums.features.tolist()}
 
 
 def _lut(circuit: Circuit, lut: int) -> dict[str, Any]:

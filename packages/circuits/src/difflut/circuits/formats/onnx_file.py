@@ -8,6 +8,7 @@ import numpy as np
 
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.circuit.sums import MOST
 from difflut.registry import register_format
 
 OPSET, IR_VERSION = 13, 8  # old enough for runtimes of 2021
@@ -17,8 +18,9 @@ OPSET, IR_VERSION = 13, 8  # old enough for runtimes of 2021
 def write_onnx(circuit: Circuit, path: str | os.PathLike[str], words: InputWords | None = None) -> Path:
     """Writes a model from `x`, float32 `(batch, features)`, to `logits`, float32 `(batch, classes)`, and `classes`.
 
-    Levels are sums of comparisons, and tables are gathered at their addresses. `classes` are int64 `(batch,)`, of equal
-    counts the lowest. All are bit for bit those of the circuit. The graph has the name of the file.
+    Sums of pixels, where there are any, are made term by term. Levels are sums of comparisons, and tables are gathered
+    at their addresses. `classes` are int64 `(batch,)`, of equal counts the lowest. All are bit for bit those of the
+    circuit. The graph has the name of the file.
 
     Args:
         words: Not needed; values are compared as floats.
@@ -39,7 +41,7 @@ def write_onnx(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
         [*graph.nodes, helper.make_node("Identity", [logits], ["logits"]),
          helper.make_node("Identity", [classes], ["classes"])],
         path.stem,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", circuit.num_features])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", circuit.sample_size])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", circuit.num_classes]),
          helper.make_tensor_value_info("classes", TensorProto.INT64, ["batch"])],
         graph.constants,
@@ -78,9 +80,33 @@ class _Graph:
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
 
+def _features(graph: _Graph, circuit: Circuit) -> str:
+    """What is compared, float32 `(batch, features)`."""
+    if circuit.sums is None:
+        return "x"
+    sums, zero = circuit.sums, graph.constant(np.zeros(1, np.float32))
+    numbers = graph.add("Where", graph.add("IsNaN", "x"), zero, "x")
+    values = graph.add(
+        "Clip", graph.add("Ceil", numbers), *(graph.constant(np.array(end, np.float32)) for end in (0, MOST))
+    )
+    number = np.arange(sums.inputs + sums.num_sums)  # the values have the order of the levels
+    known = sums.inputs
+    for rows in sums.levels:
+        total = zero
+        for sources, weights in zip(sums.sources[rows].T, sums.weights[rows].T, strict=True):
+            source = graph.add("Gather", values, graph.constant(number[np.maximum(sources, 0)]), axis=1)
+            factors = graph.constant(np.where(sources < 0, 0, weights).astype(np.float32))
+            total = graph.add("Add", total, graph.add("Mul", source, factors))
+        values = graph.add("Concat", values, total, axis=1)
+        number[sums.inputs + rows] = known + np.arange(len(rows))
+        known += len(rows)
+    return graph.add("Gather", values, graph.constant(number[sums.features]), axis=1)
+
+
 def _signals(graph: _Graph, circuit: Circuit) -> str:
     """All signals, uint8 `(batch, signals)`."""
-    exceeds = graph.add("Greater", graph.add("Unsqueeze", "x", graph.constant(np.array([2]))),
+    features = _features(graph, circuit)
+    exceeds = graph.add("Greater", graph.add("Unsqueeze", features, graph.constant(np.array([2]))),
                         graph.constant(circuit.thresholds[None]))  # fmt: skip
     levels = graph.add("ReduceSum", graph.cast(exceeds, np.int32), graph.constant(np.array([2])), keepdims=0)
     bits = graph.add("Gather", graph.constant(circuit.codebook.astype(np.uint8)), levels, axis=0)

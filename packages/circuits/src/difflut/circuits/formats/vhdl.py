@@ -65,7 +65,7 @@ def write_vhdl(circuit: Circuit, path: str | os.PathLike[str], words: InputWords
     statements += [f"{port}({bit}) <= {_literal(name, names)};" for port, bit, name in outputs]
     text = TEMPLATE.format(
         name=path.stem,
-        features=circuit.num_features,
+        features=circuit.sample_size,
         width=words.width,
         sums=count_width(circuit),
         inputs=len(net.inputs) - 1,

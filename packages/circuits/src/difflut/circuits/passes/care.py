@@ -52,7 +52,8 @@ def merge_equivalent(circuit: Circuit) -> Circuit:
 
     Signals that are so on random levels are compared in all states that decide them.
     """
-    values = packed_signals(circuit, _random_inputs(circuit))
+    # Levels are chosen as if sums were inputs: whether a pair of levels can occur is not asked.
+    values = packed_signals(replace(circuit, sums=None), _random_inputs(circuit))
     values ^= -(values[:, :1] & np.uint64(1)).astype(np.int64).view(np.uint64)
     first = first_equal(values)
     target, flip = unchanged(circuit)

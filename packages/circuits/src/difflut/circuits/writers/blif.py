@@ -3,6 +3,7 @@
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import comparison_tables, encoder_bits
+from difflut.circuits.arithmetic.features import FeatureWords
 from difflut.circuits.arithmetic.head import CHOOSE, GREATER, add_counts, count_width, index_width
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.arithmetic.words import InputWords
@@ -30,6 +31,10 @@ class Blif:
                 self.lines.append(f"{bits} 1".strip())
         return output
 
+    def add(self, tables: Tables) -> None:
+        for table in tables.made:
+            self.table(table.init, list(table.inputs), table.output)
+
     def constant(self, bit: int) -> str:
         return self.table(bit, [])
 
@@ -42,15 +47,20 @@ class Blif:
 
 
 def encoder_blif(circuit: Circuit, words: InputWords) -> str:
-    """The encoder alone, with the ports of the Verilog module `encoder`."""
-    blif, x = Blif(), _port("x", circuit.num_features * words.width)
-    bits = encoder_bits(circuit)
+    """The encoder alone, with the ports of the Verilog module `encoder`; sums are added by the same compressors."""
+    blif, x = Blif(), _port("x", circuit.sample_size * words.width)
+    bits, tables = encoder_bits(circuit), Tables("sum")
+    features = FeatureWords(tables, circuit, words, x)
+    compared = {feature: features[feature] for feature in np.unique(bits.comparisons[:, 0]).tolist()}
+    blif.add(tables)
+    constants = {"0": blif.constant(0), "1": blif.constant(1)}
     exceeds = []
     for feature, threshold in bits.comparisons.tolist():
         limit = int(words.limits[feature, threshold])
+        word = [constants.get(bit, bit) for bit in compared[feature]]
         carry: list[str] = []
-        for read, init in comparison_tables(words.width, limit):
-            carry = [blif.table(init, carry + [x[feature * words.width + bit] for bit in read])]
+        for read, init in comparison_tables(len(word), limit):
+            carry = [blif.table(init, carry + [word[bit] for bit in read])]
         exceeds.append(carry[0] if carry else blif.constant(limit < 0))
     y = []
     for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
@@ -89,8 +99,7 @@ def _counts(blif: Blif, circuit: Circuit, names: dict[int, str]) -> list[list[st
     """
     tables, zero, one = Tables("count"), blif.constant(0), blif.constant(1)
     counts = add_counts(tables, circuit, names)
-    for table in tables.made:
-        blif.table(table.init, list(table.inputs), table.output)
+    blif.add(tables)
     constants, width = {"0": zero, "1": one}, count_width(circuit)
     return [[constants.get(digit, digit) for digit in count] + [zero] * (width - len(count)) for count in counts]
 

@@ -35,7 +35,7 @@ def write_c(circuit: Circuit, path: str | os.PathLike[str], prefix: str = "") ->
     members = np.bincount(circuit.groups, minlength=circuit.num_classes)
     values = {
         "PREFIX": prefix,
-        "FEATURES": circuit.num_features,
+        "FEATURES": circuit.sample_size,
         "CLASSES": circuit.num_classes,
         "LUTS": circuit.num_luts,
         "TAU": circuit.tau,
@@ -43,7 +43,7 @@ def write_c(circuit: Circuit, path: str | os.PathLike[str], prefix: str = "") ->
         "COMPARISONS": len(encoder.comparisons),
         "BITS": len(encoder.signals),
         "PLANES": int(members.max(initial=1)).bit_length(),
-        "FEATURE": _array(encoder.comparisons[:, 0].tolist()),
+        **_sums(circuit, encoder.comparisons[:, 0]),
         "THRESHOLD": _array(map(_float, circuit.thresholds[tuple(encoder.comparisons.T)].tolist())),
         "BIT": _array(encoder.signals.tolist()),
         "TERM_START": _array(starts),
@@ -61,6 +61,25 @@ def write_c(circuit: Circuit, path: str | os.PathLike[str], prefix: str = "") ->
     path = Path(path)
     path.write_text(source, encoding="utf-8")
     return path
+
+
+def _sums(circuit: Circuit, features: np.ndarray) -> dict[str, object]:
+    """The sums that are made of pixels, and what each comparison compares: an input, or a value."""
+    if circuit.sums is None:
+        return dict.fromkeys(("SUM_START", "SUM_SOURCE", "SUM_WEIGHT"), "{0}") | {
+            "SUMS": 0, "MEANING": "Each is compared as a float; NaN exceeds no threshold.",
+            "FEATURE": _array(features.tolist()),
+        }  # fmt: skip
+    sums = circuit.sums
+    added = sums.sources >= 0
+    return {
+        "SUMS": sums.num_sums,
+        "MEANING": "Pixels, whole numbers from 0 to 255; others are rounded up and held within, NaN is 0.",
+        "SUM_START": _array(np.cumsum([0, *added.sum(1)]).tolist()),
+        "SUM_SOURCE": _array(sums.sources[added].tolist()),
+        "SUM_WEIGHT": _array(sums.weights[added].tolist()),
+        "FEATURE": _array(sums.features[features].tolist()),
+    }
 
 
 def _evaluation(circuit: Circuit) -> dict[str, object]:

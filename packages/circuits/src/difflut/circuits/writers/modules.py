@@ -4,6 +4,7 @@ import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import EncoderBits
 from difflut.circuits.arithmetic.encoding import add_encoder
+from difflut.circuits.arithmetic.features import FeatureWords
 from difflut.circuits.arithmetic.tables import Table, Tables, plain
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
@@ -24,8 +25,9 @@ def vector(direction: str, width: int, name: str) -> str:
 
 def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
     """Words to the bits that are read."""
-    inputs, tables = circuit.num_features * words.width, Tables("t")
-    outputs = add_encoder(tables, bits, words, [f"x[{bit}]" for bit in range(inputs)])
+    inputs, tables = circuit.sample_size * words.width, Tables("t")
+    features = FeatureWords(tables, circuit, words, [f"x[{bit}]" for bit in range(inputs)])
+    outputs = add_encoder(tables, bits, words, features)
     lines = [line for table in tables.made for line in table_lines(table, {})]
     lines.append(_together([literal(output, {}) for output in outputs]))
     return module("encoder", [vector("input", inputs, "x"), vector("output", len(outputs), "y")], lines)

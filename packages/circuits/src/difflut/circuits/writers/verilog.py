@@ -147,7 +147,7 @@ def write_verilog(
     add("argmax", chosen, "counts", "winner", label, latency)
     modules["core"], core_latency = _core(parts, len(live[0]), counts)
     encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
-    top = _circuit(encoded, circuit.num_features * words.width, sums * counts, label, core_latency)
+    top = _circuit(encoded, circuit.sample_size * words.width, sums * counts, label, core_latency)
     latency = core_latency + encoded.latency
     modules["circuit"] = _header(circuit, words, width * counts, latency, registers, prefix) + top
     modules = {LUT_MODULE.stem: LUT_MODULE.read_text(encoding="utf-8"), **modules}
@@ -228,6 +228,6 @@ def _header(
         meaning = "A word is the pixel's value, 0 to 255; it is classified as by the network."
     timing = f"Registers after {', '.join(registers)}: latency {latency} cycles, one input a cycle."
     counts = f"// counts   The count of ones of class c in counts[{count_width}*c +: {count_width}].\n"
-    return HEADER.format(luts=circuit.num_luts, features=circuit.num_features, width=words.width, meaning=meaning,
+    return HEADER.format(luts=circuit.num_luts, features=circuit.sample_size, width=words.width, meaning=meaning,
                          counts=counts * (count_width > 0), timing=timing if latency else "Combinational.",
                          prefix=prefix)  # fmt: skip

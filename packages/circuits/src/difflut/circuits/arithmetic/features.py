@@ -1,0 +1,86 @@
+"""The words that are compared with thresholds: those of the inputs, or sums of them in tables."""
+
+from collections.abc import Sequence
+
+from difflut.circuits.arithmetic.compressors import Columns, add_compressors
+from difflut.circuits.arithmetic.tables import Tables, inverse
+from difflut.circuits.arithmetic.words import InputWords
+from difflut.circuits.circuit import Circuit
+
+
+class FeatureWords:
+    """The bits of each feature's word, the lowest first; sums are added when they are asked for.
+
+    A negative weight adds the inverse of each bit, and a constant sets right what that adds; what is beyond the word is
+    left out. Sums are counted by the same compressors as votes, so that a sum of a few words takes no more tables than
+    it adds bits.
+
+    Args:
+        names: Of the bits of the inputs' words, those of input 0 first, of each the lowest first.
+    """
+
+    def __init__(self, tables: Tables, circuit: Circuit, words: InputWords, names: Sequence[str]) -> None:
+        self._tables, self._sums, self._width, self._names = tables, circuit.sums, words.width, names
+        self._made: dict[int, list[str]] = {}
+
+    def __getitem__(self, feature: int) -> Sequence[str]:
+        return self._value(feature if self._sums is None else int(self._sums.features[feature]))
+
+    def _value(self, value: int) -> Sequence[str]:
+        if self._sums is None or value < self._sums.inputs:
+            return self._names[value * self._width :][: self._width]
+        if value not in self._made:
+            self._made[value] = self._add(value)
+        return self._made[value]
+
+    def _add(self, value: int) -> list[str]:
+        return _summed(self._tables, *self._terms(value))
+
+    def _terms(self, value: int) -> tuple[list[tuple[Sequence[str], int]], int, int]:
+        """The words that a sum adds and their weights, what else it adds to have no negative words, and its bits."""
+        assert self._sums is not None
+        lowest, bits = self._sums.words
+        row, constant = value - self._sums.inputs, -int(lowest[value])
+        terms = []
+        for source, weight in zip(self._sums.sources[row].tolist(), self._sums.weights[row].tolist(), strict=True):
+            if source >= 0:
+                word = self._value(source)
+                constant += weight * int(lowest[source]) + min(weight, 0) * (2 ** len(word) - 1)
+                terms.append((word, weight))
+        return terms, constant, int(bits[value])
+
+
+class CountedWords(FeatureWords):
+    """Words whose sums are counted instead of added: sums of the same form take as many tables.
+
+    Attributes:
+        tables: Number of tables that the sums take.
+    """
+
+    def __init__(self, circuit: Circuit, words: InputWords, names: Sequence[str]) -> None:
+        super().__init__(Tables("w"), circuit, words, names)
+        self.tables = 0
+        self._known: dict[object, int] = {}
+
+    def _add(self, value: int) -> list[str]:
+        terms, constant, width = self._terms(value)
+        terms.sort(key=lambda term: (len(term[0]), term[1]))
+        form = tuple((len(word), weight) for word, weight in terms), constant, width
+        if form not in self._known:
+            tables = Tables("t")
+            _summed(tables, terms, constant, width)
+            self._known[form] = len(tables.made)
+        self.tables += self._known[form]
+        return [f"w{value}_{bit}" for bit in range(width)]
+
+
+def _summed(tables: Tables, terms: Sequence[tuple[Sequence[str], int]], constant: int, width: int) -> list[str]:
+    columns: Columns = [[] for _ in range(width)]
+    for word, weight in terms:
+        for place in range(abs(weight).bit_length()):
+            if abs(weight) >> place & 1:
+                for column, bit in zip(columns[place:], word, strict=False):
+                    column.append(bit if weight > 0 else inverse(bit))
+    for place, column in enumerate(columns):
+        column += ["1"] * (constant >> place & 1)
+    return add_compressors(tables, columns, width)
