@@ -219,6 +219,18 @@ def test_no_job_imports_a_job():
     assert set(jobs) <= experiments["experiments.__init__"]
 
 
+def test_no_module_is_hidden_by_a_name_of_its_package():
+    for file in (file for file in everything() if file.name == "__init__.py"):
+        modules = {
+            path.stem for path in file.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+        }
+        for node in ast.parse(file.read_text()).body:
+            # `from package import module as module` is the module itself.
+            if isinstance(node, ast.ImportFrom) and not str(file.parent).endswith(node.module.replace(".", "/")):
+                hidden = modules & {alias.asname or alias.name for alias in node.names}
+                assert not hidden, f"{file}: the module {hidden} cannot be reached"
+
+
 def test_the_namespace_has_no_init():
     assert not [name for name in ORDER if (ROOT / "packages" / name / "src" / "difflut" / "__init__.py").exists()]
 

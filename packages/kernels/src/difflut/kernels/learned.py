@@ -11,9 +11,9 @@ from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Backend, Kept, Selected
 from difflut.kernels.factors import Factors, left_as_factors
-from difflut.kernels.lookup import entries_of
+from difflut.kernels.lookups import entries_of
 from difflut.kernels.placements import Placements
-from difflut.kernels.select import check_choice, leaves_factors
+from difflut.kernels.selection import check_choice, leaves_factors
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_slope, check_table
 

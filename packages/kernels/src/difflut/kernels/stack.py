@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
-from difflut.kernels.group_sum import group_sum
-from difflut.kernels.lookup import entries_of, lookup
+from difflut.kernels.grouping import group_sum
+from difflut.kernels.lookups import entries_of, lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank

@@ -12,8 +12,8 @@ from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, save_kept, saved_kept
-from difflut.kernels.maximum import maximum
-from difflut.kernels.multilinear import multilinear
+from difflut.kernels.extension import multilinear
+from difflut.kernels.extremes import maximum
 from difflut.kernels.placements import PlacedWiring, Placements, Wiring
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank

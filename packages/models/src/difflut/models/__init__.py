@@ -6,8 +6,8 @@ from difflut.models.checkpoint import save_checkpoint as save_checkpoint
 from difflut.models.description import build_model as build_model
 from difflut.models.description import describe as describe
 from difflut.models.hardening import hardened as hardened
-from difflut.models.network import LUTNetwork as LUTNetwork
-from difflut.models.network import network as network
+from difflut.models.networks import LUTNetwork as LUTNetwork
+from difflut.models.networks import network as network
 from difflut.models.sealed import CheckpointError as CheckpointError
 from difflut.models.sealed import load_sealed as load_sealed
 from difflut.models.sealed import save_sealed as save_sealed

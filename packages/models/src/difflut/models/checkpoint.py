@@ -10,7 +10,7 @@ from torch import Tensor
 
 from difflut.models.description import build_model, describe
 from difflut.models.hardening import hardened, pack, unpack
-from difflut.models.network import LUTNetwork
+from difflut.models.networks import LUTNetwork
 from difflut.models.sealed import CheckpointError, load_sealed, save_sealed
 from difflut.registry import checked
 

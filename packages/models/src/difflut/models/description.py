@@ -18,7 +18,7 @@ from difflut.layers import GroupSum, Layer, LayerConfig
 from difflut.layers.shapes import Shape
 from difflut.models.documents import read_document
 from difflut.models.graph import name_of
-from difflut.models.network import LUTNetwork
+from difflut.models.networks import LUTNetwork
 from difflut.models.validation import located, validate_config
 from difflut.nodes import Node
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Configured

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from difflut.layers import Layer
-from difflut.models.network import LUTNetwork
+from difflut.models.networks import LUTNetwork
 from difflut.registry import LAYERS, NODES
 
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)

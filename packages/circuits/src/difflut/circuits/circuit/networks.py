@@ -10,7 +10,7 @@ from difflut.circuits.circuit.luts import ZERO, Luts
 
 if TYPE_CHECKING:
     from difflut.models import LUTNetwork
-    from difflut.models.network import Stage
+    from difflut.models.networks import Stage
 
 ENCODER = -1  # as a source of a layer
 

@@ -3,31 +3,31 @@
 Tensors are handed to the kernels feature-major, as (features, batch), so that the batch is the fast axis.
 """
 
-from difflut.kernels.cpp.adam import adam as adam
-from difflut.kernels.cpp.adam import select_adam as select_adam
 from difflut.kernels.cpp.calling import available as available
-from difflut.kernels.cpp.fourier import fourier as fourier
-from difflut.kernels.cpp.fourier import fourier_gradients as fourier_gradients
+from difflut.kernels.cpp.extension import multilinear as multilinear
+from difflut.kernels.cpp.extension import multilinear_gradients as multilinear_gradients
+from difflut.kernels.cpp.extremes import maximum as maximum
+from difflut.kernels.cpp.extremes import maximum_gradient as maximum_gradient
 from difflut.kernels.cpp.layout import feature_major as feature_major
 from difflut.kernels.cpp.layout import is_binary as is_binary
-from difflut.kernels.cpp.lookup import binarize as binarize
-from difflut.kernels.cpp.lookup import lookup as lookup
-from difflut.kernels.cpp.lookup import lookup_input_gradient as lookup_input_gradient
-from difflut.kernels.cpp.lookup import lookup_pin_gradient as lookup_pin_gradient
-from difflut.kernels.cpp.lookup import lookup_table_gradient as lookup_table_gradient
-from difflut.kernels.cpp.maximum import maximum as maximum
-from difflut.kernels.cpp.maximum import maximum_gradient as maximum_gradient
-from difflut.kernels.cpp.multilinear import multilinear as multilinear
-from difflut.kernels.cpp.multilinear import multilinear_gradients as multilinear_gradients
-from difflut.kernels.cpp.select import FACTORED_BATCH as FACTORED_BATCH
-from difflut.kernels.cpp.select import best_inputs as best_inputs
-from difflut.kernels.cpp.select import choose as choose
-from difflut.kernels.cpp.select import dense_logits_gradient as dense_logits_gradient
-from difflut.kernels.cpp.select import learned_gradients as learned_gradients
-from difflut.kernels.cpp.select import read as read
-from difflut.kernels.cpp.select import select_logits_gradient as select_logits_gradient
-from difflut.kernels.cpp.select import select_x_gradient as select_x_gradient
+from difflut.kernels.cpp.lookups import binarize as binarize
+from difflut.kernels.cpp.lookups import lookup as lookup
+from difflut.kernels.cpp.lookups import lookup_input_gradient as lookup_input_gradient
+from difflut.kernels.cpp.lookups import lookup_pin_gradient as lookup_pin_gradient
+from difflut.kernels.cpp.lookups import lookup_table_gradient as lookup_table_gradient
+from difflut.kernels.cpp.selection import FACTORED_BATCH as FACTORED_BATCH
+from difflut.kernels.cpp.selection import best_inputs as best_inputs
+from difflut.kernels.cpp.selection import choose as choose
+from difflut.kernels.cpp.selection import dense_logits_gradient as dense_logits_gradient
+from difflut.kernels.cpp.selection import learned_gradients as learned_gradients
+from difflut.kernels.cpp.selection import read as read
+from difflut.kernels.cpp.selection import select_logits_gradient as select_logits_gradient
+from difflut.kernels.cpp.selection import select_x_gradient as select_x_gradient
+from difflut.kernels.cpp.series import fourier as fourier
+from difflut.kernels.cpp.series import fourier_gradients as fourier_gradients
 from difflut.kernels.cpp.stack import chain_gradients as chain_gradients
 from difflut.kernels.cpp.stack import look_up_chain as look_up_chain
+from difflut.kernels.cpp.updates import adam as adam
+from difflut.kernels.cpp.updates import select_adam as select_adam
 
 name = "cpp"

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from difflut.kernels.cpp.banks import evaluate, fill
 from difflut.kernels.cpp.layout import packed, padded
-from difflut.kernels.cpp.lookup import input_gradient, table_gradient
+from difflut.kernels.cpp.lookups import input_gradient, table_gradient
 from difflut.kernels.placements import PlacedWiring
 
 

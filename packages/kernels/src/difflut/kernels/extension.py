@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.contract import Backend, save_kept, saved_kept
-from difflut.kernels.lookup import lookup
+from difflut.kernels.lookups import lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank

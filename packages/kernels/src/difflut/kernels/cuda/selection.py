@@ -7,11 +7,11 @@ from difflut.kernels import reference
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cuda.choices import LONE_PINS, listeners_of, logits_gradient
+from difflut.kernels.cuda.extension import multilinear
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import aligned, feature_major, image_of, pack
-from difflut.kernels.cuda.lookup import lookup
 from difflut.kernels.cuda.lookup_gradient import lookup_pin_gradient
-from difflut.kernels.cuda.multilinear import multilinear
+from difflut.kernels.cuda.lookups import lookup
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 

@@ -9,7 +9,7 @@ from difflut.kernels.bits import holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, is_binary, packed, sizes, values
-from difflut.kernels.cpp.lookup import lookup_pin_gradient
+from difflut.kernels.cpp.lookups import lookup_pin_gradient
 from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.facts import known
 from difflut.kernels.placements import Placements

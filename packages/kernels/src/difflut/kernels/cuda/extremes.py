@@ -7,7 +7,7 @@ from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import feature_major, image_of, items_of, pack
-from difflut.kernels.cuda.lookup import empty_bits
+from difflut.kernels.cuda.lookups import empty_bits
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.facts import note
 from difflut.kernels.placements import Placements

@@ -6,7 +6,7 @@ from torch import Tensor
 from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import SAMPLES, aligned, bank_sizes, feature_major, image_of, items_of, padded, scratch
-from difflut.kernels.cuda.lookup import lookup
+from difflut.kernels.cuda.lookups import lookup
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 

@@ -7,7 +7,7 @@ from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.banks import evaluate
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, is_binary, sizes, values
-from difflut.kernels.cpp.lookup import lookup, lookup_input_gradient, lookup_table_gradient
+from difflut.kernels.cpp.lookups import lookup, lookup_input_gradient, lookup_table_gradient
 from difflut.kernels.placements import Placements
 
 
