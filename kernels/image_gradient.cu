@@ -1,7 +1,29 @@
-// The gradient of an image from the look-ups that read it, and which of them a learnable wiring gives a share.
-#include "image_gradient.cuh"
+// The gradient of an image, gathered from the pins that read its channels, at all placements of their nodes. No sum
+// depends on the order in which threads run.
+#include "lookup_upstream.cuh"
 
 namespace difflut::image {
+
+using namespace lookup;
+
+constexpr int kStrip = 4;  // neighbouring pixels of a warp
+
+// A pin, node * n + j, that reads a channel, where in the kernel it does, and what part of its gradient it passes back.
+struct Listener {
+  int pin, spot;
+  float share;
+};
+
+// For every channel those that read it, from start[channel] to end[channel]; all shares are 1 where they are null.
+struct Listeners {
+  const int32_t *start, *end, *pins, *spots;
+  const float* shares;
+
+  __device__ Listener at(int i, int end) const {
+    if (i >= end) return {};
+    return {__ldg(pins + i), __ldg(spots + i), shares ? __ldg(shares + i) : 1.0f};
+  }
+};
 
 // What pins pass back, as it was written down: grad[pin][placement][batch].
 struct Written {
@@ -55,6 +77,46 @@ struct Found {
     }
   }
 };
+
+// x_grad[features][batch]: a warp has a strip of a channel's pixels and every gridDim.y-th quad of samples.
+template <class Source>
+__global__ void __launch_bounds__(kBlock)
+    input_gradient(Image image, Source source, Listeners listeners, int channels, int64_t batch,
+                   float* __restrict__ x_grad) {
+  follow();
+  const int pixels = image.height * image.width, strips = int(ceil_div(pixels, kStrip));
+  const int channel = row_of_warp() / strips, first = (row_of_warp() - channel * strips) * kStrip;
+  if (channel >= channels) return;
+  const int begin = __ldg(listeners.start + channel), end = __ldg(listeners.end + channel);
+  Image::Pixel pixel[kStrip];
+#pragma unroll
+  for (int i = 0; i < kStrip; ++i) pixel[i] = image.pixel(first + i);
+  for (int64_t quad = blockIdx.y; quad * kSamples < batch; quad += gridDim.y) {
+    float sums[kStrip][kQuad] = {};
+    Listener next = listeners.at(begin, end);
+    for (int r = begin; r < end; ++r) {
+      const Listener listener = next;
+      next = listeners.at(r + 1, end);  // while this one's gradients are on their way
+      int at[kStrip], nearest = -1;
+#pragma unroll
+      for (int i = 0; i < kStrip; ++i) {
+        at[i] = first + i < pixels ? image.placement(pixel[i], listener.spot) : -1;
+        nearest = at[i] > nearest ? at[i] : nearest;
+      }
+      if (nearest >= 0) source.add(listener.pin, listener.share, at, quad, sums);
+    }
+    for (int i = 0; i < kStrip && first + i < pixels; ++i)
+      store(x_grad + (int64_t(channel) * pixels + first + i) * batch, batch, quad, sums[i]);
+  }
+}
+
+template <class Source>
+int launch_input_gradient(const Image& image, const Source& source, const Listeners& listeners, int64_t channels,
+                          int64_t batch, float* x_grad, cudaStream_t stream) {
+  const int64_t strips = channels * ceil_div(image.height * image.width, kStrip);
+  return enqueue(input_gradient<Source>, rows_by_batch(strips, ceil_div(batch, kSamples)), kBlock, 0, stream, image,
+                 source, listeners, int(channels), batch, x_grad);
+}
 
 // Smaller shares of a pin's gradient are less than its rounding.
 constexpr float kLeastShare = 0x1p-24f;

@@ -1,6 +1,7 @@
 // The largest or the smallest input of every node, and its gradient, which goes to the inputs that are it in equal parts.
 // Which these are is kept as addresses are: bit j of a byte of chosen[node][item][lane] is that of input j.
-#include "image_gradient.cuh"
+#include "lookup.cuh"
+#include "placements.cuh"
 
 namespace difflut::maximum {
 
@@ -90,60 +91,36 @@ __global__ void of_bits(Bank bank, Site site, bool least, const uint4* __restric
   }
 }
 
-// What the largest inputs of a place get of its gradient, as a source of `image::input_gradient`.
-struct Shared {
-  const uint32_t* chosen;
-  const float* grad;
-  int64_t batch;
-  int n, placements;
-
-  __device__ void add(int pin, float, const int (&at)[image::kStrip], int64_t quad,
-                      float (&sums)[image::kStrip][kQuad]) const {
-    const int node = pin / n, j = pin - node * n, left = samples_left(batch, quad);
-    const int64_t quads = ceil_div(batch, kSamples), first = int64_t(node) * placements;
-    uint32_t code[image::kStrip];
-    float g[image::kStrip][kQuad];
-#pragma unroll
-    for (int i = 0; i < image::kStrip; ++i) {
-      code[i] = at[i] >= 0 ? __ldg(chosen + ((first + at[i]) * quads + quad) * kWarp + lane_index()) : 0;
-#pragma unroll
-      for (int u = 0; u < kQuad; ++u)
-        g[i][u] = at[i] >= 0 && u * kWarp + lane_index() < left
-                      ? __ldg(grad + (first + at[i]) * batch + sample_of(quad, u))
-                      : 0.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < image::kStrip; ++i)
-#pragma unroll
-      for (int u = 0; u < kQuad; ++u) {
-        const int inputs = lookup::address(code[i], u);
-        if (inputs >> j & 1) sums[i][u] += g[i][u] / float(__popc(inputs));
-      }
-  }
-};
-
-// The same where there is one placement. A warp has a feature.
-__global__ void gradient(Bank bank, int n, Readers readers, const uint32_t* __restrict__ chosen,
+// x_grad[features][batch], gathered from the pins that read a feature.
+template <class Site>
+__global__ void gradient(Bank bank, Site site, int n, Readers readers, const uint32_t* __restrict__ chosen,
                          const float* __restrict__ grad, float* __restrict__ x_grad) {
   follow();
   const int feature = row_of_warp();
   if (feature >= bank.features) return;
-  const int begin = __ldg(readers.start + feature), end = __ldg(readers.start + feature + 1);
+  const auto pixel = site.pixel(feature);
+  const int channel = site.channel(pixel);
+  const int begin = __ldg(readers.start + channel), end = __ldg(readers.start + channel + 1);
   const int64_t quads = bank.quads();
   for (int64_t quad = blockIdx.y; quad < quads; quad += gridDim.y) {
     const int left = samples_left(bank.batch, quad);
     float sums[kQuad] = {};
     for (int r = begin; r < end; ++r) {
       const int pin = __ldg(readers.pins + r), node = pin / n, j = pin - node * n;
-      const uint32_t code = __ldg(chosen + (node * quads + quad) * kWarp + lane_index());
+      const int placement = site.placement(pixel, __ldg(bank.wiring + pin));
+      if (placement < 0) continue;
+      const int64_t out = node * int64_t(site.count()) + placement;
+      const uint32_t code = __ldg(chosen + (out * quads + quad) * kWarp + lane_index());
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) {
         const int inputs = lookup::address(code, u);
         if (inputs >> j & 1 && u * kWarp + lane_index() < left)
-          sums[u] += __ldg(grad + node * bank.batch + sample_of(quad, u)) / float(__popc(inputs));
+          sums[u] += __ldg(grad + out * bank.batch + sample_of(quad, u)) / float(__popc(inputs));
       }
     }
-    lookup::store(x_grad + feature * bank.batch, bank.batch, quad, sums);
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u)
+      if (u * kWarp + lane_index() < left) x_grad[int64_t(feature) * bank.batch + sample_of(quad, u)] = sums[u];
   }
 }
 
@@ -176,18 +153,16 @@ int difflut_cuda_maximum_of_bits(const uint4* bits, const int32_t* wiring, const
   return cudaGetLastError();
 }
 
-// `start` has an entry for each channel and one more, or, where there is one placement, for each feature.
-int difflut_cuda_maximum_gradient(const uint32_t* chosen, const Image* image, const int32_t* start,
-                                  const int32_t* pins, const int32_t* spots, const float* grad, float* x_grad,
+int difflut_cuda_maximum_gradient(const uint32_t* chosen, const int32_t* wiring, const Image* image,
+                                  const int32_t* start, const int32_t* pins, const float* grad, float* x_grad,
                                   int64_t batch, int64_t features, int64_t nodes, int64_t n, cudaStream_t stream) {
+  const Bank bank{wiring, batch, features, nodes, 1};
   if (features * batch == 0) return 0;
-  if (image)
-    return image::launch_input_gradient(*image, Shared{chosen, grad, batch, int(n), image->count()},
-                                        {start, start + 1, pins, spots, nullptr},
-                                        features / (image->height * image->width), batch, x_grad, stream);
-  const Bank bank{nullptr, batch, features, nodes, 1};
-  return enqueue(gradient, rows_by_batch(features, bank.quads()), kBlock, 0, stream, bank, int(n),
-                 Readers{start, pins}, chosen, grad, x_grad);
+  with_site(image, [&](auto site) {
+    enqueue(gradient<decltype(site)>, rows_by_batch(features, bank.quads()), kBlock, 0, stream, bank, site, int(n),
+            Readers{start, pins}, chosen, grad, x_grad);
+  });
+  return cudaGetLastError();
 }
 
 }  // extern "C"

@@ -1,6 +1,5 @@
 // Trees of two-input nodes at every window of an image, and the maximum of neighbouring windows, as one operation:
-// what the nodes of a tree give each other stays in registers, and the backward pass computes it again, at the windows
-// alone that have the maximum.
+// what the nodes of a tree give each other stays in registers, and the backward pass computes it again.
 //
 // A tree of D levels above its F = 2**D leaves has the values v[0], ..., v[4 F - 2]: first its 2 F inputs, then those of
 // its nodes, leaves first. Node t reads v[2 t] and v[2 t + 1] and gives v[2 F + t].
@@ -8,37 +7,17 @@
 
 namespace difflut::tree {
 
-constexpr int kMostLevels = 2;   // `MOST_LEVELS` in cuda/trees.py
-constexpr int kMostWindows = 8;  // of a place
+constexpr int kMostLevels = 2;  // `MOST_LEVELS` in cuda/trees.py
 
-// The trees of a bank; table[k] has those of level k, leaves first, and follows the tree's number. The maximum is taken
-// of pool_y * pool_x windows, row by row: window w is in row `rows_of_windows >> 4 * w & 15`.
+// The trees of a bank; table[k] has those of level k, leaves first, and follows the tree's number.
 struct Trees {
   const int32_t* wiring;  // [roots * F][2]
   const float* table[kMostLevels + 1];
   int64_t batch, roots;
-  int pool_y, pool_x;
-  uint32_t rows_of_windows;
+  int pool_y, pool_x;  // windows of which the maximum is taken
 
   __host__ __device__ int64_t quads() const { return ceil_div(batch, kSamples); }
   __host__ __device__ int area() const { return pool_y * pool_x; }
-  __host__ __device__ int places_y(const Image& image) const { return image.out_y / pool_y; }
-  __host__ __device__ int places_x(const Image& image) const { return image.out_x / pool_x; }
-};
-
-// A place has the maximum of some windows.
-struct Place {
-  int y, x;  // of its first window, in windows
-
-  __device__ Place(const Trees& trees, const Image& image, int number) {
-    const int across = trees.places_x(image);
-    y = number / across, x = (number - y * across) * trees.pool_x, y *= trees.pool_y;
-  }
-
-  __device__ Image::Window window(const Trees& trees, const Image& image, int w) const {
-    const int dy = trees.rows_of_windows >> (4 * w) & 15;
-    return {(y + dy) * image.stride_y, (x + w - dy * trees.pool_x) * image.stride_x};
-  }
 };
 
 template <int D>
@@ -46,110 +25,73 @@ struct Sizes {
   static constexpr int kLeaves = 1 << D, kNodes = 2 * kLeaves - 1, kInputs = 2 * kLeaves, kValues = kInputs + kNodes;
 };
 
-// What trees read: x[features][batch], or bits[features][quads][4]. A reader gives the sample of a lane in word u.
-struct Values {
-  const float* x;
-  int64_t batch;
-
-  struct Reader {
-    const float* from;
-    int64_t batch;
-
-    __device__ float operator()(int row, int u) const { return __ldg(from + row * batch + u * kWarp); }
-  };
-
-  __device__ Reader at(int64_t quad) const { return {x + sample_of(quad, 0), batch}; }
-};
-
-struct PackedBits {
-  const uint32_t* bits;
-  int64_t words;  // of a feature
-
-  struct Reader {
-    const uint32_t* from;
-    int64_t words;
-
-    __device__ float operator()(int row, int u) const {
-      return __ldg(from + row * words + u) >> lane_index() & 1 ? 1.0f : 0.0f;
-    }
-  };
-
-  __device__ Reader at(int64_t quad) const { return {bits + quad * kQuad, words}; }
-};
-
 // One tree, shared by the threads of a block.
 template <int D>
 struct Tree {
-  static constexpr int kInputs = Sizes<D>::kInputs;
-
-  float4 table[Sizes<D>::kNodes];  // as x + y a + z b + w a b of a node's inputs
-  Image::Pin pins[kInputs];
-  alignas(16) int rows[kWarps][kMostWindows][kInputs];  // that pins read at the windows of a warp's place, or -1
+  float table[Sizes<D>::kNodes][4];
+  Image::Pin pins[Sizes<D>::kInputs];
 
   __device__ void load(const Trees& trees, const Image& image, int root) {
-    for (int t = threadIdx.x; t < Sizes<D>::kNodes; t += blockDim.x) {
-      int level = 0, node = t, width = Sizes<D>::kLeaves;
+    constexpr int kLeaves = Sizes<D>::kLeaves;
+    for (int e = threadIdx.x; e < Sizes<D>::kNodes * 4; e += blockDim.x) {
+      int level = 0, node = e / 4, width = kLeaves;
       while (node >= width) node -= width, width /= 2, ++level;
-      const float* entries = trees.table[level] + (int64_t(root) * width + node) * 4;
-      const float a = __ldg(entries), b = __ldg(entries + 1), c = __ldg(entries + 2), d = __ldg(entries + 3);
-      table[t] = {a, b - a, c - a, (d - c) - (b - a)};
+      table[e / 4][e % 4] = __ldg(trees.table[level] + (int64_t(root) * width + node) * 4 + e % 4);
     }
-    for (int p = threadIdx.x; p < kInputs; p += blockDim.x)
-      pins[p] = image.pin(__ldg(trees.wiring + int64_t(root) * kInputs + p));
+    for (int p = threadIdx.x; p < Sizes<D>::kInputs; p += blockDim.x)
+      pins[p] = image.pin(__ldg(trees.wiring + int64_t(root) * Sizes<D>::kInputs + p));
     __syncthreads();
   }
 
-  // Finds the rows for the warp.
-  __device__ void go_to(const Trees& trees, const Image& image, const Place& place) {
-    __syncwarp();
-    for (int e = lane_index(); e < trees.area() * kInputs; e += kWarp)
-      rows[threadIdx.x / kWarp][e / kInputs][e % kInputs] =
-          image.row(pins[e % kInputs], place.window(trees, image, e / kInputs));
-    __syncwarp();
-  }
-
-  // Of a lane's sample in word u, at a window of the place.
-  template <class Reader>
-  __device__ void evaluate(int window, const Reader& read, int u, bool inside, float (&v)[Sizes<D>::kValues]) const {
-    const int* from = rows[threadIdx.x / kWarp][window];
+  // Of one sample at one window.
+  __device__ void evaluate(const int (&rows)[Sizes<D>::kInputs], const float* __restrict__ x, int64_t batch, bool inside,
+                           float (&v)[Sizes<D>::kValues]) const {
 #pragma unroll
-    for (int p = 0; p < kInputs; p += 4) {
-      const int4 four = *reinterpret_cast<const int4*>(from + p);
-      const int each[4] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) v[p + i] = inside && each[i] >= 0 ? read(each[i], u) : 0.0f;
-    }
+    for (int p = 0; p < Sizes<D>::kInputs; ++p) v[p] = inside && rows[p] >= 0 ? __ldg(x + rows[p] * batch) : 0.0f;
 #pragma unroll
     for (int t = 0; t < Sizes<D>::kNodes; ++t) {
-      const float4 e = table[t];
-      v[kInputs + t] = fmaf(v[2 * t + 1], fmaf(e.w, v[2 * t], e.z), fmaf(e.y, v[2 * t], e.x));
+      const float4 e = *reinterpret_cast<const float4*>(table[t]);
+      const float low = fmaf(v[2 * t], e.y - e.x, e.x), high = fmaf(v[2 * t], e.w - e.z, e.z);
+      v[Sizes<D>::kInputs + t] = fmaf(v[2 * t + 1], high - low, low);
     }
+  }
+
+  __device__ void rows(const Image& image, int placement, int (&found)[Sizes<D>::kInputs]) const {
+    const auto window = image.window(placement);
+#pragma unroll
+    for (int p = 0; p < Sizes<D>::kInputs; ++p) found[p] = image.row(pins[p], window);
   }
 };
 
-// y[roots][places][batch]; bit w of a byte of chosen[root][quad][place][lane] is whether window w has the maximum. A
-// block has one root, and its warps take turns with the others of their root.
-template <int D, class Input>
-__global__ void __launch_bounds__(kBlock, 3)
-    forward(Trees trees, Image image, Input input, float* __restrict__ y, uint32_t* __restrict__ chosen) {
+// The window w of those that a pooled place covers.
+__device__ inline int window_of(const Trees& trees, const Image& image, int place, int w) {
+  const int across = image.out_x / trees.pool_x, y = place / across, x = place - y * across, dy = w / trees.pool_x;
+  return (y * trees.pool_y + dy) * image.out_x + x * trees.pool_x + w - dy * trees.pool_x;
+}
+
+// y[roots][places][batch]; bit w of a byte of chosen[root][place][quad][lane] is whether window w has the maximum. A
+// block has one root, and its warps every gridDim.y * kWarps-th item.
+template <int D>
+__global__ void __launch_bounds__(kBlock)
+    forward(Trees trees, Image image, const float* __restrict__ x, float* __restrict__ y,
+            uint32_t* __restrict__ chosen) {
   follow();
   __shared__ alignas(16) Tree<D> tree;
-  const int root = blockIdx.x, places = trees.places_y(image) * trees.places_x(image);
+  const int root = blockIdx.x, places = image.count() / trees.area();
   tree.load(trees, image, root);
   const int64_t quads = trees.quads(), items = places * quads;
-  const int warps = blockDim.x / kWarp;
-  for (int64_t i = int64_t(blockIdx.y) * warps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * warps) {
+  for (int64_t i = int64_t(blockIdx.y) * kWarps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * kWarps) {
     const Item item = item_of(image, i, quads);
     const int left = samples_left(trees.batch, item.quad);
-    tree.go_to(trees, image, {trees, image, item.placement});
-    const auto read = input.at(item.quad);
     float best[kQuad];
     uint32_t code = 0;
     for (int w = 0; w < trees.area(); ++w) {
+      int rows[Sizes<D>::kInputs];
+      tree.rows(image, window_of(trees, image, item.placement, w), rows);
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) {
         float v[Sizes<D>::kValues];
-        tree.evaluate(w, read, u, u * kWarp + lane_index() < left, v);
+        tree.evaluate(rows, x + sample_of(item.quad, u), trees.batch, u * kWarp + lane_index() < left, v);
         const float value = v[Sizes<D>::kValues - 1];
         const uint32_t mine = 1u << (8 * u + w), all = 255u << (8 * u);
         if (w == 0 || value > best[u] || value != value) best[u] = value, code = (code & ~all) | mine;  // NaN stays
@@ -157,72 +99,66 @@ __global__ void __launch_bounds__(kBlock, 3)
       }
     }
     const int64_t out = root * int64_t(places) + item.placement;
-    if (chosen) chosen[((root * quads + item.quad) * places + item.placement) * kWarp + lane_index()] = code;
+    if (chosen) chosen[(out * quads + item.quad) * kWarp + lane_index()] = code;
 #pragma unroll
     for (int u = 0; u < kQuad; ++u)
       if (u * kWarp + lane_index() < left) y[out * trees.batch + sample_of(item.quad, u)] = best[u];
   }
 }
 
-// From grad[roots][places][batch]: that of all tables, parts[gridDim.y][roots][2 F][4], nodes in the order of a tree's, of
-// which the last is left out; and of what the pins read, pin_grad[k][roots * 2 F][quads][places][128] where it is not
-// null, at the k-th of the windows that have the maximum of a place. Where there is no k-th it is not written.
-template <int D, class Input>
+// From grad[roots][places][batch]: that of the leaves, leaf_grad[roots * F][placements][batch] where it is not null, and
+// of all tables, parts[gridDim.y][roots][2 F][4], nodes in the order of a tree's, of which the last is left out.
+template <int D>
 __global__ void __launch_bounds__(kBlock, 2)
-    gradients(Trees trees, Image image, Input input, const uint32_t* __restrict__ chosen,
-              const float* __restrict__ grad, float* __restrict__ pin_grad, float* __restrict__ parts) {
+    gradients(Trees trees, Image image, const float* __restrict__ x, const uint32_t* __restrict__ chosen,
+              const float* __restrict__ grad, float* __restrict__ leaf_grad, float* __restrict__ parts) {
   follow();
-  constexpr int kInputs = Sizes<D>::kInputs, kNodes = Sizes<D>::kNodes;
+  constexpr int kInputs = Sizes<D>::kInputs, kNodes = Sizes<D>::kNodes, kLeaves = Sizes<D>::kLeaves;
   __shared__ alignas(16) Tree<D> tree;
-  const int root = blockIdx.x, places = trees.places_y(image) * trees.places_x(image);
+  const int root = blockIdx.x, places = image.count() / trees.area();
   tree.load(trees, image, root);
   float moments[(kNodes + 1) * 4] = {};
   const int64_t quads = trees.quads(), items = places * quads;
-  const int warps = blockDim.x / kWarp;
-  for (int64_t i = int64_t(blockIdx.y) * warps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * warps) {
+  for (int64_t i = int64_t(blockIdx.y) * kWarps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * kWarps) {
     const Item item = item_of(image, i, quads);
     const int left = samples_left(trees.batch, item.quad);
     const int64_t out = root * int64_t(places) + item.placement;
-    tree.go_to(trees, image, {trees, image, item.placement});
-    const int64_t of_root = (root * quads + item.quad) * places + item.placement;
-    uint32_t code = chosen ? __ldg(chosen + of_root * kWarp + lane_index()) : 0x01010101u;
+    const uint32_t code = chosen ? __ldg(chosen + (out * quads + item.quad) * kWarp + lane_index()) : 0x01010101u;
+    float share[kQuad];
 #pragma unroll
-    for (int u = 0; u < kQuad; ++u)
-      if (u * kWarp + lane_index() >= left) code &= ~(255u << (8 * u));
-    const auto read = input.at(item.quad);
-    const float* upstream = grad + out * trees.batch;
-    const uint32_t all = code;
-    const int64_t pin = items * kSamples;
-    float* passed = pin_grad + (root * (kInputs * quads) + item.quad) * places * kSamples + item.placement * kSamples;
-    const auto pass_back = [&](int u) {  // from the first window that is left
-      const uint32_t windows = code >> (8 * u) & 255;
-      code &= ~((windows & -windows) << (8 * u));
-      float v[Sizes<D>::kValues], g[Sizes<D>::kValues];
-      tree.evaluate(windows ? __ffs(windows) - 1 : 0, read, u, windows, v);
-      const float share = windows ? __ldg(upstream + sample_of(item.quad, u)) : 0.0f;
-      g[kInputs + kNodes - 1] = windows ? share / float(__popc(all >> (8 * u) & 255)) : 0.0f;
+    for (int u = 0; u < kQuad; ++u) {
+      const bool inside = u * kWarp + lane_index() < left;
+      share[u] = inside ? __ldg(grad + out * trees.batch + sample_of(item.quad, u)) : 0.0f;
+      share[u] /= float(__popc(code >> (8 * u) & 255));
+    }
+    for (int w = 0; w < trees.area(); ++w) {
+      const int placement = window_of(trees, image, item.placement, w);
+      int rows[kInputs];
+      tree.rows(image, placement, rows);
 #pragma unroll
-      for (int t = kNodes - 1; t >= 0; --t) {
-        const float mine = g[kInputs + t], a = v[2 * t], b = v[2 * t + 1];
-        moments[4 * t] += mine;
-        moments[4 * t + 1] = fmaf(mine, a, moments[4 * t + 1]);
-        moments[4 * t + 2] = fmaf(mine, b, moments[4 * t + 2]);
-        moments[4 * t + 3] = fmaf(mine * a, b, moments[4 * t + 3]);
-        const float4 e = tree.table[t];
-        g[2 * t] = mine * fmaf(e.w, b, e.y);
-        g[2 * t + 1] = mine * fmaf(e.w, a, e.z);
+      for (int u = 0; u < kQuad; ++u) {
+        const bool inside = u * kWarp + lane_index() < left;
+        float v[Sizes<D>::kValues], g[Sizes<D>::kValues];
+        tree.evaluate(rows, x + sample_of(item.quad, u), trees.batch, inside, v);
+        g[kInputs + kNodes - 1] = code >> (8 * u + w) & 1 ? share[u] : 0.0f;
+#pragma unroll
+        for (int t = kNodes - 1; t >= 0; --t) {
+          const float mine = g[kInputs + t], a = v[2 * t], b = v[2 * t + 1];
+          moments[4 * t] += mine;
+          moments[4 * t + 1] = fmaf(mine, a, moments[4 * t + 1]);
+          moments[4 * t + 2] = fmaf(mine, b, moments[4 * t + 2]);
+          moments[4 * t + 3] = fmaf(mine * a, b, moments[4 * t + 3]);
+          if (t >= kLeaves) {
+            const float4 e = *reinterpret_cast<const float4*>(tree.table[t]);
+            const float low = e.y - e.x, high = e.w - e.z;
+            g[2 * t] = mine * fmaf(b, high - low, low);
+            g[2 * t + 1] = mine * (fmaf(a, high, e.z) - fmaf(a, low, e.x));
+          } else if (leaf_grad && inside) {
+            const int64_t row = (int64_t(root) * kLeaves + t) * image.count() + placement;
+            leaf_grad[row * trees.batch + sample_of(item.quad, u)] = mine;
+          }
+        }
       }
-      if (pin_grad && windows)
-#pragma unroll
-        for (int p = 0; p < kInputs; ++p) passed[p * pin + u * kWarp + lane_index()] = g[p];
-    };
-#pragma unroll 2
-    for (int u = 0; u < kQuad; ++u) pass_back(u);
-    while (__any_sync(kAllLanes, code)) {  // windows that are equal
-      passed += trees.roots * kInputs * pin;
-#pragma unroll 1
-      for (int u = 0; u < kQuad; ++u)
-        if (__any_sync(kAllLanes, code >> (8 * u) & 255)) pass_back(u);
     }
   }
 #pragma unroll
@@ -234,164 +170,41 @@ __global__ void __launch_bounds__(kBlock, 2)
   sum_block(moments, [&](int e, float total) { parts[e] = total; });
 }
 
-constexpr int kAhead = 8;               // places that a warp reads before it adds
-constexpr int kStripBytes = 16 * 1024;  // of a warp's strip; a line of it is at most so long (cuda/trees.py)
-constexpr int kEnoughWarps = 2048;
-
-// The lines of the strips into which a channel is divided: many, where there are warps enough to fill a GPU.
-inline int lines_of(const Image& image, int64_t warps_of_strips) {
-  int lines = kStripBytes / (image.width * kWarp * int(sizeof(float)));
-  if (lines > image.height) lines = image.height;
-  while (lines > 1 && warps_of_strips * ceil_div(image.height, lines) < kEnoughWarps) lines = (lines + 1) / 2;
-  return int(ceil_div(image.height, ceil_div(image.height, lines)));
-}
-
-// x_grad[features][batch] from pin_grad. A warp has a strip of a channel, and a word of every gridDim.y-th quad; what the
-// channel's pins pass back it adds in shared memory, strip[lines][width][lane], since each lane has windows of its own.
-// Reader i of a channel reads it at spots[i] of the kernel.
-__global__ void __launch_bounds__(kSamples, 4)
-    input_gradient(Trees trees, Image image, Readers readers, const int32_t* __restrict__ spots,
-                   const uint32_t* __restrict__ chosen, const float* __restrict__ pin_grad, int inputs, int lines,
-                   float* __restrict__ x_grad) {
-  follow();
-  extern __shared__ float strips[];
-  const int word = threadIdx.x / kWarp, lane = lane_index(), pixels = lines * image.width;
-  float* strip = strips + word * pixels * kWarp + lane;
-  const int of_channel = int(ceil_div(image.height, lines)), channel = blockIdx.x / of_channel;
-  const int top = (blockIdx.x - channel * of_channel) * lines;
-  const int bottom = top + lines < image.height ? top + lines : image.height;
-  const int begin = __ldg(readers.start + channel), end = __ldg(readers.start + channel + 1);
-  const int across = trees.places_x(image), down = trees.places_y(image), places = down * across;
-  const int step = trees.pool_y * image.stride_y;
-  const int64_t quads = trees.quads(), slot = trees.roots * inputs * quads * places * kSamples;
-  for (int64_t quad = blockIdx.y; quad < quads; quad += gridDim.y) {
-    const int64_t sample = sample_of(quad, word);
-    const bool inside = sample < trees.batch;
-    for (int e = 0; e < pixels; ++e) strip[e * kWarp] = 0;
-    int pin = begin < end ? __ldg(readers.pins + begin) : 0, spot = begin < end ? __ldg(spots + begin) : 0;
-    for (int r = begin; r < end; ++r) {
-      const int y = spot / image.kernel_x - image.padding_y, x = spot % image.kernel_x - image.padding_x;
-      const int root = pin / inputs;
-      // The places of which some window reads the strip.
-      const int before = top - y - (trees.pool_y - 1) * image.stride_y, after = bottom - 1 - y;
-      const int first = before > 0 ? (before + step - 1) / step : 0, past = after < 0 ? 0 : after / step + 1;
-      const int stop = (past < down ? past : down) * across;
-      const uint32_t* codes = chosen + ((root * quads + quad) * places + first * across) * kWarp + lane;
-      const float* passed = pin_grad + ((pin * quads + quad) * places + first * across) * kSamples + word * kWarp + lane;
-      if (r + 1 < end) pin = __ldg(readers.pins + r + 1), spot = __ldg(spots + r + 1);
-      int column = x, line = first * step + y - top;  // what the first window of a place reads
-      for (int from = first * across; from < stop; from += kAhead, codes += kAhead * kWarp, passed += kAhead * kSamples) {
-        uint32_t windows[kAhead];
-        float g[kAhead];
-#pragma unroll
-        for (int i = 0; i < kAhead; ++i) {
-          const bool used = inside && from + i < stop;
-          windows[i] = used ? chosen ? __ldg(codes + i * kWarp) : 0x01010101u : 0;
-          g[i] = used ? __ldg(passed + i * kSamples) : 0.0f;
-        }
-#pragma unroll
-        for (int i = 0; i < kAhead; ++i) windows[i] = windows[i] >> (8 * word) & 255;
-        const int first_column = column, first_line = line;
-        const float* more = passed;
-        while (true) {  // for the first of the windows that have the maximum, then where there is a second
-          column = first_column, line = first_line;
-          uint32_t left = 0;
-#pragma unroll
-          for (int i = 0; i < kAhead; ++i) {
-            if (i == kAhead / 2 && from + i >= stop) break;
-            const int w = __ffs(windows[i]) - 1, dy = trees.rows_of_windows >> (4 * (w & 7)) & 15;
-            const int at_y = line + dy * image.stride_y, at_x = column + (w - dy * trees.pool_x) * image.stride_x;
-            if (windows[i] && unsigned(at_y) < unsigned(bottom - top) && unsigned(at_x) < unsigned(image.width))
-              strip[(at_y * image.width + at_x) * kWarp] += g[i];
-            windows[i] &= windows[i] - 1;
-            left |= windows[i];
-            column += trees.pool_x * image.stride_x;
-            if (column == x + across * trees.pool_x * image.stride_x) column = x, line += step;
-          }
-          if (!__any_sync(kAllLanes, left)) break;
-          more += slot;
-#pragma unroll
-          for (int i = 0; i < kAhead; ++i) g[i] = windows[i] ? __ldg(more + i * kSamples) : 0.0f;
-        }
-      }
-    }
-    for (int e = 0; inside && e < (bottom - top) * image.width; ++e)
-      x_grad[((int64_t(channel) * image.height + top) * image.width + e) * trees.batch + sample] = strip[e * kWarp];
-  }
-}
-
 inline Trees trees_of(const int32_t* wiring, const float* leaves, const float* first, const float* second,
                       int64_t pool_y, int64_t pool_x, int64_t batch, int64_t roots) {
-  Trees trees{wiring, {leaves, first, second}, batch, roots, int(pool_y), int(pool_x), 0};
-  for (int w = 0; w < trees.area(); ++w) trees.rows_of_windows |= uint32_t(w / pool_x) << (4 * w);
-  return trees;
-}
-
-// Whole warps for a block whose root has so many items.
-inline int threads_of(const Trees& trees, const Image& image) {
-  const int64_t items = image.count() / trees.area() * trees.quads();
-  return int(items < kWarps ? items : kWarps) * kWarp;
-}
-
-// Calls f with what the trees read: bits, where they are not null.
-template <class F>
-void with_input(const float* x, const uint32_t* bits, const Trees& trees, F f) {
-  if (bits) f(PackedBits{bits, trees.quads() * kQuad});
-  else f(Values{x, trees.batch});
+  return {wiring, {leaves, first, second}, batch, roots, int(pool_y), int(pool_x)};
 }
 
 extern "C" {
 
-// y[roots][places][batch] from x[features][batch] or bits; the tables of levels that there are not are null.
-int difflut_cuda_tree(const float* x, const uint32_t* bits, const int32_t* wiring, const Image* image, const float* leaves,
+// y[roots][places][batch] from x[features][batch]; the tables of levels that there are not are null.
+int difflut_cuda_tree(const float* x, const int32_t* wiring, const Image* image, const float* leaves,
                       const float* first, const float* second, int64_t levels, int64_t pool_y, int64_t pool_x,
                       int64_t batch, int64_t roots, float* y, uint32_t* chosen, int64_t number, cudaStream_t stream) {
   const Trees trees = trees_of(wiring, leaves, first, second, pool_y, pool_x, batch, roots);
   if (roots * batch == 0) return 0;
   with_inputs<kMostLevels>(levels, [&](auto depth) {
-    with_input(x, bits, trees, [&](auto input) {
-      enqueue(forward<depth, decltype(input)>, dim3(unsigned(roots), unsigned(number)), threads_of(trees, *image), 0,
-              stream, trees, *image, input, y, chosen);
-    });
+    enqueue(forward<depth>, dim3(unsigned(roots), unsigned(number)), kBlock, 0, stream, trees, *image, x, y, chosen);
   });
   return cudaGetLastError();
 }
 
-// pin_grad and table_grad[roots][2 F][4]; where `number` of parts is not 1 they are kept in `parts`.
-int difflut_cuda_tree_gradients(const float* x, const uint32_t* bits, const int32_t* wiring, const Image* image, const float* leaves,
+// leaf_grad and table_grad[roots][2 F][4]; where `number` of parts is not 1 they are kept in `parts`.
+int difflut_cuda_tree_gradients(const float* x, const int32_t* wiring, const Image* image, const float* leaves,
                                 const float* first, const float* second, int64_t levels, int64_t pool_y,
                                 int64_t pool_x, int64_t batch, int64_t roots, const uint32_t* chosen,
-                                const float* grad, float* pin_grad, float* table_grad, float* parts, int64_t number,
+                                const float* grad, float* leaf_grad, float* table_grad, float* parts, int64_t number,
                                 cudaStream_t stream) {
   const Trees trees = trees_of(wiring, leaves, first, second, pool_y, pool_x, batch, roots);
   if (roots == 0) return 0;
   with_inputs<kMostLevels>(levels, [&](auto depth) {
-    with_input(x, bits, trees, [&](auto input) {
-      enqueue(gradients<depth, decltype(input)>, dim3(unsigned(roots), unsigned(number)), threads_of(trees, *image), 0,
-              stream, trees, *image, input, chosen, grad, pin_grad, number == 1 ? table_grad : parts);
-    });
+    enqueue(gradients<depth>, dim3(unsigned(roots), unsigned(number)), kBlock, 0, stream, trees, *image, x, chosen,
+            grad, leaf_grad, number == 1 ? table_grad : parts);
   });
   const int64_t entries = roots << (levels + 3);
   if (number > 1)
     enqueue(add_parts, unsigned(ceil_div(entries, kBlock)), kBlock, 0, stream, parts, entries, int(number), table_grad);
   return cudaGetLastError();
-}
-
-// x_grad[channels * height * width][batch] from what difflut_cuda_tree_gradients found.
-int difflut_cuda_tree_input_gradient(const Image* image, int64_t levels, int64_t pool_y,
-                                     int64_t pool_x, int64_t batch, int64_t roots, const int32_t* start,
-                                     const int32_t* pins, const int32_t* spots, const uint32_t* chosen,
-                                     const float* pin_grad, int64_t channels, float* x_grad, cudaStream_t stream) {
-  const Trees trees = trees_of(nullptr, nullptr, nullptr, nullptr, pool_y, pool_x, batch, roots);
-  if (channels * batch == 0) return 0;
-  const int words = int(batch < kSamples ? ceil_div(batch, kWarp) : kQuad);
-  const int lines = lines_of(*image, channels * words * trees.quads());
-  const size_t shared = sizeof(float) * words * lines * image->width * kWarp;
-  cudaFuncSetAttribute(input_gradient, cudaFuncAttributeMaxDynamicSharedMemorySize, kQuad * kStripBytes);
-  const dim3 blocks(unsigned(channels * ceil_div(image->height, lines)),
-                    unsigned(trees.quads() < 65535 ? trees.quads() : 65535));
-  return enqueue(input_gradient, blocks, words * kWarp, shared, stream, trees, *image, Readers{start, pins}, spots,
-                 chosen, pin_grad, 2 << levels, lines, x_grad);
 }
 
 }  // extern "C"

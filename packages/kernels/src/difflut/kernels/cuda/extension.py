@@ -44,7 +44,8 @@ def multilinear_gradients(
     if needs_x and needs_table and placements.is_dense and wiring.shape[1] <= FUSED_INPUTS:
         parts = _parts(max(features, len(grad)), kept.batch)
         gradients = x_grad, table_grad, scratch(parts, table), parts
-        launch("multilinear_gradients", inputs, *wires.walked(), table, grad, *gradients, *sizes)
+        ordered = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
+        launch("multilinear_gradients", *ordered, *gradients, *sizes)
     else:
         arguments = inputs, wires.wiring, image
         if needs_x:

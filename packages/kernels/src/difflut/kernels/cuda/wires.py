@@ -1,7 +1,7 @@
 """A wiring as the CUDA kernels read it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +25,6 @@ class Wires:
         self._readers: tuple[Tensor, Tensor] | None = None
         self._spots: Tensor | None = None
         self._orders: tuple[Tensor, Tensor] | None = None
-        self._walked: Walked | None = None
 
     @property
     def area(self) -> int:
@@ -61,45 +60,6 @@ class Wires:
             nodes, order = walk(self.wiring.tolist(), features)
             self._orders = torch.tensor(nodes, **kind), torch.tensor(order, **kind)
         return self._orders
-
-    def walked(self) -> "Walked":
-        """The nodes and features of a dense layer in their orders, with what each needs."""
-        if self._walked is None:
-            nodes, features = (cast(Tensor, order).long() for order in self.orders())
-            (start, pins), n = self.readers(), self.wiring.shape[1]
-            counts = start.diff()[features]
-            ends = counts.cumsum(0)
-            moved = (start[features] - ends + counts).repeat_interleave(counts, output_size=len(pins))
-            pins = pins[moved + torch.arange(len(pins), device=pins.device)]
-            other = torch.arange(n - 1, device=pins.device)
-            others = self.wiring[pins // n].gather(1, other + (other >= pins[:, None] % n))
-            starts = torch.cat([ends.new_zeros(1), ends])
-            self._walked = Walked(*map(_as_indices, (nodes, self.wiring[nodes], features, starts, pins, others)))
-        return self._walked
-
-
-class Walked(NamedTuple):
-    """A dense wiring in the order of its walk; all int32.
-
-    Attributes:
-        nodes: (L,)
-        wiring: What these read. (L, n)
-        features: (features,)
-        start: Where the pins that read these begin, (features + 1,)
-        pins: Node times n and the input's number. (L * n,)
-        others: The other inputs of each pin's node. (L * n, n - 1)
-    """
-
-    nodes: Tensor
-    wiring: Tensor
-    features: Tensor
-    start: Tensor
-    pins: Tensor
-    others: Tensor
-
-
-def _as_indices(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.int32).contiguous()
 
 
 def wires_of(wiring: Tensor, placements: Placements) -> Wires:
