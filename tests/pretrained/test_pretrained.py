@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +43,14 @@ def test_a_card_says_what_a_user_asks(name):
     assert card["licence"] and card["data_licence"] and card["description"]
     assert set(card["sha256"]) == {path.name for path in folder.iterdir()} - {"card.json"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
+
+
+def test_the_page_lists_the_models_as_their_cards_do():
+    page = (Path(__file__).parents[2] / "docs" / "tasks" / "models.md").read_text()
+    for card in (load(name).card for name in names()):
+        said = f"| {100 * card['accuracy']:.2f} | {card['samples']:,} | {card['luts']:,} |"
+        assert f"| `{card['name']}` | {card['description']} {said}" in page
+    assert page.count("| `") - page.count("| `model.") == len(names())
 
 
 @pytest.fixture
