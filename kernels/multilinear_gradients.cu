@@ -4,7 +4,7 @@
 
 namespace difflut::multilinear {
 
-constexpr int kMostFused = 3;  // inputs of a node; `FUSED_INPUTS` in cuda/multilinear.py
+constexpr int kMostFused = 3;  // inputs of a node; `FUSED_INPUTS` in cuda/extension.py
 
 // The order in which warps take nodes and features.
 struct Walk {

@@ -95,4 +95,5 @@ class Samples:
 
     def generator(self, epoch: int) -> torch.Generator:
         """A generator that follows from the seed and the epoch alone."""
+        # Epochs of two seeds are a million apart, so they do not share an order.
         return torch.Generator().manual_seed((1_000_003 * self.seed + epoch) % 2**32)
