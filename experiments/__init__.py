@@ -1,6 +1,7 @@
 """The jobs that `run.py` runs. Every job's module is imported here, so that any Gin file finds every name."""
 
 import experiments.benchmark.benchmark
+import experiments.benchmark.scaling
 import experiments.export.export
 import experiments.export.publish
 import experiments.inference.inference

@@ -1,0 +1,30 @@
+import pytest
+
+from difflut import config
+from difflut.config import ConfigurationError
+from experiments.shared.failures import JobError
+from tests.experiments.conftest import TRAIN
+
+
+def test_a_training_is_timed_on_each_number_of_devices(tmp_path, capsys):
+    text = (
+        TRAIN.replace("@train\n", "@scaling\n", 1)
+        + 'train.device = "cpu"\nscaling.devices = [1, 2]\nscaling.weak = True\n'
+    )
+    config.parse([], text=text + "scaling.epochs = 2\ntrain.batch_size = 400\n")
+    rates = config.run()
+    output = capsys.readouterr().out.splitlines()
+    assert list(rates) == [1, 2] and all(rate > 0 for rate in rates.values())
+    assert output[1].startswith("2 devices, batches of 800:")
+    assert output[-1].split() == ["2", f"{rates[2]:,.0f}", f"{rates[2] / rates[1]:.2f}"]
+
+
+def test_what_cannot_be_timed_is_told(tmp_path):
+    config.parse([], text="run.job = @scaling\n")
+    with pytest.raises(ConfigurationError, match=r"include the Gin file of one, such as cifar10_conv\.gin"):
+        config.run()
+    config.parse(
+        [], text=TRAIN.replace("@train\n", "@scaling\n", 1) + "scaling.devices = [1]\noptimizers.adam.lr = -1.0\n"
+    )
+    with pytest.raises(JobError, match=r"on 1 devices failed: .*lr=-1\.0 must be a number above 0"):
+        config.run()
