@@ -105,6 +105,30 @@ def test_adam_falls_back_where_a_gradient_is_missing(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_adam_leaves_parameters_that_need_no_gradient_and_stays_one_kernel(device, monkeypatch):
+    def trained(kind):
+        parameters = [torch.nn.Parameter(torch.rand(4, device=device).fill_(start)) for start in (1.0, 2.0, 3.0)]
+        optimizer = kind(parameters, lr=0.1, weight_decay=0.5)
+        for number in range(4):
+            parameters[0].requires_grad_(number < 2)
+            optimizer.zero_grad()
+            sum((p * p).sum() for p in parameters if p.requires_grad).backward()
+            if number == 2:
+                still = parameters[0].detach().clone()
+            optimizer.step()
+        assert torch.equal(parameters[0], still)
+        return [p.detach() for p in parameters]
+
+    expected = trained(torch.optim.AdamW)
+
+    def fell_back(*_):
+        raise AssertionError("the step is torch's")
+
+    monkeypatch.setattr(torch.optim.Adam, "step", fell_back)
+    torch.testing.assert_close(trained(kernels.Adam), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 def test_adam_goes_on_with_the_state_and_the_decay_of_torch(device, kind):
     start = torch.nn.Parameter(torch.rand(9, device=device) + 1)

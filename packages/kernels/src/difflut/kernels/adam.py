@@ -20,7 +20,7 @@ OPTIONS = ("amsgrad", "maximize")  # options of torch's Adam that the kernels do
 class Adam(torch.optim.Adam):
     """`torch.optim.AdamW`, the same to rounding and with the same state, whose step is one kernel.
 
-    Without weight decay, as by default, it is `torch.optim.Adam`.
+    Without weight decay, as by default, it is `torch.optim.Adam`. Parameters that need no gradient stay as they are.
 
     On a GPU the number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph.
     After changing the rate of a captured step, call `refresh`.
@@ -105,11 +105,12 @@ class Adam(torch.optim.Adam):
         """Gives each parameter a count of steps of its own again, as torch's step expects."""
         for number in self._on_device:
             for p in self.param_groups[number]["params"]:
-                self.state[p]["step"] = self.state[p]["step"].clone()
+                if "step" in self.state[p]:
+                    self.state[p]["step"] = self.state[p]["step"].clone()
         self._on_device.clear()
 
     def _step_on_gpu(self, number: int, group: dict[str, Any]) -> None:
-        parameters = group["params"]
+        parameters = _learning(group)
         device = self._on_device.get(number)
         if device is None or any(self.state[p].get("step") is not device.steps for p in parameters):
             device = self._on_device[number] = self._device_state(group)
@@ -145,7 +146,7 @@ class Adam(torch.optim.Adam):
             best.find(p)
 
     def _device_state(self, group: dict[str, Any]) -> "_DeviceState":
-        parameters = group["params"]
+        parameters = _learning(group)
         steps = self.state[parameters[0]].get("step", torch.zeros(()))
         device = _DeviceState(steps.to(parameters[0].device, torch.float32), group["betas"])
         for p in parameters:
@@ -161,7 +162,7 @@ class Adam(torch.optim.Adam):
     def _step_on_cpu(self, group: dict[str, Any]) -> None:
         scalars = float(group["lr"]), *_constants(group)
         rows = []
-        for p in group["params"]:
+        for p in _learning(group):
             self._prepare(p)
             state, factors = self.state[p], taken_factors(p)
             # A new tensor, because a state from a GPU has one for all parameters.
@@ -176,7 +177,7 @@ class Adam(torch.optim.Adam):
 
 def _backend_of(group: dict[str, Any]) -> Backend | None:
     """The back end that can do the step of a group, if one can."""
-    parameters = group["params"]
+    parameters = _learning(group)
     coupled = group["weight_decay"] and not group["decoupled_weight_decay"]  # in a state of torch's Adam
     if coupled or any(group[option] for option in OPTIONS) or not all(map(_has_gradient, parameters)):
         return None
@@ -184,6 +185,10 @@ def _backend_of(group: dict[str, Any]) -> Backend | None:
     if backends == {cpp} or (backends == {cuda} and len(parameters) <= MOST_TENSORS):
         return backends.pop()
     return None
+
+
+def _learning(group: dict[str, Any]) -> list[Tensor]:
+    return [p for p in group["params"] if p.requires_grad]
 
 
 def _constants(group: dict[str, Any]) -> tuple[float, ...]:
