@@ -145,10 +145,12 @@ def test_a_placed_part_has_a_clock(tmp_path):
 @pytest.mark.needs("pyosys")
 @pytest.mark.parametrize("family", ["ice40", "xilinx"])
 def test_cells_of_a_family_are_counted_by_kind(family, tmp_path):
-    circuit = simplify(random_circuit(3, n=6, depth=1, classes=3))[0]
-    words = fixed_point_words(circuit)
+    data = torch.randint(256, (300, 5), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    torch.manual_seed(1)
+    circuit = simplify(Circuit.from_model(network(n=4, encoder="distributive_thermometer", data=data)))[0]
+    words = pixel_words(circuit)
     plain = family_cost(write_verilog(circuit, tmp_path / "plain", words, False), "core", family)
-    staged = family_cost(write_verilog(circuit, tmp_path / "staged", words, ["layer1"]), "core", family)
+    staged = family_cost(write_verilog(circuit, tmp_path / "staged", words, ["layer2"]), "core", family)
     core = estimate_cost(circuit, words).core
     assert plain.flip_flops == plain.shift_registers == 0
     assert 1 < staged.flip_flops <= len(np.unique(circuit.outputs))  # Yosys drops those that nobody needs
