@@ -43,7 +43,8 @@ def inference(
 
     Args:
         networks: "gates" is 784 bits to 6 x 8000 random gates of two inputs, each a true function of both; "luts" 784 x
-            3 bits to 2000 + 1000 random tables of six inputs; all else is a run folder, or a circuit's .npz file.
+            3 bits to 2000 + 1000 random tables of six inputs; "convolution" the network of `cifar10_conv.gin`, its
+            tables and wiring random; all else is a run folder, or a circuit's .npz file.
         backends: "model" is the torch module, for run folders; "interpreter" the CPU engine without machine code,
             "threads" that with it on all cores.
         lut_size: Inputs of a LUT to which circuits are simplified first, which is not in the time; None leaves them as

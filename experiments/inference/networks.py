@@ -1,14 +1,18 @@
 """Networks for the inference job: runs, circuits, and random ones of published sizes."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
+import torch
 
 from difflut.circuits import Circuit
-from difflut.models import LUTNetwork, load_checkpoint
+from difflut.models import LUTNetwork, load_checkpoint, network
+from difflut.registry import ENCODERS, LAYERS, NODES
 from experiments.runs import RunFolder, dataset_of
 
 FEATURES, CLASSES = 784, 10
+IMAGE = (32, 32, 3)
 Loaded = tuple[Circuit, LUTNetwork | None, np.ndarray]
 
 
@@ -19,6 +23,8 @@ def load_network(name: str, samples: int) -> Loaded:
         return _random(rng, 1, [8000] * 6, 2, samples)
     if name == "luts":
         return _random(rng, 3, [2000, 1000], 6, samples)
+    if name == "convolution":
+        return _convolution(rng, samples)
     if name.endswith(".npz"):
         circuit = Circuit.load(name)
         return circuit, None, rng.integers(256, size=(samples, circuit.sample_size), dtype=np.uint8)
@@ -26,6 +32,22 @@ def load_network(name: str, samples: int) -> Loaded:
     model = load_checkpoint(run.best).eval()
     x = dataset_of(run).x_test.numpy()[:samples]
     return Circuit.from_model(model), model, x
+
+
+def _convolution(rng: np.random.Generator, samples: int) -> Loaded:
+    """The network of `cifar10_conv.gin`, its wiring and tables random."""
+    images = rng.integers(256, size=(max(samples, 1000), *IMAGE), dtype=np.uint8)
+    encoder = ENCODERS["distributive_thermometer"](num_bits=10).fit(torch.from_numpy(images[:1000]))
+    bank = partial(LAYERS["random"], node_type=NODES["dwn"], n=6)
+    convolution = partial(bank, kernel_size=3, padding=1, channels_per_node=3)
+    pool = partial(LAYERS["pool"], kernel_size=2)
+    pooled = [layer for size in (192, 768, 1536) for layer in (partial(convolution, output_size=size), pool)]
+    model = network(IMAGE, CLASSES, encoder, [*pooled, partial(bank, output_size=20_000)]).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=generator)
+    return Circuit.from_model(model), None, images[:samples]
 
 
 def _random(rng: np.random.Generator, bits: int, widths: Sequence[int], n: int, samples: int) -> Loaded:

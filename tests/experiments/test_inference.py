@@ -5,6 +5,7 @@ from difflut.config import ConfigurationError
 from difflut.models import load_checkpoint
 from experiments.inference import back_ends
 from experiments.inference.inference import inference
+from experiments.inference.networks import load_network
 from experiments.shared.failures import MismatchError
 
 
@@ -16,6 +17,12 @@ def test_the_back_ends_of_a_run_and_of_a_circuit_are_timed_and_compared(finished
     assert all(row["compared"] == 100 and row["mismatches"] == 0 and row["luts"] <= 60 for row in rows)
     (folder,) = tmp_path.glob("inference-*")
     assert "| small | 60 | engine |" in (folder / "inference.md").read_text()
+
+
+def test_the_convolution_has_as_many_luts_as_cifar10_conv_and_shares_their_tables():
+    circuit, _, images = load_network("convolution", 3)
+    assert circuit.num_luts == 634_400 and len(circuit.tables) < 60_000 and images.shape == (3, 32, 32, 3)
+    assert circuit.counts(images[:1]).std() > 1
 
 
 def test_another_class_than_the_circuits_fails_once_all_is_measured_and_written(finished_run, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from difflut.kernels import jit
 
 TILE = 128  # samples of a tile
 SIGNAL = 16  # bytes of a signal of a tile
-ROOM = 1 << 30  # bytes of signals that tiles computed together have: with fewer tiles kernels are too short
+ROOM = 640 << 20  # bytes of signals that tiles computed together have: with fewer tiles kernels are too short
 COUNTING = 32  # warps that count the votes of a tile
 
 
@@ -44,7 +44,7 @@ class LevelsEngine(GpuEngine):
 
     Args:
         circuit: Simplified or not; what is quick to simplify is simplified here.
-        tiles: Tiles of 128 samples that are computed together; None is as many as have room for their signals in a GiB.
+        tiles: Tiles of 128 samples that are computed together; None is as many as have their signals in 640 MiB.
 
     Raises:
         RuntimeError: There is no GPU, or no compiler.
