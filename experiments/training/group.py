@@ -49,13 +49,15 @@ def joined(device: str) -> Iterator[torch.device]:
     is_started = dist.is_initialized()
     if not is_started:
         dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=LONG)
+    may_leave = mine.type == "cpu"  # NCCL waits for captured steps, which an error keeps
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
             with redirect_stdout(nowhere if dist.get_rank() else sys.stdout):
                 yield mine
             dist.barrier()
+            may_leave = True
     finally:
-        if not is_started:
+        if not is_started and may_leave:
             dist.destroy_process_group()
 
 

@@ -169,6 +169,7 @@ def train(
             print(f"{data.name}: {size}, {where}, {folder.path}", flush=True)
             with _said_how_to_go_on(folder, ranks):
                 fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
+                trainer.release()
                 if not ranks.is_first:
                     return {}
                 group.close()  # the first process goes on alone

@@ -245,6 +245,10 @@ class Trainer:
             "threads": self.threads.taken,
         }
 
+    def release(self) -> None:
+        """Forgets captured steps, which a process group that is to be destroyed would wait for."""
+        self._graphed = None
+
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs for exactly the same continuation, besides the model's own state."""
         return {
