@@ -130,6 +130,7 @@ class Adam(torch.optim.Adam):
             if best is not None and best.keys is not None:
                 best.keys.zero_()
             if factors is None:
+                assert p.grad is not None  # as it is one of those that learn
                 rows.append((p, p.grad.contiguous(), state["exp_avg"], state["exp_avg_sq"]))
                 with_keys += [(p, best)] if best is not None and best.keys is not None else []
             else:
@@ -169,6 +170,7 @@ class Adam(torch.optim.Adam):
             state["step"] = state.get("step", torch.zeros(())) + 1
             moments = state["exp_avg"], state["exp_avg_sq"], state["step"]
             if factors is None:
+                assert p.grad is not None  # as it is one of those that learn
                 rows.append((p, p.grad.contiguous(), *moments))
             else:
                 cpp.select_adam(factors.bits, factors.grad, p, moments, scalars)
