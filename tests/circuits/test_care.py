@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from difflut.circuits import Circuit
 from difflut.circuits.passes.care import cancel_outputs, drop_unreachable, merge_equivalent
 from difflut.circuits.passes.drop import drop_inputs
 from difflut.circuits.passes.possible import possible_addresses
@@ -58,6 +59,19 @@ def test_equivalent_signals_of_different_inputs_are_one():
     circuit = thermometer([[0, 2], [1, 2], [6, 1]], ["0001", "1110", "0001"], [0, 0, 1], [7, 8])
     smaller = merge_equivalent(circuit)
     assert smaller.num_luts == circuit.num_luts - 1
+
+
+def test_signals_that_differ_in_a_rare_state_alone_stay():
+    # Of 13 bits, all but the last or all but the first: random levels hardly ever tell them apart.
+    wiring = np.full((4, 6), -1)
+    wiring[0], wiring[1, :5], wiring[2, :3], wiring[3, :3] = range(1, 7), range(7, 12), (0, 13, 14), (12, 13, 14)
+    tables = np.array([np.arange(64) % size == size - 1 for size in (64, 32, 8)])
+    circuit = Circuit(
+        np.zeros((13, 1), np.float32), np.array([[False], [True]]), wiring, tables, np.array([0, 1, 2, 2]),
+        np.array([0, 0, 1, 1]), np.array([15, 16]), np.zeros(2, bool), np.array([0, 1]), np.zeros(2, int), 1.0,
+    )  # fmt: skip
+    rare = (1 - np.eye(13)[:1]).astype(np.float32)
+    assert circuit.counts(rare).tolist() == merge_equivalent(circuit).counts(rare).tolist() == [[0, 1]]
 
 
 def test_a_signal_and_its_inverse_of_one_class_are_its_bias():
