@@ -82,6 +82,16 @@ def test_a_frozen_layer_is_its_tables_and_those_behind_it_learn(node, device):
     assert torch.equal(in_training.float(), bits.float())
 
 
+def test_a_network_of_double_precision_freezes_too():
+    trained = trainer(freezes=[0, 1, 1, 1])
+    trained.model.double()
+    trained.optimizer = adam(trained.model.parameters(), lr=0.05)
+    before = weights(trained)
+    for _ in range(2):
+        trained.run_epoch()
+    assert changed(before, weights(trained)) == [False, True, False, True, True]
+
+
 def test_a_continued_run_is_the_uninterrupted_one():
     options = {"schedule": partial(cosine, epochs=4, hold=0.5), "freezes": [1, 2, 2, 3]}
     whole = trainer(**options)
