@@ -66,3 +66,8 @@ def test_a_scheduled_tau_moves_in_training_only():
 def test_bad_arguments_are_errors(arguments):
     with pytest.raises(ValueError, match="must be"):
         GroupSum(**arguments)
+
+
+def test_steps_without_a_last_temperature_are_refused():
+    with pytest.raises(ValueError, match="tau_steps=7 needs tau_end, the temperature after these steps; got None"):
+        GroupSum(k=2, tau_steps=7)

@@ -80,7 +80,10 @@ def test_the_hard_wiring_follows_logits_that_change_during_evaluation(node_type,
 @pytest.mark.parametrize("options", VARIANTS)
 def test_the_wiring_learns_to_read_the_input_that_matters(options):
     torch.manual_seed(0)
-    layer = make("dwn" if options["selection"] == "straight_through" else "probabilistic", tau_steps=100, **options)
+    if options["selection"] == "soft":
+        layer = make("probabilistic", tau_steps=100, **options)
+    else:
+        layer = make("dwn", **options)
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
 
     def reads():
@@ -142,6 +145,8 @@ def test_gumbel_noise_chooses_inputs_in_training_as_often_as_the_weights_say():
         ({"selection": "hard"}, "selection='hard' must be one of straight_through, soft"),
         ({"top_k": 21}, "top_k=21 must lie between 1 and 20"),
         ({"tau_start": 0.01, "tau_end": 0.1}, "tau_start=0.01, tau_end=0.1"),
+        *(({name: 0.5}, f"{name}=0.5.* need selection='soft'") for name in ("tau_start", "tau_end")),
+        ({"tau_steps": 40}, "tau_steps=40 need selection='soft', .*; got 'straight_through'"),
         ({"gumbel": True}, "gumbel=True needs selection='soft', got 'straight_through'"),
         ({"together": 2, "top_k": 4}, "together=2 needs window, channels_per_node or groups"),
     ],

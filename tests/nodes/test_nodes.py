@@ -211,12 +211,24 @@ def test_noise_acts_in_training_only_and_straight_through_gives_bits(name):
         ({"output_dim": 2, "width": 5}, "width=5 is not a positive multiple of output_dim=2"),
         ({"degre": 2}, "degre"),
         ({"degree": 0}, "degree=0 must be at least 1"),
+        ({"input_dim": 4, "degree": 5}, "degree=5 must be at most n=4"),
         ({"regularizers": {"l2": None}}, "regularizer 'l2' must be a function"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         NODES["polylut"](**arguments)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_skip_spans_no_more_layers_than_there_are(depth):
+    assert len(NODES["neurallut"](depth=depth, skip_interval=depth + 1).skips) == 1
+    with pytest.raises(ValueError, match=f"skip_interval={depth + 2} must be at most {depth + 1}, the layers of depth"):
+        NODES["neurallut"](depth=depth, skip_interval=depth + 2)
+
+
+def test_every_number_of_inputs_has_a_polynomial_of_default_degree():
+    assert [NODES["polylut"](input_dim=n).coefficients.shape[-1] for n in (1, 2, 4)] == [2, 4, 11]
 
 
 def test_inputs_that_do_not_fit_are_named():

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.registry import Configured
 
+TAU_STEPS = 2000
+
 
 class GroupSum(Configured, nn.Module):
     """Class scores: `logit_c` is the sum of group `c`'s outputs over `tau` (arXiv 2210.08277, section 3.3).
@@ -20,14 +22,15 @@ class GroupSum(Configured, nn.Module):
         tau: Temperature that divides the sums; where it is learned or scheduled, the first one.
         use_randperm: Whether features are permuted first; the permutation follows from the seed and the number of
             features, so it is the same at each call.
-        seed: Seed of the permutation.
+        seed: Seed of the permutation. `network` always gives one, so it may be given where nothing is permuted.
         learn_tau: Whether the temperature is a parameter, through its logarithm.
-        tau_end: A temperature towards which it goes geometrically over the first `tau_steps` training steps.
-        tau_steps: See `tau_end`.
+        tau_end: A temperature towards which it goes geometrically in training, then stays.
+        tau_steps: Training steps until the temperature is `tau_end`.
         reads: Names of the layers whose outputs are counted, each in `k` equal stretches; the last one where not given.
 
     Raises:
-        ValueError: `k`, a temperature or a number of steps is not positive, or `tau` is both learned and scheduled.
+        ValueError: `k`, a temperature or a number of steps is not positive, `tau` is both learned and scheduled, or
+            `tau_steps` is given without `tau_end`.
     """
 
     permutation: Tensor
@@ -41,7 +44,7 @@ class GroupSum(Configured, nn.Module):
         seed: int = 0,
         learn_tau: bool = False,
         tau_end: float | None = None,
-        tau_steps: int = 2000,
+        tau_steps: int = TAU_STEPS,
         reads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
@@ -53,6 +56,8 @@ class GroupSum(Configured, nn.Module):
             raise ValueError(f"tau_end={tau_end} must be None with learn_tau: tau is either learned or scheduled")
         if (tau_end is not None and tau_end <= 0) or tau_steps < 1:
             raise ValueError(f"tau_end={tau_end} and tau_steps={tau_steps} must be positive")
+        if tau_end is None and tau_steps != TAU_STEPS:
+            raise ValueError(f"tau_steps={tau_steps} needs tau_end, the temperature after these steps; got None")
         self.k, self.tau, self.use_randperm, self.seed = k, tau, use_randperm, seed
         if use_randperm and reads is not None and len(reads) > 1:
             raise ValueError(f"use_randperm permutes the features of one layer, got reads={list(reads)}")

@@ -17,6 +17,7 @@ from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
 SELECTIONS = ("straight_through", "soft")
+TAU_START, TAU_END, TAU_STEPS = 1.0, 0.05, 2000
 
 
 @register_layer("learnable")
@@ -33,7 +34,7 @@ class Learnable(Layer):
         top_k: Candidates of each pin, drawn evenly from the input (LILogicNet, arXiv 2511.12340); all inputs of the
             window where it is not given. There are `L * n * top_k` weights instead of one for each input and pin.
         tau: Temperature of the softmax through which straight-through selection sends the gradient of its input.
-        tau_start: First temperature of soft selection.
+        tau_start: First temperature of soft selection; this and the next two are for soft selection only.
         tau_end: Last temperature of soft selection.
         tau_steps: Training steps over which soft selection's temperature falls, geometrically.
         gumbel: Whether soft selection adds Gumbel noise to its weights in training.
@@ -45,7 +46,7 @@ class Learnable(Layer):
         together: Number of neighbouring nodes that share their channels or window, as the leaves of a tree do.
 
     Raises:
-        ValueError: An option is out of range.
+        ValueError: An option is out of range, or without effect.
     """
 
     candidates: Tensor | None
@@ -61,9 +62,9 @@ class Learnable(Layer):
         selection: str = "straight_through",
         top_k: int | None = None,
         tau: float = 0.001,
-        tau_start: float = 1.0,
-        tau_end: float = 0.05,
-        tau_steps: int = 2000,
+        tau_start: float = TAU_START,
+        tau_end: float = TAU_END,
+        tau_steps: int = TAU_STEPS,
         gumbel: bool = False,
         image_shape: Sequence[int] | None = None,
         window: int | None = None,
@@ -79,6 +80,11 @@ class Learnable(Layer):
             raise ValueError(
                 f"needs tau > 0, tau_start >= tau_end > 0 and tau_steps >= 1, "
                 f"got tau={tau}, tau_start={tau_start}, tau_end={tau_end}, tau_steps={tau_steps}"
+            )
+        if selection != "soft" and (tau_start, tau_end, tau_steps) != (TAU_START, TAU_END, TAU_STEPS):
+            raise ValueError(
+                f"tau_start={tau_start}, tau_end={tau_end} and tau_steps={tau_steps} need selection='soft', "
+                f"whose temperature falls; got {selection!r}"
             )
         if gumbel and selection != "soft":
             raise ValueError(f"gumbel=True needs selection='soft', got {selection!r}")

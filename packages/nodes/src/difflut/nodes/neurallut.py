@@ -22,11 +22,14 @@ class NeuralLUT(Node):
     Args:
         hidden_width: Units of each hidden layer.
         depth: Hidden layers.
-        skip_interval: Layers that a skip spans, 0 for no skips. An affine map of the input of the first is added to the
-            output of the last.
+        skip_interval: Layers that a skip spans, at most all `depth + 1`; 0 for no skips. An affine map of the input of
+            the first is added to the output of the last.
         temperature: Temperature of the relaxed samples; it acts in training only.
         noise: Whether to add logistic noise to the output in training, so that samples have the table's probabilities.
         straight_through: Whether training rounds the output to a bit, with the relaxed gradient.
+
+    Raises:
+        ValueError: A width, a depth, an interval or the temperature is out of range.
     """
 
     holds_every_table = False
@@ -51,6 +54,11 @@ class NeuralLUT(Node):
         ):
             if value < least:
                 raise ValueError(f"NeuralLUT: {name}={value} must be at least {least}")
+        if skip_interval > depth + 1:
+            raise ValueError(
+                f"NeuralLUT: skip_interval={skip_interval} must be at most {depth + 1}, the layers of depth={depth} "
+                "and the output layer; 0 for no skips"
+            )
         if temperature <= 0:
             raise ValueError(f"NeuralLUT: temperature={temperature} must be positive")
         self.hidden_width, self.depth, self.skip_interval = hidden_width, depth, skip_interval

@@ -17,7 +17,10 @@ class PolyLUT(SigmoidSeries):
     Inputs are bits, so only products of distinct inputs count; such a polynomial is multilinear.
 
     Args:
-        degree: The largest number of inputs in a product; from n on, any function can be learned.
+        degree: The largest number of inputs in a product, at most n; with n, any function can be learned.
+
+    Raises:
+        ValueError: `degree` is less than 1 or greater than n. The default of 2 passes with n = 1 too.
     """
 
     holds_every_table = False
@@ -26,6 +29,10 @@ class PolyLUT(SigmoidSeries):
         super().__init__(input_dim, output_dim, **options)
         if degree < 1:
             raise ValueError(f"PolyLUT: degree={degree} must be at least 1")
+        if degree > max(input_dim, 2):
+            raise ValueError(
+                f"PolyLUT: degree={degree} must be at most n={input_dim}: a product has each input once at most"
+            )
         self.degree = degree
         products = monomials(input_dim, degree, like=torch.empty(0)).shape[1]
         self.coefficients = nn.Parameter(torch.randn(self.num_nodes, output_dim, products))
