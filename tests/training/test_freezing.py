@@ -6,16 +6,16 @@ import torch
 from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS, NODES
 from difflut.training import Trainer
-from difflut.training.freezing import front_to_back
+from difflut.training.freezing import freeze, front_to_back
 from difflut.training.schedules import adam, cosine
 
 
-def trainer(node="difflogic", graph=False, device="cpu", **options):
+def trainer(node="difflogic", graph=False, device="cpu", regularizers=(), **options):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(256, (90, 8, 8), generator=generator, dtype=torch.uint8)
     y = torch.randint(3, (90,), generator=generator)
-    bank = partial(LAYERS["random"], node_type=NODES[node], n=2)
+    bank = partial(LAYERS["random"], node_type=NODES[node], n=2, node_kwargs={"regularizers": list(regularizers)})
     layers = [
         partial(bank, output_size=8, kernel_size=3),
         partial(LAYERS["tree"], node_type=NODES[node], n=2),
@@ -43,6 +43,8 @@ def test_layers_are_frozen_in_order_and_the_last_one_never():
     assert front_to_back(layers, 20, 1.0, 1.0) == [20, 20, 20, 20]
     assert front_to_back(layers[:1], 20, 0.4, 0.8) == []
     assert front_to_back(layers[:2], 10, 0.5, 0.9) == [5]
+    assert front_to_back(layers[:3], 10, 0.5, 0.9) == [5, 10]  # the last one has nothing to learn
+    assert front_to_back([layers[0], layers[2]], 10, 0.5, 0.9) == [10]
 
 
 @pytest.mark.parametrize("shares", [(0.9, 0.4), (-0.1, 0.5), (0.5, 1.1)])
@@ -80,6 +82,19 @@ def test_a_frozen_layer_is_its_tables_and_those_behind_it_learn(node, device):
     for layer in model.layers[:4]:
         bits = layer(bits)
     assert torch.equal(in_training.float(), bits.float())
+
+
+def test_what_is_frozen_has_no_part_in_the_regularization():
+    trained = trainer("light", freezes=[1, 1, 1, 2], regularizers=["l2"])
+    sums = []
+    for _ in range(3):
+        trained.run_epoch()
+        sums.append((trained.model.regularization(), [layer.regularization() for layer in trained.model.layers[3:]]))
+    assert sums[0][0] > sum(sums[0][1])
+    torch.testing.assert_close(sums[1][0], sum(sums[1][1]))
+    torch.testing.assert_close(sums[2][0], sums[2][1][-1])
+    freeze(trained.model.layers)
+    assert trained.model.regularization() is None
 
 
 def test_a_network_of_double_precision_freezes_too():

@@ -173,8 +173,9 @@ class LUTNetwork(nn.Module):
 
     @kernels.in_full_precision
     def regularization(self) -> Tensor | None:
-        """The sum of all nodes' regularizers, a scalar term of the loss; None where there are none."""
-        terms = [term for term in (layer.regularization() for layer in self.layers) if term is not None]
+        """The sum of the regularizers of all nodes that learn, a scalar term of the loss; None where there are none."""
+        learning = (layer for layer in self.layers if any(p.requires_grad for p in layer.parameters()))
+        terms = [term for term in (layer.regularization() for layer in learning) if term is not None]
         return torch.stack(terms).sum() if terms else None
 
     @property

@@ -12,10 +12,11 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
     another, each is a table while those behind it still learn to live with that (CompactLogic, arXiv 2602.05830).
 
     Args:
-        layers: Layers of the network. One without parameters is frozen with the layer before it.
+        layers: Layers of the network. One without parameters is frozen with the layer before it; the last one that has
+            parameters, and those behind it, never are.
         epochs: Epochs of the whole training.
         first: Share of the epochs after which the first layer is frozen.
-        last: Share of the epochs after which only the last layer learns.
+        last: Share of the epochs after which only the last layer with parameters learns.
 
     Raises:
         ValueError: The shares are not in order, from 0 to 1.
@@ -24,8 +25,12 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
         raise ValueError(f"freezing={(first, last)} must be two shares of the epochs in order, such as (0.4, 0.9)")
     learns = [any(True for _ in layer.parameters()) for layer in layers]
     number_of_learning = [max(sum(learns[: i + 1]) - 1, 0) for i in range(len(layers) - 1)]
-    gaps = max(sum(learns) - 2, 1)
-    return [round(epochs * min(first + (last - first) * number / gaps, last)) for number in number_of_learning]
+    last_number = sum(learns) - 1
+    shares = [first + (last - first) * number / max(last_number - 1, 1) for number in number_of_learning]
+    return [
+        round(epochs * min(share, last)) if number < last_number else epochs
+        for number, share in zip(number_of_learning, shares, strict=True)
+    ]
 
 
 def freeze(layers: Sequence[Layer]) -> None:
