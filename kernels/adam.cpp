@@ -1,5 +1,5 @@
-// Adam with decoupled weight decay: of all parameters at once, and of the logits of a dense selection whose gradient is
-// only written as factors.
+// Adam with decoupled weight decay: for all parameters at once, and for the logits of a dense selection. The
+// gradient of these logits is a product of two factors and is never written down.
 #include "bit_sums.h"
 
 #include <cmath>
@@ -19,7 +19,7 @@ inline Line root(Line v) {
 struct Adam {
   float keep, step_size, scale, eps, rest1, keep2, rest2;
 
-  // For the step with this number, the first being 1.
+  // For step number `step`; the first step is number 1.
   Adam(double rate, double beta1, double beta2, double eps, double weight_decay, double step)
       : keep(float(1 - rate * weight_decay)),
         step_size(float(rate / (1 - std::pow(beta1, step)))),
@@ -29,7 +29,7 @@ struct Adam {
         keep2(float(beta2)),
         rest2(float(1 - beta2)) {}
 
-  // Brings some weights and their running means of the gradient and of its square up to date; returns the weights.
+  // Updates up to a line of weights and their running means of the gradient and of its square; returns the weights.
   __attribute__((always_inline)) Line operator()(float* weight, float* mean, float* square, Line g,
                                                  int64_t count) const {
     const Line m = load<Line>(mean, count), new_mean = m + rest1 * (g - m);
@@ -42,8 +42,10 @@ struct Adam {
   }
 };
 
-constexpr int64_t kRows = 64;  // inputs whose logits for the next pins are fetched while the present ones are worked on
-constexpr int64_t kLines = 16;  // of pins that stay so near each other that the pages of a row are not looked up again
+// Inputs that are updated for one line of pins, while those of the next line are fetched.
+constexpr int64_t kRows = 64;
+// Lines of pins in a strip. They lie side by side in a row, so that a page of memory serves several of them.
+constexpr int64_t kLines = 16;
 
 struct Strip {
   Sums sums[kLines];
@@ -51,7 +53,7 @@ struct Strip {
   Ints input[kLines];
 };
 
-// The step of logits[features][pins] for a strip of pins; chosen[pin] is the first input with the largest new logit.
+// Updates logits[features][pins] for a strip of pins; chosen[pin] is the first input with the largest new logit.
 void select_strip(const Adam& adam, const uint64_t* bits, const float* grad, int64_t batch, int64_t features,
                   int64_t pins, int64_t first, float* logits, float* mean, float* square, int64_t* chosen) {
   static thread_local Strip strip;
@@ -79,7 +81,7 @@ void select_strip(const Adam& adam, const uint64_t* bits, const float* grad, int
   for (int64_t p = 0; p < width; ++p) chosen[first + p] = strip.input[p / kLine][p % kLine];
 }
 
-// What `difflut_adam` is told of a tensor.
+// One tensor, as `difflut_adam` gets it.
 struct Tensor {
   float* weight;
   const float* grad;
@@ -90,12 +92,14 @@ struct Tensor {
 
 extern "C" {
 
-// One step of `count` tensors, each with its number in step[0].
+// One step for `count` tensors; step[0] of each is the number of its step.
 void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta1, double beta2, double eps,
                   double weight_decay, int64_t threads) {
+  // Entries of a part: several parts even of one tensor, each with far more work than it takes to hand it out.
   constexpr int64_t kPart = 4096;
   int64_t total = 0;
   for (int64_t t = 0; t < count; ++t) total += tensors[t].size;
+// With less work than this, waking threads costs more than it saves.
 #pragma omp parallel num_threads(threads) if (total > 65536)
   for (int64_t t = 0; t < count; ++t) {
     const Tensor& x = tensors[t];
@@ -108,7 +112,7 @@ void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta
 }
 
 // One step of logits[features][pins] with the gradient (2 x - 1)^T grad, from the bits of x and grad[pins][batch], for
-// a batch of up to 128; chosen[pins] are the inputs with the largest new logits.
+// a batch of up to 128, which is kWords words; chosen[pins] are the inputs with the largest new logits.
 void difflut_select_adam(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
                          float* logits, float* mean, float* square, const float* step, int64_t* chosen, double rate,
                          double beta1, double beta2, double eps, double weight_decay, int64_t threads) {

@@ -3,8 +3,8 @@
 
 namespace difflut::adam {
 
-constexpr int kMostTensors = 64;
-constexpr int kChunk = 4 * kBlock;  // entries of a block
+constexpr int kMostTensors = 64;       // their addresses go with the launch, which may pass 4 KiB
+constexpr int kChunk = 4 * kBlock;     // entries of a block: four neighbours (a float4) for each thread
 
 struct Parameters {
   float *weight[kMostTensors], *mean[kMostTensors], *square[kMostTensors];
@@ -23,8 +23,8 @@ struct Rule {
   }
 };
 
-// Adam for several tensors. The rate, the number of steps done and the powers beta1**step and beta2**step of the next
-// one are on the device, so that a graph can be replayed.
+// Adam for several tensors. The rate, the number of steps done, and beta1**step and beta2**step of the next step are on
+// the device, so that a graph can be replayed.
 __global__ void __launch_bounds__(kBlock) adam(const __grid_constant__ Parameters parameters, const double* rate,
                                                float* steps, double* powers, unsigned* ticket, double beta1,
                                                double beta2, float eps, double weight_decay) {
@@ -74,7 +74,7 @@ int difflut_cuda_adam(const int64_t* tensors, int64_t count, const double* rate,
     parameters.count[i] = row[4];
     parameters.first_block[i + 1] = parameters.first_block[i] + int(ceil_div(row[4], kChunk));
   }
-  const int blocks = parameters.first_block[count];  // without any the step is counted all the same
+  const int blocks = parameters.first_block[count];  // without entries, too, the step is counted
   return enqueue(adam, blocks > 0 ? blocks : 1, kBlock, 0, stream, parameters, rate, steps, powers, ticket, beta1,
                  beta2, float(eps), weight_decay);
 }

@@ -1,4 +1,4 @@
-// The addresses that packed bits form.
+// A node's inputs are bits of an address in its table: from packed bits to addresses.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@ constexpr std::array<uint64_t, 256> make_spread() {
 }
 inline constexpr std::array<uint64_t, 256> kSpread = make_spread();
 
-// The addresses that a node's inputs form for the samples of one word.
+// Writes address[64]: what a node's inputs form for each sample of one word.
 template <int N>
 inline __attribute__((always_inline)) void addresses(const uint64_t* bits, int64_t words, int64_t word,
                                                      const int64_t* wires, uint8_t* address) {

@@ -1,5 +1,6 @@
-// What the CUDA kernels share. A lane of a warp is a sample; a warp works on 128 samples of one row at a time, a quad
-// of words in which bit i of word w is sample 32 w + i. Tensors are feature-major, and rows of bits padded to quads.
+// What the CUDA kernels share. A warp works on 128 samples of one row at a time: a quad, four words of 32 samples, in
+// which bit i of word w is sample 32 w + i. Lane i has sample i of each word. Tensors are feature-major, and rows of
+// bits are padded to whole quads.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -11,9 +12,9 @@
 namespace difflut {
 
 constexpr int kWarp = 32;
-constexpr int kQuad = 4;
+constexpr int kQuad = 4;  // words: a lane reads them, or four floats, by one instruction of 16 bytes
 constexpr int kSamples = kWarp * kQuad;
-constexpr int kBlock = 256;
+constexpr int kBlock = 256;  // threads: eight warps, of which several blocks fit a multiprocessor
 constexpr int kWarps = kBlock / kWarp;
 constexpr unsigned kAllLanes = 0xffffffff;
 
@@ -48,20 +49,20 @@ __device__ inline int lane_index() { return threadIdx.x % kWarp; }
 
 __device__ inline int64_t sample_of(int64_t quad, int word) { return quad * kSamples + word * kWarp + lane_index(); }
 
-// The samples from a quad's first one on, no more than a few quads.
+// The number of samples from a quad's first one on, at most those of eight quads, so that an int holds it.
 __device__ inline int samples_left(int64_t batch, int64_t quad) {
   const int64_t left = batch - quad * kSamples;
   return int(left < 8 * kSamples ? left : 8 * kSamples);
 }
 
-// e with a zero put in as its bit j.
+// The number e with a 0 inserted as its bit j.
 __device__ inline int without_bit(int e, int j) {
   const int below = (1 << j) - 1;
   return (e & ~below) << 1 | (e & below);
 }
 
-// Every kernel begins with this: it may be launched before the one it follows has ended (enqueue), and waits here until
-// all of that one's results are in memory. Its own successor may be launched from here on.
+// Every kernel begins with this. It may be launched before the kernel ahead of it has ended (see `enqueue`), and waits
+// here until all results of that kernel are in memory. From here on the kernel behind it may be launched.
 __device__ inline void follow() {
 #if __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();
@@ -69,8 +70,8 @@ __device__ inline void follow() {
 #endif
 }
 
-// Launches a kernel that begins with follow(). Where the GPU can, its launch overlaps the end of the one before it:
-// in a small step the launches are most of the time.
+// Launches a kernel that begins with follow(). Where the GPU can (from Hopper, 9.0, on), the launch overlaps the end of
+// the kernel before it: launches are most of the time of a small step.
 template <class... Parameters, class... Arguments>
 int enqueue(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, size_t shared, cudaStream_t stream,
             Arguments... arguments) {
@@ -87,10 +88,10 @@ int enqueue(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, size_t sha
   return failed ? failed : int(cudaGetLastError());
 }
 
-// A grid in which a warp has one row (row_of_warp) and every gridDim.y-th of `steps` stretches of the batch: several,
-// where there are warps enough to fill a GPU.
+// A grid in which a warp has one row (row_of_warp) and every gridDim.y-th of `steps` stretches of the batch. A warp has
+// several stretches, up to eight, only where there are enough warps to fill a GPU.
 inline dim3 rows_by_batch(int64_t rows, int64_t steps) {
-  constexpr int64_t kEnough = 32768;
+  constexpr int64_t kEnough = 32768;  // warps: about four times those that an H100 or H200 holds at once (132 x 64)
   const int64_t each = ceil_div(rows * steps, kEnough);
   const int64_t turns = ceil_div(steps, each < 8 ? each : 8);
   return dim3(unsigned(ceil_div(rows, kWarps)), unsigned(turns < 65535 ? turns : 65535));
@@ -111,8 +112,8 @@ __device__ inline bool is_last_block(unsigned* ticket) {
   return last;
 }
 
-// Sums v[0], ..., v[Count - 1] over the lanes, halving the entries of a lane as long as there are several: lane l then
-// has in v[i] the sum of entry l * max(1, Count / 32) + i (where Count < 32, of entry l * Count / 32).
+// Sums v[0], ..., v[Count - 1] over the lanes. Each step halves the entries of a lane, as long as it has several. At
+// the end v[i] of lane l is the sum of entry l * max(1, Count / 32) + i; where Count < 32, of entry l * Count / 32.
 template <int Count, int Distance>
 __device__ void sum_lanes(float* v) {
   if constexpr (Distance > 0) {
@@ -159,7 +160,7 @@ static __global__ void add_parts(const float* __restrict__ parts, int64_t count,
   out[index] = total;
 }
 
-// Whole warps for a block that sums over the batch.
+// Threads of a block that sums over the batch: whole warps, no more than the samples need.
 inline int threads_for(int64_t batch) {
   return int(batch >= kBlock ? kBlock : batch > kWarp ? ceil_div(batch, kWarp) * kWarp : kWarp);
 }

@@ -16,8 +16,8 @@ constexpr int64_t kBlock = 64;  // samples in a word of packed bits
 
 inline int64_t words_of(int64_t batch) { return (batch + kBlock - 1) / kBlock; }
 
-// The windows of an image at which every node stands; see `Placements` in Python. Kernels read the image with its
-// padding, as rows of zeros, so that at a placement the row of a pin is that at the first one and an offset.
+// The windows of an image; every node stands at each of them. See `Placements` in Python. Kernels read the image with
+// its padding, which is rows of zeros. So the row of a pin at any placement is its row at the first one plus an offset.
 struct Placements {
   int64_t channels, height, width, kernel_height, kernel_width, stride_y, stride_x, padding_y, padding_x;
   int64_t row_pitch, plane, out_height, out_width, count;
@@ -51,7 +51,7 @@ struct Placements {
     for (int64_t y = 0; y < out_height; ++y) for_each_in_row(y, f);
   }
 
-  // Calls f(first row with padding, first row without, number of rows) for stretches of rows between paddings.
+  // Calls f(first row counted with padding, first row counted without, number of rows) for stretches between paddings.
   template <class F>
   void for_each_stretch(F f) const {
     if (padding_y == 0 && padding_x == 0) return f(int64_t(0), int64_t(0), features());
@@ -61,7 +61,7 @@ struct Placements {
   }
 };
 
-// Writes the bits of a word of samples as 0 and 1.
+// Writes the bits of a word of samples as the floats 0 and 1.
 inline void unpack(uint64_t word, int64_t samples, float* out) {
 #ifdef DIFFLUT_AVX512
   for (int64_t b = 0; b < samples; b += 16)
@@ -94,7 +94,7 @@ struct Bank {
     return rows;
   }
 
-  // Below some work, waking a second thread costs more than it saves.
+  // With less work than 16384 look-ups, waking a second thread costs more than it saves.
   int threads(int64_t wanted) const { return nodes * m * at.count * batch < 16384 ? 1 : int(wanted); }
 };
 
@@ -107,7 +107,7 @@ void for_each_node(const Bank& bank, int64_t threads, F f) {
   });
 }
 
-// Some samples at a placement, from `start` on.
+// Some samples at a placement; the first is number `start`. `offset` leads to the rows of the placement.
 struct Block {
   int64_t placement, offset, start;
 };
@@ -143,8 +143,8 @@ __attribute__((always_inline)) inline void for_each_blocks_in_row(const Placemen
   }
 }
 
-// Room for `floats`, kept by each thread, one for each number: fresh memory would cost more page faults than the work
-// on it takes.
+// Room for `floats` floats. Each thread keeps one for each `Number`, because the page faults of fresh memory would take
+// longer than the work on it.
 template <int Number = 0>
 float* scratch(size_t floats) {
   static thread_local std::vector<float> room;
@@ -152,17 +152,17 @@ float* scratch(size_t floats) {
   return room.data();
 }
 
-// Copies the first Width floats, or `count` where there are fewer, of each row.
+// Copies the first Width floats of each row, or `count` floats where `count` is less.
 template <int64_t Width>
 void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_stride, int64_t rows, int64_t count) {
-  if (count >= Width)  // a constant size, for which the compiler needs no call
+  if (count >= Width)  // a constant size, which the compiler copies without a call
     for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * to_stride, from + r * from_stride, Width * sizeof(float));
   else
     for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * to_stride, from + r * from_stride, count * sizeof(float));
 }
 
-// Fills x_grad[features][batch] with what f(start, sums) adds to sums[padded rows][Tile] for the samples from `start`
-// on. A thread owns samples, so the order of the sums is the same for any number of threads.
+// Fills x_grad[features][batch]. f(start, sums) adds the gradients of Tile samples, from number `start` on, to
+// sums[padded rows][Tile]. A thread owns samples, so any number of threads adds in the same order.
 template <int64_t Tile, class F>
 void sum_by_sample(const Placements& at, int64_t batch, int threads, float* x_grad, F f) {
 #pragma omp parallel num_threads(threads)

@@ -1,21 +1,21 @@
-// Sums of +-g over the samples of a batch, with the signs given by packed bits: four samples cost one addition.
+// Sums of +g or -g over the samples of a batch; packed bits give the signs. Four samples cost one addition.
 #pragma once
 
 #include "bank.h"
 
 namespace difflut {
 
-constexpr int kGroup = 4;                       // samples whose 2**4 sums of +-g are made once for all inputs
+constexpr int kGroup = 4;                       // samples: their 2**4 possible sums are computed once for all inputs
 constexpr int kPatterns = 1 << kGroup;
-constexpr int kGroups = int(kBlock) / kGroup;   // in a word of bits
-constexpr int64_t kWords = 2;                   // whose tables fit the fastest cache
+constexpr int kGroups = int(kBlock) / kGroup;   // groups in a word of bits
+constexpr int64_t kWords = 2;                   // words of bits: the tables of two (32 KiB) fit the fastest cache
 
 // The sums for a line of pins.
 struct alignas(64) Sums {
-  Line of[kWords * kGroups][kPatterns];  // over a group's samples, negative where the pattern has a 0
+  Line of[kWords * kGroups][kPatterns];  // sum over a group's samples; -g where the pattern has a 0
   int64_t samples;
 
-  // From grad[pins][batch], the first `count` samples of them.
+  // Computes the sums from the first `count` samples of grad[pins][batch].
   void make(const float* grad, int64_t batch, int64_t pins, int64_t count) {
     samples = count;
     const int64_t groups = (count + kBlock / 2 - 1) / (kBlock / 2) * (kGroups / 2);  // the last are zero
@@ -30,7 +30,7 @@ struct alignas(64) Sums {
     }
   }
 
-  // The sum over the samples, with the signs in an input's words of bits.
+  // The sum over all samples; an input's words of bits give the signs.
   __attribute__((always_inline)) Line signed_by(const uint64_t* bits) const {
     Line total = {};
     int64_t first = 0;

@@ -3,10 +3,10 @@
 
 namespace difflut::candidates {
 
-constexpr int kFours = 8;  // of samples in a word
+constexpr int kFours = 8;  // groups of four samples in a word
 
 // out[pins][choices]: 2x - 1 of each candidate times the gradient of its pin, summed over the batch; a warp has a pin.
-// Candidates go by the 32, so that a value of the gradient is read once for all of them.
+// It takes 32 candidates at a time, so that a value of the gradient is read once for all of them.
 __global__ void logits_gradient(const float* __restrict__ x, const int32_t* __restrict__ candidates, int choices,
                                 const float* __restrict__ grad, int64_t batch, int pins, float* __restrict__ out) {
   follow();
@@ -85,7 +85,7 @@ __global__ void input_gradient(Readers readers, const float* __restrict__ shares
   const int64_t stride = int64_t(gridDim.y) * blockDim.x * Width;
   for (int64_t b = (int64_t(blockIdx.y) * blockDim.x + threadIdx.x) * Width; b < batch; b += stride) {
     float sums[Width] = {};
-#pragma unroll 4
+#pragma unroll 4  // so that four reads are on their way at once
     for (int i = begin; i < end; ++i) {
       const int reader = __ldg(readers.pins + i);
       const float share = __ldg(shares + reader), *row = grad + reader / choices * batch + b;

@@ -10,14 +10,15 @@
 
 namespace difflut::engine {
 
-constexpr size_t kNearestCache = 24 << 10;  // of instructions, with some room
-constexpr size_t kNearCache = 768 << 10;    // of one core, with some room
+constexpr size_t kNearestCache = 24 << 10;  // bytes: a first-level cache of 32 KiB for instructions, less some room
+constexpr size_t kNearCache = 768 << 10;    // bytes: a second-level cache of 1 MiB, less some room
 #ifndef DIFFLUT_MOST_CODE
 #define DIFFLUT_MOST_CODE 4 << 20
 #endif
-constexpr size_t kMostCode = (DIFFLUT_MOST_CODE);  // for each node its own; beyond, code comes from far memory
-constexpr int kMostBlocks = 8;
-constexpr int kAbsorbed = 3;  // inputs that one instruction combines
+// Bytes of machine code where each node has its own. More code would be fetched from far memory at every block.
+constexpr size_t kMostCode = (DIFFLUT_MOST_CODE);
+constexpr int kMostBlocks = 8;  // blocks of samples for which a piece of code is fetched once
+constexpr int kAbsorbed = 3;    // inputs that one AVX-512 instruction (vpternlog) combines
 
 // Words of the widest block that a register holds.
 #ifdef DIFFLUT_ENGINE_AVX512
@@ -28,14 +29,14 @@ constexpr int kWidest = 4;
 constexpr int kWidest = 1;
 #endif
 
-// Room that each thread keeps: fresh memory would cost more page faults than a small batch takes.
+// Room that each thread keeps: the page faults of fresh memory would take longer than a small batch.
 inline uint64_t* scratch(size_t words) {
   static thread_local std::vector<uint64_t> room;
   if (room.size() < words) room.resize(words);
   return room.data();
 }
 
-// About how many bytes of machine code a netlist takes.
+// An estimate of the bytes of machine code that a netlist takes, with 8 bytes for an instruction.
 inline size_t code_size(const Netlist& net) {
   size_t instructions = 0;
   for (const Node& node : net.nodes) instructions += node.arity + (2 << std::max(node.arity - 3, 0));
@@ -52,7 +53,7 @@ class Engine {
     if (plan.assemble && (words_ == 8 || (!words_ && kWidest == 8)))
       small ? assemble(net, plan, counted) : group(net, plan, counted);
     if (assembled()) return;
-    if (!words_) words_ = small ? kWidest : std::min(kWidest, 4);  // of large blocks too few signals stay near
+    if (!words_) words_ = small ? kWidest : std::min(kWidest, 4);  // few signals of wide blocks fit a cache
     Netlist by_depth = net;
     reorder(by_depth, order_by_kind(net, {}));
     const bool near = size_t(Places(by_depth).count) * 8 * words_ <= kNearCache;
@@ -105,7 +106,7 @@ class Engine {
   template <class Place>
   void finish(const Netlist& net, int32_t places, Place place, const Plan& plan, const std::vector<Alias>& counted) {
     places_ = places;
-    size_t next = 0;  // the netlist knows what its outputs are called since it was reordered
+    size_t next = 0;  // reordering renumbered the signals; net.outputs has the new numbers
     std::vector<Votes> votes = count_by_class(plan, counted, [&](int32_t) { return place(net.outputs[next++]); });
     for (Votes& of : votes) {
       of.plain.resize((of.plain.size() + 15) / 16 * 16, places_);
@@ -170,10 +171,10 @@ void difflut_engine_destroy(void* engine) { delete static_cast<Engine*>(engine);
 
 int difflut_engine_assembled(const void* engine) { return static_cast<const Engine*>(engine)->assembled(); }
 
-// Nodes that are left to compute.
+// Number of nodes after the passes of `reduce`.
 int64_t difflut_engine_nodes(const void* engine) { return static_cast<const Engine*>(engine)->nodes(); }
 
-// 64-bit words of a block.
+// Number of 64-bit words in a block of samples.
 int64_t difflut_engine_words(const void* engine) { return static_cast<const Engine*>(engine)->words(); }
 
 // x[rows][features]: floats or, where `pixels`, bytes. Either result may be null: classes[rows], counts[rows][classes].
@@ -184,7 +185,7 @@ void difflut_engine_run(const void* engine, const void* x, int64_t pixels, int64
   else with.run(static_cast<const float*>(x), rows, classes, counts, threads);
 }
 
-// The chunks of a netlist for a GPU, part of the input after part or not, and how many there are of everything.
+// Makes the chunks of a netlist for a GPU, ordered by parts of the input or not, and tells the size of each array.
 void* difflut_engine_chunks(const Plan* plan, int64_t threads, int64_t step, int64_t banks, int64_t by_part,
                             int64_t* sizes) {
   auto* chunks = new Chunks(cut(*plan, threads, step, banks, by_part));
@@ -206,7 +207,7 @@ void difflut_engine_take_chunks(void* from, uint64_t* chunks, uint64_t* code, in
   std::copy(of->bias.begin(), of->bias.end(), bias);
 }
 
-// The levels of a netlist for a GPU, and how many there are of everything.
+// Makes the levels of a netlist for a GPU, and tells the size of each array.
 void* difflut_engine_levels(const Plan* plan, int64_t* sizes) {
   auto* found = new Levels(levels(*plan));
   const int64_t sized[] = {int64_t(found->groups.size()), int64_t(found->pins.size()), int64_t(found->tables.size()),

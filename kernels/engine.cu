@@ -7,9 +7,10 @@
 
 namespace difflut::engine {
 
-constexpr int kMostThreads = 768;  // of a multiprocessor: nodes of six pins need 80 registers
+constexpr int kMostThreads = 768;  // of a multiprocessor: a node of six pins needs 80 of its 65536 registers
 
-// Descriptions of chunks come first in shared memory: a multiple of 16 bytes, as much as a place has at most.
+// Words that the descriptions of chunks take. They come first in shared memory, padded to 16 bytes, the size of the
+// largest place, so that the places behind them are aligned.
 __host__ __device__ inline int64_t chunk_words(const Network& net) { return (net.num_chunks + 2) / 2 * 2; }
 
 // Bytes of shared memory of a block.

@@ -13,7 +13,7 @@
 namespace difflut::engine {
 
 constexpr int kWarp = 32;
-constexpr int kRow = 6;  // words of code that a thread takes at a time
+constexpr int kRow = 6;  // words of code that a thread takes at a time, as in engine_evaluate.cuh
 
 struct Chunks {
   struct Chunk {
@@ -80,7 +80,7 @@ class Chunker {
   void step(const std::vector<int32_t>& nodes) {
     std::vector<int32_t> by_pins[kPins + 1];
     for (int32_t i : nodes) by_pins[net_.nodes[i].arity].push_back(i);
-    for (int pins = 3; pins < kPins; ++pins)  // few are not worth a chunk of their own
+    for (int pins = 3; pins < kPins; ++pins)  // where most threads would idle, nodes join those with a pin more
       if (int64_t(by_pins[pins].size()) < threads_ / 4) {
         by_pins[pins + 1].insert(by_pins[pins + 1].end(), by_pins[pins].begin(), by_pins[pins].end());
         by_pins[pins].clear();

@@ -1,7 +1,7 @@
-// Nodes that do the same at many places, as those of a convolution: machine code once, and a list of the places.
+// Nodes that do the same at many places, as in a convolution, share one piece of machine code, with a list of places.
 //
-// A cone is a node with those that it alone depends on, as pooling has with the convolution before it: what they compute
-// for it stays in registers. Cones of the same nodes that read at the same distances are a group.
+// A cone is a node (its root) with the nodes that only it reads, such as a pooling node with the convolution before it.
+// What they compute for the root stays in registers. Cones with equal nodes that read at equal distances form a group.
 #pragma once
 
 #include <string>
@@ -11,17 +11,17 @@
 
 namespace difflut::engine {
 
-constexpr int kConeNodes = 24;     // at most, so that what they read and compute fits into registers
-constexpr size_t kFewFused = 16;   // cones of several nodes are not worth code of their own
-constexpr size_t kFewCones = 4;    // nor are nodes
-constexpr size_t kMostGroups = 64 << 20;  // bytes of code
+constexpr int kConeNodes = 24;     // most nodes of a cone: 32 registers hold what they compute, and a few inputs
+constexpr size_t kFewFused = 16;   // fewer equal cones of several nodes are split: code of their own is not worth it
+constexpr size_t kFewCones = 4;    // fewer equal single nodes are interpreted instead
+constexpr size_t kMostGroups = 64 << 20;  // bytes: with more code than this, no machine code is used
 
 // The cone of a root: its nodes in the order of their computation, each reading leaves or earlier ones.
 struct Cone {
-  std::vector<Node> nodes;  // pins: of leaves their number, of nodes that and the number of leaves
+  std::vector<Node> nodes;  // a pin below the number of leaves is a leaf; from there on, an earlier node
   std::vector<int32_t> leaves;
 
-  // Where it stands. All distances are from here.
+  // The place of the cone: its first leaf. All distances are counted from here.
   int32_t base() const { return leaves.empty() ? 0 : leaves[0]; }
 
   // Equal for cones that do the same at another place.

@@ -5,8 +5,8 @@
 
 namespace difflut::engine {
 
-constexpr int kOwn = 6;    // digits of a lane's own count, at most
-constexpr int kAdded = 5;  // more, for the 32 lanes of a warp
+constexpr int kOwn = 6;    // binary digits of a lane's own count: at most 63 votes
+constexpr int kAdded = 5;  // more digits for the sum over the 32 lanes of a warp
 constexpr int kDigits = kOwn + kAdded;
 
 __device__ inline uint32_t carry_of(uint32_t& sum, uint32_t a, uint32_t b) {
@@ -15,7 +15,7 @@ __device__ inline uint32_t carry_of(uint32_t& sum, uint32_t a, uint32_t b) {
   return (before & a) | (before & b) | (a & b);
 }
 
-// Four of a lane's share of outputs; where zeros count, or none is left, as what counts.
+// The bits of four of a lane's outputs, inverted where zeros count, and 0 where no output is left.
 template <int V>
 __device__ __forceinline__ void take(const int32_t* votes, int at, int end, int step, const Words<V>* s,
                                      Words<V> (&bits)[4]) {
@@ -65,7 +65,7 @@ __device__ void count(const Network& net, const Words<V>* s, uint32_t* digits) {
     const int c = job / parts, part = job % parts;
     uint32_t sum[kDigits][V] = {};
     add<V>(net.votes, net.start[c] + part * kWarp + lane, net.start[c + 1], parts * kWarp, s, sum);
-    // Lanes exchange halves of their words, then add what they have of the same word.
+    // Two lanes exchange halves of their words, so that each then adds both counts for its own half.
     int words = V;
 #pragma unroll
     for (int step = 0, apart = 16; step < kAdded; ++step, apart /= 2) {
@@ -88,7 +88,7 @@ __device__ void count(const Network& net, const Words<V>* s, uint32_t* digits) {
       }
       words = words > 1 ? words / 2 : 1;
     }
-    // The word that a lane is left with: bit 4 of the lane is the highest bit of its number.
+    // Each lane has one word left. Its number is the highest bits of the lane's: lanes 16 apart exchanged first.
     constexpr int kShare = kWarp / V;
     if (lane % kShare == 0)
 #pragma unroll

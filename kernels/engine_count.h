@@ -6,7 +6,7 @@
 
 namespace difflut::engine {
 
-constexpr int kDigits = 32;  // of a count, at most
+constexpr int kDigits = 32;  // most binary digits of a count: no network has 2**32 outputs
 
 // acc + a + b: the sum stays in acc, the carry is returned.
 template <class B>

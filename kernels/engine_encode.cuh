@@ -14,7 +14,7 @@ __device__ __noinline__ uint32_t gather(const uint8_t* x, int64_t row, int featu
   return bytes;
 }
 
-// Two bytes of four as half-precision numbers, 1024 added: no number between is lost.
+// Two of four bytes as half-precision numbers, plus 1024: the byte 0x64 above a byte b makes the number 1024 + b.
 __device__ __forceinline__ uint32_t halves(uint32_t bytes, uint32_t which) {
   uint32_t y;
   asm("prmt.b32 %0, %1, 0x64646464, %2;" : "=r"(y) : "r"(bytes), "r"(which));
@@ -26,7 +26,7 @@ __device__ __forceinline__ uint32_t at_least(uint32_t a, uint32_t b) {
   return __hge2_mask(*reinterpret_cast<const __half2*>(&a), *reinterpret_cast<const __half2*>(&b));
 }
 
-// A thread takes 16 rows of four features: half a word of each.
+// A thread takes 16 rows of four features, which gives half a word of each: a register compares two features at once.
 template <int V>
 __device__ void encode(const uint8_t* x, int64_t first, int64_t rows, const Network& net, Words<V>* s) {
   constexpr int kRows = 16;
@@ -48,7 +48,7 @@ __device__ void encode(const uint8_t* x, int64_t first, int64_t rows, const Netw
     for (int r = 0; r < kRows; ++r) high[r] = halves(low[r], 0x4342), low[r] = halves(low[r], 0x4140);
     for (int level = 0; level < net.levels; ++level) {
       const uint4 what = __ldg(static_cast<const uint4*>(net.limits) + level * quads + index);
-      if (what.x == what.y) continue;  // places differ, so none of the four is wanted
+      if (what.x == what.y) continue;  // wanted comparisons have different places, so this quad has none
       uint32_t words[2] = {};
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
@@ -86,10 +86,10 @@ __device__ void encode(const float* x, int64_t first, int64_t rows, const Networ
   }
 }
 
-// Asks for the rows of a later tile to come nearer.
+// Asks the GPU to bring the rows of a later tile into its L2 cache.
 template <int V, class T>
 __device__ void prefetch(const T* x, int64_t first, int64_t rows, int64_t features) {
-  constexpr int kLine = 128;
+  constexpr int kLine = 128;  // bytes of a cache line
   if (first + V * kWarp > rows) return;
   const char* from = reinterpret_cast<const char*>(x + first * features);
   for (int at = threadIdx.x * kLine; at < int(V * kWarp * sizeof(T) * features); at += blockDim.x * kLine)

@@ -10,7 +10,7 @@
 
 namespace difflut::engine {
 
-constexpr int kTile = 64;  // rows encoded together
+constexpr int kTile = 64;  // rows encoded together: their bits fill a word
 
 // 64 words to 64 words: bit j of word i becomes bit i of word j.
 inline void transpose_bits(uint64_t* words) {

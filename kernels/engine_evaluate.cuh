@@ -5,8 +5,8 @@
 
 namespace difflut::engine {
 
-constexpr int kRow = 6;     // words of code that a thread takes at a time
-constexpr int kGather = 3;  // gates of which it reads the operands together
+constexpr int kRow = 6;     // words of code that a thread takes at a time, as in engine_chunks.h
+constexpr int kGather = 3;  // gates whose operands a thread reads together: half a row, to spare registers
 
 // Nodes of as many pins each, in rows of `lanes` words: gates have a word each, a thread as many of them as there are
 // rows; it has one of the other nodes, which have two or three words.
@@ -22,7 +22,7 @@ struct Row {
   uint64_t w[kRow];
 };
 
-// Threads without a node load what is not theirs: the code ends in as much that is nobody's.
+// Threads without a node load words that are not theirs, and ignore them; so the code ends in padding.
 __device__ __forceinline__ Row load(const uint64_t* code, const Chunk& chunk) {
   Row row = {};
   const uint64_t* from = code + chunk.begin;

@@ -9,10 +9,10 @@
 
 namespace difflut::engine {
 
-constexpr int kWords = 4;
+constexpr int kWords = 4;  // words of a tile: a thread reads a signal by one instruction of 16 bytes
 constexpr int kTile = kWords * kWarp;
-constexpr int kThreads = 256;
-constexpr int kCounting = 1024;  // threads that count the votes of a tile
+constexpr int kThreads = 256;    // of a block that compares or looks up
+constexpr int kCounting = 1024;  // of the one block that counts the votes of a tile: the most that a block may have
 
 using Tile = Words<kWords>;
 
@@ -39,7 +39,7 @@ __global__ __launch_bounds__(kThreads) void compare(Levels net, const T* x, int6
 #pragma unroll
   for (int v = 0; v < kWords; ++v) {
     uint32_t word = 0;
-#pragma unroll 8
+#pragma unroll 8  // so that eight reads are on their way at once
     for (int r = 0; r < kWarp; ++r) {
       const int64_t row = first + v * kWarp + r;
       word |= uint32_t(float(__ldg(from + (row < rows ? row : rows - 1) * net.head.features)) > limit) << r;

@@ -84,9 +84,9 @@ class Walk {
   }
 
  private:
-  static constexpr int kRecent = 20;   // signals thought to be in registers
-  static constexpr int kReaders = 12;  // looked at of each of them
-  static constexpr int kNear = 300;    // nodes after which a signal has left the nearest cache
+  static constexpr int kRecent = 20;   // signals taken to be in registers: AVX-512 has 32, some hold what is computed
+  static constexpr int kReaders = 12;  // readers of each that are looked at, so that the walk stays fast
+  static constexpr int kNear = 300;    // nodes after which a signal (64 bytes) is taken to have left the nearest cache
 
   int score(int32_t node) const {
     int score = 0;
@@ -119,7 +119,7 @@ class Walk {
     return best;
   }
 
-  // Readers from here on are done.
+  // Entries of a signal's readers from this one on are nodes that are already in the order.
   int32_t& readers_end(int32_t signal) {
     if (ends_.empty()) ends_.assign(readers_.start.begin() + 1, readers_.start.end());
     return ends_[signal];

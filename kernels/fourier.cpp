@@ -181,7 +181,7 @@ void coefficient_gradient(const Bank& bank, const float* waves, const float* gra
   }
 }
 
-constexpr int64_t kTile = 32;  // samples that a thread works on together
+constexpr int64_t kTile = 32;  // samples that a thread works on together: two cache lines of every row
 
 // Adds to x_grad[padded row][kTile] what a node passes back at a row of placements, from the samples whose waves are in
 // waves[2][padded row][kTile], those from `start` on.
@@ -215,6 +215,7 @@ extern "C" {
 
 // waves[2][count]: cosines and sines of a quarter turn times x.
 void difflut_fourier_waves(const float* x, int64_t count, float* waves, int64_t threads) {
+// With less work than this, waking threads costs more than it saves.
 #pragma omp parallel for num_threads(threads) if (count > 65536)
   for (int64_t i = 0; i < count; i += kLanes) {
     Vec cosine, sine;

@@ -6,7 +6,7 @@ namespace difflut::image {
 
 using namespace lookup;
 
-constexpr int kStrip = 4;  // neighbouring pixels of a warp
+constexpr int kStrip = 4;  // neighbouring pixels of a warp, for which a reader is looked up once
 
 // A pin, node * n + j, that reads a channel, where in the kernel it does, and what part of its gradient it passes back.
 struct Listener {
@@ -118,7 +118,7 @@ int launch_input_gradient(const Image& image, const Source& source, const Listen
                  source, listeners, int(channels), batch, x_grad);
 }
 
-// Smaller shares of a pin's gradient are less than its rounding.
+// Shares up to this are left out: they change a pin's gradient by less than its rounding, 2**-24 of a float.
 constexpr float kLeastShare = 0x1p-24f;
 
 // The readers of each channel whose shares count, in order: `end`, `pins`, `spots` and `kept` of Listeners. Reader

@@ -3,7 +3,7 @@
 
 namespace difflut::layout {
 
-constexpr int64_t kTile = 16;
+constexpr int64_t kTile = 16;  // floats of a cache line: a square tile reads and writes whole lines
 
 void transpose_tile(const float* x, int64_t batch_stride, int64_t feature_stride, int64_t samples, int64_t features,
                     float* rows, int64_t batch) {

@@ -3,13 +3,13 @@
 
 namespace difflut::layout {
 
-constexpr int kRows = 8;  // warps of a block
+constexpr int kRows = 8;  // warps of a block: 256 threads, each for four values of a tile
 
 // A block packs 32 features of 32 samples; the loads run along the axis that is contiguous.
 __global__ void pack(const float* __restrict__ x, int64_t batch_stride, int64_t feature_stride, int64_t batch,
                      int64_t features, uint32_t* __restrict__ bits, int64_t words) {
   follow();
-  __shared__ bool tile[kWarp][kWarp + 1];  // [feature][sample]
+  __shared__ bool tile[kWarp][kWarp + 1];  // [feature][sample]; a column more, for fewer conflicts of banks
   const int64_t word = blockIdx.x % words, first = blockIdx.x / words * kWarp;
   const bool by_sample = batch_stride == 1;
   const int lane = threadIdx.x;

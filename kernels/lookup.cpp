@@ -78,14 +78,14 @@ void group_sums(const Bank& bank, const uint64_t* bits, const float* table, int6
 template <int N>
 void table_gradient(const Bank& bank, const uint64_t* bits, const OutputGradients& grad, float* table_grad,
                     int64_t node) {
-  constexpr int kCopies = 4;  // so that equal addresses of neighbouring samples need not wait for each other
+  constexpr int kCopies = 4;  // neighbouring samples add to different copies, so equal addresses need not wait
   typedef float Sums __attribute__((vector_size(sizeof(float) << N)));
   const int64_t words = words_of(bank.batch);
   const auto wires = bank.wires<N>(node);
   alignas(64) uint8_t address[kBlock];
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
     Sums total = {};
-    for (int64_t line = 0; line < bank.at.out_height; ++line) {  // whose sums are added: fewer numbers are rounded
+    for (int64_t line = 0; line < bank.at.out_height; ++line) {  // short sums round less
       union {
         Sums all[kCopies];
         float entry[kCopies][1 << N];
@@ -200,8 +200,9 @@ void difflut_lookup_input_gradient(const uint64_t* bits, const int64_t* wiring, 
   });
 }
 
-// Clamps values to [-1, 1]; bits are 1 where they are at least 0. NaN stays, and is no 1.
+// Clamps values to [-1, 1]; bits are 1 where a value is at least 0. A NaN stays NaN, and its bit is 0.
 void difflut_binarize(float* values, float* bits, int64_t count, int64_t threads) {
+// With less work than this, waking threads costs more than it saves.
 #pragma omp parallel for num_threads(threads) if (count > 65536)
   for (int64_t i = 0; i < count; i += kLanes) {
     const Vec value = load(values + i, count - i), zero = {}, one = zero + 1.0f;

@@ -44,7 +44,7 @@ __global__ void forward(Bank bank, Site site, const uint4* __restrict__ bits, co
   }
 }
 
-constexpr int kGroupWarps = 32;
+constexpr int kGroupWarps = 32;  // the most that a block may have, as a group has many rows
 
 // sums[rows / group][batch]: the table entries that a group's rows read, over tau. A block has one group and one quad.
 __global__ void group_sum(const uint32_t* __restrict__ codes, const float* __restrict__ table, int64_t batch,

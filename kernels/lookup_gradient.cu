@@ -68,16 +68,17 @@ __global__ void pin_gradient(Bank bank, Site site, const uint32_t* __restrict__ 
   }
 }
 
-// Warps that share a row of tables: as many as leave several blocks a multiprocessor's shared memory.
+// Warps that share a row of tables. A warp's histograms take 128 << N bytes, so all take 32 KiB at most, and several
+// blocks fit the shared memory of a multiprocessor.
 template <int N>
 int table_warps(int64_t items) {
   constexpr int kMost = N < 6 ? 8 : 256 >> N;
   return int(items > kMost ? kMost : items > 1 ? items : 1);
 }
 
-// table_grad[part][row][2**N]: the upstream gradient summed by address, in one histogram a lane, hence without
-// conflicts. Where `out` is given the gradient is also written down, out[row][batch]. A block has one row and every
-// gridDim.y-th stretch of its items.
+// table_grad[part][row][2**N]: the upstream gradient summed by address. Each lane has a histogram of its own, so no two
+// lanes add to the same entry. Where `out` is given the gradient is also written down, out[row][batch]. A block has one
+// row and every gridDim.y-th stretch of its items.
 template <int N, class Upstream>
 __global__ void table_gradient(Bank bank, int64_t items, const uint32_t* __restrict__ codes, Upstream upstream,
                                float* __restrict__ table_grad, float* __restrict__ out) {

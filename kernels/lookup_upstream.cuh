@@ -71,7 +71,7 @@ struct Gathered {
     }
   };
 
-  // The readers of one input, of which the first few stay in registers.
+  // The readers of one input. The first few stay in registers: two where tables of seven or more inputs need many.
   struct Row {
     static constexpr int kHeld = N < 7 ? 4 : 2;
     const Gathered& from;

@@ -1,4 +1,4 @@
-// The largest of a node's inputs, or the smallest, and its gradient, which inputs that are equal share.
+// The largest or the smallest of a node's inputs, and its gradient. Inputs that are equally large share the gradient.
 #include "bank.h"
 
 namespace difflut::maximum {
@@ -7,7 +7,7 @@ namespace difflut::maximum {
 template <int N>
 using Chosen = std::array<uint64_t, N>;
 
-// From packed bits; writes the largest to out.
+// From packed bits; writes the largest, or the smallest, to out[samples].
 template <int N>
 Chosen<N> choose(const uint64_t* bits, const Bank& bank, const std::array<int64_t, N>& wires, const Block& block,
                  bool least, int64_t samples, float* out) {
@@ -34,7 +34,7 @@ Chosen<N> choose(const float* x, const Bank& bank, const std::array<int64_t, N>&
     for (int j = 0; j < N; ++j) {
       input[j] = load<Line>(x + (wires[j] + block.offset) * bank.batch + block.start + b, count);
       if (j == 0) largest = input[j];
-      const Ints no_number = input[j] != input[j];  // which stays none
+      const Ints no_number = input[j] != input[j];  // NaN stays NaN
       largest = ((least ? input[j] < largest : input[j] > largest) | no_number) ? input[j] : largest;
     }
     store(out + b, largest, count);

@@ -1,5 +1,5 @@
-// The largest or the smallest input of every node, and its gradient, which goes to the inputs that are it in equal parts.
-// Which these are is kept as addresses are: bit j of a byte of chosen[node][item][lane] is that of input j.
+// The largest or the smallest input of every node, and its gradient. Equal inputs get equal parts of it.
+// Which they are is kept in bytes, as addresses are: bit j of a byte of chosen[node][item][lane] stands for input j.
 #include "lookup.cuh"
 #include "placements.cuh"
 

@@ -1,22 +1,22 @@
 // What the kernels of the multilinear extension share.
 //
-// A lane has four neighbouring samples, so that every entry of a table it reads serves four. What a small n costs is
-// reading activations: warps of a block have nodes and features that follow each other on a walk (cuda/wires.py), and
-// find most of what they read in the cache of their multiprocessor, since a neighbour reads it too.
+// A lane has four neighbouring samples, so that every table entry that it reads serves four. Where n is small, reading
+// activations takes most of the time. So the warps of a block have nodes and features that are neighbours on a walk
+// (cuda/wires.py): one warp finds in the cache of the multiprocessor what another has read.
 #pragma once
 
 #include "placements.cuh"
 
 namespace difflut::multilinear {
 
-constexpr int kBlockWarps = 16;
+constexpr int kBlockWarps = 16;  // so many neighbours on the walk share a cache
 constexpr int kThreads = kBlockWarps * kWarp;
-constexpr int kMostHeld = 3;  // inputs of nodes whose tables stay in registers
+constexpr int kMostHeld = 3;  // nodes of up to 3 inputs (8 entries) have their tables in registers
 
 using Quad = float[kQuad];
 
-// The samples of a lane: those from `first` on, of which `count` are inside the batch; all or none where rows are
-// Aligned to 16 bytes.
+// The four samples of a lane, from `first` on. `count` of them are inside the batch; all or none where rows are Aligned
+// to 16 bytes.
 template <bool Aligned>
 struct Place {
   int64_t first;
@@ -26,7 +26,7 @@ struct Place {
       : first(quad * kSamples + kQuad * lane_index()),
         count(batch <= first ? 0 : batch - first < kQuad ? int(batch - first) : kQuad) {}
 
-  // Brings what comes `distance` samples later nearer: warps are too few to hide the way from memory.
+  // Prefetches what lies `distance` samples further: there are too few warps to hide the latency of memory.
   __device__ void prefetch(const float* row, int64_t distance, int64_t batch) const {
     constexpr int kLine = 128 / sizeof(float) / kQuad;  // lanes
     if (lane_index() % kLine == 0 && first + distance < batch)

@@ -1,5 +1,5 @@
-// Where the nodes of a bank stand: once, or at every window of an image. What a node does at all its placements is
-// counted by items: (placement, quad of samples), the quads of a placement side by side.
+// Where the nodes of a bank stand: once, or at every window of an image. The work of a node is counted in items: an
+// item is a quad of samples at a placement. The items of a placement are neighbours.
 #pragma once
 
 #include "bank.cuh"
@@ -70,7 +70,7 @@ struct Image {
 
   __device__ static int channel(const Pixel& pixel) { return pixel.channel; }
 
-  // That at which a wiring's entry of this pixel's channel reads the pixel; -1 where there is none.
+  // The placement at which a wiring's entry, of this pixel's channel, reads the pixel; -1 where there is none.
   __device__ int placement(const Pixel& pixel, int entry) const {
     const int line = entry / kernel_x, y = pixel.y - line % kernel_y, x = pixel.x - (entry - line * kernel_x);
     if (y < 0 || x < 0) return -1;

@@ -3,7 +3,7 @@
 
 namespace difflut::select {
 
-constexpr int64_t kPins = 2048;  // searched together
+constexpr int64_t kPins = 2048;  // pins searched together: 16 KiB hold what is known of them, in the fastest cache
 
 // best, input: the largest logits so far of some pins and where they are; compares them with `Rows` rows more.
 template <int Rows>
@@ -23,7 +23,7 @@ void compare_rows(const float* logits, int64_t first_row, int64_t pins, int64_t 
 
 // chosen[pin]: the first input with the largest of logits[features][pins], for some pins.
 void best_inputs(const float* logits, int64_t features, int64_t pins, int64_t first, int64_t count, int64_t* chosen) {
-  constexpr int kRows = 8;  // compared at a time: what is known of the pins is then read less often
+  constexpr int kRows = 8;  // rows compared at a time: what is known of the pins is read once for all of them
   Line best[kPins / kLine];
   Ints input[kPins / kLine] = {};
   logits += first;

@@ -1,12 +1,12 @@
-// Learnable wiring: the input that each pin likes best, and what its logits learn.
+// Learnable wiring: the input with the largest logit of each pin, and a step of Adam for the logits.
 #include "bank.cuh"
 
 namespace difflut::select {
 
 constexpr int kColumns = 4;              // pins of a lane
 constexpr int kTile = kColumns * kWarp;  // pins of a block
-constexpr int kQuads = 8;                // of samples in a word
-constexpr int kBlocks = 1188;            // nine for each multiprocessor of an H200
+constexpr int kQuads = 8;                // groups of four samples in a word
+constexpr int kBlocks = 1188;            // of Adam's grid: nine for each of the 132 multiprocessors of an H100 or H200
 
 // A number that is larger where the logit is, and among equal ones where the input's number is smaller; never 0.
 __device__ inline unsigned long long key_of(float logit, int input) {
@@ -33,7 +33,7 @@ __global__ void argmax(const float* __restrict__ logits, int inputs, int pins, u
   int input[kColumns];
 #pragma unroll
   for (int k = 0; k < kColumns; ++k) largest[k] = -INFINITY, input[k] = inputs - 1;
-#pragma unroll 4
+#pragma unroll 4  // so that several rows are on their way at once
   for (int i = int(blockIdx.y) * kWarps + warp; i < inputs; i += int(gridDim.y) * kWarps)
 #pragma unroll
     for (int k = 0; k < kColumns; ++k) {

@@ -6,7 +6,7 @@
 
 namespace difflut::select {
 
-constexpr int64_t kPinBlock = 2048;  // pins whose softmax a thread finds at a time
+constexpr int64_t kPinBlock = 2048;  // pins whose softmax a thread computes at a time: 8 KiB of a row of logits
 
 // x as packed bits: sums (2 x - 1) g over samples, for a line of inputs.
 struct BitInputs {
@@ -161,7 +161,8 @@ struct Share {
   float share;
 };
 
-// exp(-kReach) = 2**-46: what so small shares of up to 2**20 inputs add up to is lost in the rounding of their sum.
+// Logits that are lower than the largest by kReach * tau are left out. Their shares are below exp(-kReach) = 2**-46, so
+// those of 2**20 inputs add up to less than 2**-26, which the rounding of a sum of floats loses anyway.
 constexpr float kReach = 32;
 
 // Bit i tells whether row[i] is above bound[i].

@@ -131,7 +131,7 @@ int difflut_cuda_binarize(float* values, const float* smoothing, float* hard, fl
                  hard, slope);
 }
 
-// parts needs two numbers for each 8 samples.
+// parts has room for two numbers a block of 8 samples.
 int difflut_cuda_cross_entropy(const float* logits, const int64_t* labels, float* grad, double* totals, double* parts,
                                unsigned* ticket, int64_t batch, int64_t classes, cudaStream_t stream) {
   if (batch == 0) return 0;

@@ -143,7 +143,7 @@ struct Differences {
       const __m512i full = widened(address + b), shifted = _mm512_srli_epi32(full, 1);
       const __m512 g = _mm512_maskz_loadu_ps(first_lanes(samples - b), grad + b);
       for (int j = 0; j < N; ++j) {
-        constexpr int kSecondWhereFirst = 0xca;
+        constexpr int kSecondWhereFirst = 0xca;  // truth table of first ? second : third
         const __m512i below = _mm512_set1_epi32((1 << j) - 1);
         const __m512i rest = _mm512_ternarylogic_epi32(below, full, shifted, kSecondWhereFirst);
         float* sums = tile + wires[j] * kBlock + b;
@@ -176,9 +176,9 @@ struct Differences {
 
 #endif
 
-constexpr int kBlocks = 16;  // whose addresses are found together
+constexpr int kBlocks = 16;  // blocks worked on together, so that a table's differences are computed once for all
 
-// 0 to N - 1: the rows of a tile of a node's own.
+// 0 to N - 1: the rows of a tile that belongs to one node.
 template <int N>
 constexpr std::array<int64_t, N> counted() {
   std::array<int64_t, N> rows{};

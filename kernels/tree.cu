@@ -1,5 +1,5 @@
-// Trees of two-input nodes at every window of an image, and the maximum of neighbouring windows, as one operation:
-// what the nodes of a tree give each other stays in registers, and the backward pass computes it again.
+// Trees of two-input nodes at every window of an image, with the maximum over neighbouring windows, as one operation.
+// The values inside a tree stay in registers, and the backward pass computes them again.
 //
 // A tree of D levels above its F = 2**D leaves has the values v[0], ..., v[4 F - 2]: first its 2 F inputs, then those of
 // its nodes, leaves first. Node t reads v[2 t] and v[2 t + 1] and gives v[2 F + t].
@@ -43,7 +43,7 @@ struct Tree {
     __syncthreads();
   }
 
-  // Of one sample at one window.
+  // Computes all values of the tree for one sample at one window.
   __device__ void evaluate(const int (&rows)[Sizes<D>::kInputs], const float* __restrict__ x, int64_t batch, bool inside,
                            float (&v)[Sizes<D>::kValues]) const {
 #pragma unroll
@@ -63,7 +63,7 @@ struct Tree {
   }
 };
 
-// The window w of those that a pooled place covers.
+// The placement of window w among those that a pooled place covers.
 __device__ inline int window_of(const Trees& trees, const Image& image, int place, int w) {
   const int across = image.out_x / trees.pool_x, y = place / across, x = place - y * across, dy = w / trees.pool_x;
   return (y * trees.pool_y + dy) * image.out_x + x * trees.pool_x + w - dy * trees.pool_x;
