@@ -43,7 +43,7 @@ def main() -> int:
     from difflut import config
 
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as under nohup
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored, which stays so
             signal.signal(number, interrupt)
     config.look_in(gin_folder())
     try:
@@ -54,7 +54,7 @@ def main() -> int:
             return 0
         config.run()
     except (config.ConfigurationError, experiments.JobError) as error:
-        # Gin adds through which functions it came.
+        # Gin appends the functions through which an error passed; a reader does not need them.
         print(f"{parser.prog}: {str(error).partition(chr(10) + '  In call to configurable')[0]}", file=sys.stderr)
         return 2 if isinstance(error, config.ConfigurationError) else 1
     except KeyboardInterrupt:
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def bundled(file: str) -> str:
-    """The path of a Gin file: as it is given or, where there is none, of that name among those that come with DiffLUT.
+    """The path of a Gin file: the given one or, where there is no such file, that of a file that comes with DiffLUT.
 
     `quickstart` and `papers/dwn_mnist.gin` are such names. A file that is neither is returned as it is.
     """
@@ -73,7 +73,7 @@ def bundled(file: str) -> str:
 
 
 def gin_folder() -> Path:
-    """Where the Gin files lie that come with DiffLUT: in an installed wheel beside the jobs, else in the checkout."""
+    """The folder of the Gin files that come with DiffLUT: beside the jobs of an installed wheel, or in the checkout."""
     jobs = find_spec("experiments")
     if jobs is None or jobs.origin is None:
         raise ModuleNotFoundError("the jobs are not installed: pip install difflut, or run it in a checkout")
@@ -82,6 +82,6 @@ def gin_folder() -> Path:
 
 
 def interrupt(number: int, frame: object) -> None:
-    """Has the job end as by Ctrl-C, whatever asks it to: it says how to go on."""
+    """Ends the job as Ctrl-C does, so that it tells how to go on."""
     RECEIVED.append(number)
     raise KeyboardInterrupt

@@ -37,10 +37,10 @@ MOST_VALIDATION_ROWS = 10_000
 class LUTClassifier(ClassifierMixin, BaseEstimator):
     """A network of look-up tables that classifies rows of a table, bit for bit as hardware does.
 
-    Columns of numbers are compared with thresholds. In a data frame of pandas columns of strings and categories are
-    one bit for each category; a missing value (NaN) exceeds no threshold, and a column that has some has one more bit,
-    which says so. Each class has a group of tables whose ones are its votes. What is None follows from the numbers of
-    rows, features and classes (`default_recipe`).
+    Columns of numbers are compared with thresholds. In a data frame of pandas, a column of strings or categories
+    becomes one bit for each category. A missing value (NaN) exceeds no threshold; a column with missing values has one
+    more bit, which tells where they are. Each class has a group of tables, whose ones are its votes. Arguments that are
+    None follow from the numbers of rows, features and classes (`default_recipe`).
 
     Args:
         votes: Tables of each class.
@@ -50,8 +50,9 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         node_type: A node type by name, or a node class.
         epochs: Passes over the rows.
         batch_size: Rows in a step.
-        learning_rate: The first one; it falls along half a cosine.
-        tau: Divides the votes to give logits; a higher one bears more noise. None compares two by cross-validation.
+        learning_rate: Learning rate of the first step; it falls along half a cosine.
+        tau: Temperature: votes divided by it are logits. A higher one copes with more noise. With None, `fit` compares
+            two by cross-validation.
         early_stopping: Whether a tenth of the rows is held out to choose the best epoch; "auto" does so from 10,000
             rows on. Otherwise the last epoch is taken.
         class_weight: "balanced", or the weight of each class in the loss.
@@ -183,7 +184,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         return replace(recipe, validation_rows=min(max(1, rows // 10), MOST_VALIDATION_ROWS) if stops else 0)
 
     def _columns(self, X: Any, reset: bool) -> list[np.ndarray]:
-        """The columns of a checked table; with `reset` its columns are those of all tables from now on."""
+        """The columns of a checked table; with `reset`, later tables must have the same columns."""
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             columns = columns_of(X)
@@ -192,7 +193,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         return columns
 
     def __getstate__(self) -> dict[str, Any]:
-        # An engine holds memory of compiled code, and is made again from the circuit.
+        # An engine holds compiled code, which cannot be pickled; `__setstate__` makes it again from the circuit.
         return {name: value for name, value in super().__getstate__().items() if name != "_engine"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-MOST_CATEGORIES = 64
+MOST_CATEGORIES = 64  # bits of a column of text at most, rare categories left out
 
 
 class Columns:
@@ -82,7 +82,7 @@ def missing(column: np.ndarray) -> np.ndarray:
 
 
 def _column(name: str, series: Any) -> np.ndarray:
-    kind = getattr(series.dtype, "kind", "O")  # the types of pandas for strings and categories count as objects
+    kind = getattr(series.dtype, "kind", "O")  # pandas' types for strings and categories have the kind "O"
     if kind in "biuf":
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     if kind not in "OUST":
@@ -93,7 +93,7 @@ def _column(name: str, series: Any) -> np.ndarray:
 
 
 def _categories(column: np.ndarray) -> list[Any]:
-    """The most frequent ones first, equally frequent ones by name."""
+    """The categories of a column, the most frequent first, equally frequent ones by name."""
     present = column[~missing(column)]
     counts: dict[Any, int] = {}
     for category in present.tolist():

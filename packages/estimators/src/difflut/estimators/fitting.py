@@ -22,8 +22,8 @@ from difflut.training import Trainer, predict
 from difflut.training.schedules import adam, cosine
 
 FOLDS = 3
-ROWS_TO_FOLD = 300  # fewer leave too few in one part
-ROWS_TO_COMPARE = 4000
+ROWS_TO_FOLD = 300  # with fewer rows, a third of them is too few for a comparison, so each third is held out once
+ROWS_TO_COMPARE = 4000  # most rows on which temperatures are compared, to save time
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Table:
         return Table(self.x[chosen], self.y[chosen], self.class_weights)
 
     def right(self, network: LUTNetwork) -> np.ndarray:
-        """The weight of each row that the hard network classes right, and 0 of the others: `(rows,)`."""
+        """The weight of each row that the hard network classifies correctly, and 0 for other rows: `(rows,)`."""
         return (predict(network, torch.from_numpy(self.x)).numpy() == self.y) * self.class_weights[self.y]
 
     def score(self, network: LUTNetwork) -> float:
-        """The weighted share of rows that the hard network classes right."""
+        """The weighted share of rows that the hard network classifies correctly."""
         return float(self.right(network).sum() / self.class_weights[self.y].sum())
 
 
@@ -69,7 +69,7 @@ class Fitter:
     def fit(self, table: Table, recipe: Recipe) -> tuple[LUTNetwork, list[dict[str, Any]]]:
         """The trained network, and the metrics of all epochs.
 
-        It is that of the last epoch or, where rows are held out, of the best; the later one of two that are equal.
+        The network is that of the last epoch or, where rows are held out, of the best one (the last of equally good).
         """
         order = np.random.default_rng(self.seed).permutation(len(table.y))
         held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
@@ -107,10 +107,10 @@ class Fitter:
         return LUTNetwork(encoder, [layer], GroupSum(classes, recipe.tau))
 
     def choose_tau(self, table: Table, recipe: Recipe) -> Recipe:
-        """The recipe at the low temperature if that classes more held-out rows right, else at the high one.
+        """The recipe at the low temperature if that classifies more held-out rows correctly, else at the high one.
 
-        The low one must be better by more than one standard deviation of chance. A third of the rows is held out, of
-        large tables a third of a sample. Of tables with fewer than 300 rows each third is held out once.
+        The low one must be better by more than one standard deviation of chance. A third of the rows is held out; of a
+        large table, a third of a sample. Where there are fewer than 300 rows, each third is held out once.
         """
         gain, short = np.zeros(0), recipe.shortened()
         for training, held_out in self._splits(table):
@@ -120,7 +120,7 @@ class Fitter:
 
     def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:
         order = np.random.default_rng(self.seed).permutation(len(table.y))[:ROWS_TO_COMPARE]
-        # Dealt out by class, so that each part has its share of every class.
+        # Rows are sorted by class and dealt to the parts in turn, so that each part has its share of every class.
         order = order[np.argsort(table.y[order], kind="stable")]
         part = np.arange(len(order)) % FOLDS
         for number in range(FOLDS if len(order) < ROWS_TO_FOLD else 1):
@@ -135,7 +135,7 @@ def distinct_bits(encoder: Encoder) -> Tensor:
 
 
 def _without_missing(x: np.ndarray) -> np.ndarray:
-    """Each missing value replaced by the median of its feature, so that thresholds lie between those that are known."""
+    """Replaces each missing value by the median of its feature, so that thresholds lie between known values."""
     absent = np.isnan(x)
     if not absent.any():
         return x

@@ -7,7 +7,7 @@ from typing import Self
 # Temperatures, as multiples of the square root of the votes. At a high one every row has a gradient, which copes with
 # noise in the labels; at a low one only rows that are still classed wrong have one.
 HIGH_TAU, LOW_TAU = 2.8, 1.0
-MOST_STEPS = 2000  # of tables whose rows are many; they have ten epochs at least
+MOST_STEPS = 2000  # of a training on many rows, which has at least ten epochs all the same
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Recipe:
         candidates: Bits among which each input of a table chooses.
         epochs: Passes over the rows.
         batch_size: Rows in a step.
-        learning_rate: The first one; it falls along half a cosine.
-        tau: Divides the votes to give logits.
-        validation_rows: Held out to choose the best epoch; 0 is to take the last.
+        learning_rate: Learning rate of the first step; it falls along half a cosine.
+        tau: Temperature: votes divided by it are logits.
+        validation_rows: Rows held out to choose the best epoch; with 0 the last epoch is taken.
     """
 
     votes: int
@@ -45,7 +45,7 @@ class Recipe:
     def wiring_epochs(self) -> int:
         """The first half of the epochs, in which tables choose their inputs; then they keep them.
 
-        To choose takes most of a step, and one choice in twenty would still change later.
+        Choosing takes most of the time of a step, and only one choice in twenty would still change later.
         """
         return -(-self.epochs // 2)
 

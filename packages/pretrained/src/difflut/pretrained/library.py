@@ -14,7 +14,7 @@ def names() -> list[str]:
 
 
 def folder_of(name: str | os.PathLike[str]) -> Path:
-    """The folder of a model that comes along; any other name is the path of a folder, and returned as it is."""
+    """The folder of a model that comes along. Any other name is the path of a folder, and returned as it is."""
     return SHIPPED / name if str(name) in names() else Path(name)
 
 

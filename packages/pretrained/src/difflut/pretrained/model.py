@@ -2,9 +2,9 @@
 
 card.json      what the model is: data, accuracy, cost, licence, the command that made it, and the digest of each file
 best.pt        the network, a hard checkpoint
-circuit.npz    its circuit, simplified; left out where it is large, and then made from the network
+circuit.npz    its circuit, simplified; a large one is left out, and loading makes it from the network
 vectors.npz    test inputs, their classes, and the votes that the network counts for them
-config.gin, result.json    as in the folder of a run, so that jobs take the one for the other
+config.gin, result.json    as in the folder of a run, so that jobs read a model as they read a run
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from difflut.circuits import Circuit
 from difflut.models import LUTNetwork, load_checkpoint, save_checkpoint
 
 CARD, NETWORK, CIRCUIT, VECTORS = "card.json", "best.pt", "circuit.npz", "vectors.npz"
-LARGEST_CIRCUIT = 2**20  # bytes
+LARGEST_CIRCUIT = 2**20  # bytes: larger circuits would make the wheel large
 
 
 class ModelError(ValueError):
@@ -36,7 +36,7 @@ class Pretrained:
         card: Facts of the model: `name`, `description`, `dataset`, `classes`, `accuracy` on `samples` test rows, `luts`
             and their parts, `licence`, `data_licence`, `command` that made it, and the digests.
         network: Network in evaluation mode; it may be trained on.
-        circuit: The same in arrays.
+        circuit: Circuit of the same function.
         x: Test inputs: `(vectors, *features)`.
         y: Their classes: `(vectors,)`.
         counts: The votes of each class for them: `(vectors, classes)`.
@@ -60,8 +60,8 @@ def write_model(
     """Writes a model to a folder, which is made.
 
     Args:
-        folder: Its other files are part of the model too, with their digests in the card.
-        network: Trained.
+        folder: Folder to write to. Files that it already has become part of the model, with their digests in the card.
+        network: Trained network.
         circuit: Circuit of the same function, simplified.
         card: Facts of the model.
         x: Test inputs: `(vectors, *features)`.
@@ -83,7 +83,7 @@ def read_model(folder: Path) -> Pretrained:
     """Reads what `write_model` wrote; runs no code from the files.
 
     Raises:
-        ModelError: A file is missing, or is another one than its card says.
+        ModelError: A file is missing, or its digest is not that in the card.
     """
     card = _card(folder / CARD)
     contents = {name: _checked(folder / name, digest) for name, digest in card["sha256"].items()}
