@@ -97,14 +97,16 @@ def test_no_other_entry_and_no_other_input_of_the_node_visited_last_is_better():
                 assert loss(trained, x, y).sum() >= best - 1e-2
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
 @pytest.mark.parametrize("node", sorted(name for name in NODES if NODES[name].holds_every_table))
-def test_every_node_type_is_refined(node):
-    trained, (x, y) = model(0, node), data()
+def test_every_node_type_is_refined_in_every_precision(node, dtype):
+    trained, (x, y) = model(0, node).to(dtype), data()
     descent = CoordinateDescent(trained)
     state = descent.begin(x, y)
     for _ in descent.visits(state, torch.Generator().manual_seed(0)):
         pass
     assert torch.equal(trained.layers[0].node.truth_table()[:, 0], state.levels[0].tables.bool())
+    assert all(p.isfinite().all() for p in trained.parameters())
     assert evaluate(trained, x, y)["accuracy_hard"] == pytest.approx(state.totals()[1] / ROWS)
 
 

@@ -94,7 +94,7 @@ class CoordinateDescent:
             yield visit
         for layer, level in zip(layers, state.levels, strict=True):
             layer.load_wiring(level.wiring)
-            layer.node.load_table(level.tables[:, None].to(layer.soft_table().dtype))
+            layer.node.load_table(level.tables[:, None].float())
 
     def _prices(self, state: HardState) -> Tensor:
         """The price of each bit of the encoder that no pin reads yet, in mean loss."""
