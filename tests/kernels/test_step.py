@@ -49,7 +49,7 @@ def test_packed_rows_give_the_samples_in_order(features):
     rows.begin(order)
     start = 0
     for batch in (1, 130, 32, 137):
-        bits, chosen = rows.choose(batch)
+        bits, chosen = rows.next_batch(batch)
         now = order[start : start + batch]
         assert torch.equal(bits.float(), x[now]) and torch.equal(chosen, labels[now])
         start += batch

@@ -73,7 +73,7 @@ class Fitter:
         """
         order = np.random.default_rng(self.seed).permutation(len(table.y))
         held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
-        network = self.build(training, recipe)
+        network = self.make_network(training, recipe)
         trainer = Trainer(
             network,
             torch.from_numpy(training.x),
@@ -96,7 +96,7 @@ class Fitter:
             network.load_state_dict(best[1])
         return network.requires_grad_().eval(), history
 
-    def build(self, table: Table, recipe: Recipe) -> LUTNetwork:
+    def make_network(self, table: Table, recipe: Recipe) -> LUTNetwork:
         """A network of one layer whose tables choose among the bits that differ on the training rows."""
         encoder = MidpointThermometer(recipe.num_bits).fit(_without_missing(table.x))
         bits, classes = distinct_bits(encoder), len(table.class_weights)

@@ -123,7 +123,7 @@ class Backend(Protocol):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """The gradients of x (batch, features), cosines and sines (L, m, 2**n), each where it is needed."""
 
-    def choose(self, x: Input, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+    def select(self, x: Input, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
         """What every pin reads: the first of its largest logits, (window, pins) or, with candidates, (pins, K)."""
 
     def read(self, selected: Selected, placements: Placements) -> Tensor:

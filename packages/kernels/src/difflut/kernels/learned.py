@@ -84,7 +84,7 @@ class _LearnedLookup(torch.autograd.Function):
         tau: float,
         backend: Backend,
     ) -> Tensor:
-        inputs, pins = backend.choose(x, logits, candidates, placements)
+        inputs, pins = backend.select(x, logits, candidates, placements)
         wiring = pins.view(len(table), -1)
         y, kept = backend.lookup(x, wiring, table, placements)
         ctx.backend, ctx.placements, ctx.tau, ctx.logits, ctx.outputs = backend, placements, tau, logits, table.shape[1]

@@ -18,7 +18,7 @@ NATIVE = "-march=native"
 
 
 def build(name: str, files: tuple[str, ...], folder: Path) -> list[Path]:
-    """Compiles a library for every level; earlier ones of the name are removed.
+    """Compiles a library for every level of processor; earlier libraries of the same name are removed.
 
     Raises:
         RuntimeError: The compiler refuses the sources.

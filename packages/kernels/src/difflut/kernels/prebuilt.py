@@ -22,7 +22,7 @@ def find(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> Path | No
 
 
 def file_name(name: str, files: tuple[str, ...], flags: tuple[str, ...], level: str) -> str:
-    """It has a hash of all that the library depends on but the compiler: another source has another name."""
+    """The name of a library, with a hash of its sources and options, so that another source has another name."""
     headers = sorted(path.name for path in source_dir().glob("*.h"))
     parts = "\0".join([*flags, *map(source, (*files, *headers))])
     return f"{name}-{level}-{hashlib.sha256(parts.encode()).hexdigest()[:16]}.so"

@@ -122,8 +122,8 @@ def fourier_gradients(
     return x_grad, cosine_grad, sine_grad
 
 
-def choose(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
-    """See `Backend.choose`; x itself is kept."""
+def select(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+    """See `Backend.select`; x itself is kept."""
     if candidates is None:
         return Selected(Kept(x, len(x), "values"), logits.argmax(0))
     _check_range(candidates, placements)
@@ -143,7 +143,7 @@ def select_logits_gradient(inputs: Kept, candidates: Tensor | None, grad: Tensor
     if candidates is None:
         window = torch.arange(placements.window, device=grad.device)
         return (2 * _inputs(rows, window, placements) - 1) @ pin_grad.t()
-    # One candidate of all pins at a time: (pins, P * batch) is in memory, never K times that.
+    # One candidate of every pin at a time, so that memory holds (pins, P * batch) and never K times that.
     return torch.stack(
         [((2 * _inputs(rows, column, placements) - 1) * pin_grad).sum(1) for column in candidates.unbind(1)], 1
     )
@@ -200,7 +200,7 @@ def _extension(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements)
 def _series(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements) -> Tensor:
     """Products of exp(i pi x): of the lower half of the inputs, and of the upper half for their sums.
 
-    There are no complex numbers of 16 bits that could be computed with.
+    It computes in float32 or wider, since torch cannot compute with complex numbers of 16 bits.
     """
     dtype = cosines.dtype
     x, cosines, sines = (tensor.to(torch.promote_types(dtype, torch.float32)) for tensor in (x, cosines, sines))
@@ -257,7 +257,7 @@ class _SumByRow:
 
     def __init__(self, grad: Tensor, placements: Placements) -> None:
         self.placements = placements
-        self.rows = grad.new_zeros(placements.features + 1, len(grad))  # the last one of what reads the padding
+        self.rows = grad.new_zeros(placements.features + 1, len(grad))  # the last row is the padding's
 
     def add(self, positions: Tensor, pin_grad: Tensor) -> None:
         rows = self.placements.rows(positions).flatten() % len(self.rows)

@@ -30,14 +30,14 @@ def select(
     """Lets every pin read its best input, with the straight-through gradients of DWN.
 
     `y[b, p] = x[b, argmax_i logits[i, p]]`; `dlogits = (2x - 1)^T g`; `dx = g softmax(logits / tau)^T`
-    (https://arxiv.org/abs/2410.11112, section 3.2). With placements all sums are over these too, and padding is 0.
+    (https://arxiv.org/abs/2410.11112, section 3.2). With placements, sums are over these too, and padding is 0.
 
     Args:
         x: (batch, features)
         logits: A logit for each input of the window and each pin, (window, pins); with candidates a logit for each of
             them, (pins, K)
         candidates: The positions in the window among which each pin chooses. (pins, K), int64
-        placements: Windows at which the pins stand; once, in front of all features, where not given.
+        placements: Windows at which the pins stand; where not given, there is one window of all features.
         tau: Temperature of the softmax that spreads the gradient of x.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
@@ -45,7 +45,7 @@ def select(
         (batch, pins * P), the placements of a pin side by side, stored with the batch as the fast axis.
 
     Raises:
-        ValueError: The arguments do not fit each other, or there are not all the candidates.
+        ValueError: The arguments do not fit each other, or a candidate lies outside the window.
     """
     placements = check_choice(x, logits, candidates, placements, tau)
     backend = backend_for(logits, use_cuda)
@@ -88,7 +88,7 @@ def check_choice(
 def best_inputs(logits: Tensor) -> Tensor:
     """The first of the largest logits of each pin: (window, pins) to (pins,), int64.
 
-    Nothing is remembered between calls: torch's fused optimizers and writes to `logits.data` change logits unnoticed.
+    It is computed anew at each call: torch's fused optimizers and writes to `logits.data` change logits unnoticed.
     """
     return cpp.best_inputs(logits) if backend_for(logits) is cpp else logits.argmax(0)
 
@@ -119,7 +119,7 @@ class _Select(torch.autograd.Function):
         tau: float,
         backend: Backend,
     ) -> Tensor:
-        selected = backend.choose(x, logits, candidates, placements)
+        selected = backend.select(x, logits, candidates, placements)
         ctx.backend, ctx.placements, ctx.tau, ctx.logits = backend, placements, tau, logits
         needed = logits if ctx.needs_input_grad[0] else None
         save_kept(ctx, selected.inputs, selected.pins, needed, candidates)

@@ -18,8 +18,8 @@ from difflut.kernels.validation import check_bank
 def fourier(x: Tensor | Bits, wiring: Wiring, cosines: Tensor, sines: Tensor, *, use_cuda: bool = True) -> Tensor:
     """Evaluates `F(x) = sum_s cosines[s] cos(pi <s, x>) + sines[s] sin(pi <s, x>)` for every node of a bank.
 
-    `<s, x>` is the sum of the inputs j at which bit j of s is set, so the frequencies are all of {0, 1/2}**n. Where x
-    is 0 or 1 the cosines are Walsh functions, and the sines vanish but not their slopes. The gradients are exact.
+    `<s, x>` is the sum of those inputs j for which bit j of s is set, so the frequencies are all of {0, 1/2}**n. Where
+    x is 0 or 1, the cosines are Walsh functions; the sines are 0 there, their slopes are not. The gradients are exact.
 
     Args:
         x: Values of period 2, any strides. (batch, features)

@@ -15,5 +15,5 @@ def declare(library: ctypes.CDLL, prefix: str, functions: Mapping[str, str]) -> 
 
 
 def as_values(arguments: Sequence[Tensor | float | None]) -> list[float | None]:
-    """Arguments as C takes them: a tensor is where its first entry lies."""
+    """Arguments as C takes them: of a tensor, the address of its first entry."""
     return [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]

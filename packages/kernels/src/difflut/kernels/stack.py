@@ -37,9 +37,9 @@ def lookup_stack(
 
     Args:
         x: Inputs, as for `lookup`, or packed bits. (batch, features)
-        banks: Each reads the outputs of the one before, at placements of its own.
-        groups: Classes; without them the last bank's outputs are returned.
-        tau: Divides the sums.
+        banks: Banks, each of which reads the outputs of the one before, at placements of its own.
+        groups: Number of classes; where not given, the last bank's outputs are returned.
+        tau: Temperature that divides the sums.
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
@@ -122,7 +122,7 @@ class _Stack(torch.autograd.Function):
             bank = codes[i], wirings[i], ctx.shapes[i], ctx.placements[i]
             after = codes[i + 1], wirings[i + 1], slopes[i + 1], upstream
             table_grads[i], between = cuda.chained_gradient(*bank, *after, needs_table[i], below or needs_x)
-            if between is None:  # nothing below needs a gradient
+            if between is None:  # no earlier bank needs a gradient
                 break
             upstream = between
         if needs_x:

@@ -12,12 +12,12 @@ from difflut.kernels.bits import Bits
 
 
 class PackedRows:
-    """Labelled samples as packed bits, from which batches are chosen by an order that lies on the device too.
+    """Labelled samples as packed bits, and the order in which batches take them, all on the device.
 
-    Choosing a batch is one kernel that needs nothing from the host, so it can be part of a CUDA graph.
+    Taking a batch is one kernel that needs nothing from the host, so it can be part of a CUDA graph.
 
     Args:
-        bits: Stretches of samples, of 0 and 1. Each (rows, features)
+        bits: Samples of 0 and 1, in one or several parts. Each (rows, features)
         labels: (rows,), int64, on a GPU
     """
 
@@ -37,12 +37,12 @@ class PackedRows:
         self.labels.copy_(labels)
 
     def begin(self, order: Tensor) -> None:
-        """Starts over with a new order of samples, of all of them or fewer."""
+        """Starts over with a new order, of all samples or of some."""
         self.order[: len(order)].copy_(order)
         self.position.zero_()
 
-    def choose(self, batch: int) -> tuple[Bits, Tensor]:
-        """The next samples and their labels; there must be so many left."""
+    def next_batch(self, batch: int) -> tuple[Bits, Tensor]:
+        """The next samples and their labels; so many must be left in the order."""
         words = torch.empty(
             self.features, 4 * cuda.padded(batch) // cuda.SAMPLES, dtype=torch.int32, device=self.rows.device
         )
@@ -60,12 +60,12 @@ def _by_sample(bits: Tensor) -> Tensor:  # (rows, features) to (rows, ceil(featu
 
 
 def cross_entropy_gradient(logits: Tensor, labels: Tensor, totals: Tensor) -> Tensor:
-    """The gradient of the mean cross entropy by the logits; what the loss itself is goes to `totals`.
+    """The gradient of the mean cross entropy with respect to the logits; the loss itself is added to `totals`.
 
     Args:
         logits: (batch, classes)
         labels: (batch,), int64
-        totals: The summed loss and the number of samples whose largest logit is their label's are added. (2,), float64
+        totals: Running sums of the loss and of correct samples, to which those of the batch are added. (2,), float64
 
     Returns:
         (batch, classes)

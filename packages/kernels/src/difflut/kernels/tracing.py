@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 def untraced(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """A decorator: `torch.compile` calls the function as it is, and traces what is around it.
 
-    Operations hand addresses of tensors to compiled kernels, which no tracer can follow, and what layers may run as one
-    operation is decided by looking at them.
+    Operations hand the addresses of tensors to compiled kernels, which no tracer can follow. And whether layers run as
+    one operation is decided by looking at their tensors.
     """
 
     @wraps(function)

@@ -29,7 +29,7 @@ def multilinear_tree(
 ) -> Tensor:
     """`multilinear` of banks in which node l reads the outputs n l to n l + n - 1 of the bank before, and a maximum.
 
-    On a GPU, what the banks give each other is neither written down nor kept where nodes have two inputs.
+    Where nodes have two inputs, a GPU neither writes down nor keeps what the banks give each other.
 
     Args:
         x: Inputs, as for `multilinear`. (batch, features)
@@ -63,7 +63,7 @@ def multilinear_tree(
 
 @cache
 def _side_by_side(nodes: int, n: int, device: torch.device) -> Tensor:
-    # Made once: what back ends prepare for a wiring they keep as long as there is the tensor.
+    # Made once: back ends keep what they prepare for a wiring as long as its tensor lives.
     with torch.inference_mode(False):
         return torch.arange(nodes * n, device=device).view(nodes, n)
 

@@ -12,8 +12,8 @@ MAX_INPUTS = 8
 def check_bank(x: Tensor | Bits, wiring: Wiring, table: Tensor) -> PlacedWiring:
     """Checks shapes, types and devices of a bank's arguments; returns the wiring with its placements.
 
-    That the wiring stays within the window is left to the back ends, which see its entries anyway: on a GPU, asking for
-    them here would stop the stream.
+    Whether the wiring stays within the window is not checked here: on a CPU, the kernels check it as they read it; on a
+    GPU, reading it here would stop the stream.
 
     Raises:
         ValueError: The arguments do not fit each other.
@@ -106,7 +106,7 @@ def check_slope(slope: Tensor, table: Tensor) -> None:
 
 
 def unknown_input(wiring: Tensor, placements: Placements) -> ValueError:
-    """The error for a wiring that reads inputs which there are not."""
+    """The error for a wiring that reads inputs outside the window."""
     low, high = (int(bound) for bound in wiring.aminmax())
     owner = "x has {} features" if placements.is_dense else "the window has {} inputs"
     return ValueError(

@@ -145,7 +145,7 @@ class GraphedSteps:
     def _train(self, part: Part) -> None:
         with self.sums.ranks.computing(part):
             assert self._rows is not None  # as an epoch has begun
-            bits, y = self._rows.choose(max(part.rows, 1))
+            bits, y = self._rows.next_batch(max(part.rows, 1))
             taught: tuple[Tensor, ...] = ()
             if self.taught is not None:
                 y, taught = self.y[y], (self.taught[y],)

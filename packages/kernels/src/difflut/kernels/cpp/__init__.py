@@ -17,10 +17,10 @@ from difflut.kernels.cpp.lookups import lookup_pin_gradient as lookup_pin_gradie
 from difflut.kernels.cpp.lookups import lookup_table_gradient as lookup_table_gradient
 from difflut.kernels.cpp.selection import FACTORED_BATCH as FACTORED_BATCH
 from difflut.kernels.cpp.selection import best_inputs as best_inputs
-from difflut.kernels.cpp.selection import choose as choose
 from difflut.kernels.cpp.selection import dense_logits_gradient as dense_logits_gradient
 from difflut.kernels.cpp.selection import learned_gradients as learned_gradients
 from difflut.kernels.cpp.selection import read as read
+from difflut.kernels.cpp.selection import select as select
 from difflut.kernels.cpp.selection import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cpp.selection import select_x_gradient as select_x_gradient
 from difflut.kernels.cpp.series import fourier as fourier

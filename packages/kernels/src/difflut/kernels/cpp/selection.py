@@ -18,8 +18,8 @@ from difflut.kernels.validation import unknown_input
 FACTORED_BATCH = 128  # samples up to which the gradient of dense selection can be formed where it is used
 
 
-def choose(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
-    """See `Backend.choose`; x is kept as bits where it is 0 and 1 only."""
+def select(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+    """See `Backend.select`; x is kept as bits where it is 0 and 1 only."""
     inputs = packed(x, placements) if holds_bits(x) or is_binary(x) else values(x, placements)
     if candidates is not None:
         return Selected(inputs, _best_candidates(logits, candidates, placements))

@@ -31,9 +31,9 @@ from difflut.kernels.cuda.lookups import empty_bits as empty_bits
 from difflut.kernels.cuda.lookups import group_sum as group_sum
 from difflut.kernels.cuda.lookups import lookup as lookup
 from difflut.kernels.cuda.lookups import read_tables as read_tables
-from difflut.kernels.cuda.selection import choose as choose
 from difflut.kernels.cuda.selection import learned_gradients as learned_gradients
 from difflut.kernels.cuda.selection import read as read
+from difflut.kernels.cuda.selection import select as select
 from difflut.kernels.cuda.selection import select_logits_gradient as select_logits_gradient
 from difflut.kernels.cuda.selection import select_x_gradient as select_x_gradient
 from difflut.kernels.cuda.series import fourier as fourier

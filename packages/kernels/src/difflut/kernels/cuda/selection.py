@@ -16,8 +16,8 @@ from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
 
-def choose(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
-    """See `Backend.choose`; x is kept packed where it is known to be bits."""
+def select(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
+    """See `Backend.select`; x is kept packed where it is known to be bits."""
     inputs = Kept(pack(x), len(x), "bits") if isinstance(x, Bits) or holds_bits(x) else Kept(x, len(x), "values")
     if candidates is None:
         return Selected(inputs, logits.argmax(0).to(torch.int32))
