@@ -151,6 +151,8 @@ def test_thresholds_are_snapped_to_the_highest_bits_of_words(bits):
         ([[[[1], [2, 3]]]], r"detectors\[0\] must be lists"),
         ([[[[1]]], [[[0, 0]]]], r"detectors\[1\] must be lists .* not all 0; got \[\[\[0, 0\]\]\]"),
         ([[[[True]]]], r"detectors\[0\] must be lists"),
+        ([edges], r"detectors\[0\] must be lists .* got <function edges"),
+        ([[[[2**70]]]], r"detectors\[0\] must be lists"),
     ],
 )
 def test_what_is_no_kernel_is_refused(given, message):

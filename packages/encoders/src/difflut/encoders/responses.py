@@ -57,7 +57,7 @@ def _depth(value: Any) -> int:
 def _as_kernel(kernel: Any, number: int) -> Kernel:
     try:
         array = torch.tensor(kernel)
-    except (TypeError, ValueError):  # lists of different lengths, or no numbers
+    except (TypeError, ValueError, RuntimeError):  # lists of different lengths, no numbers, or too large ones
         array = torch.empty(0)
     if array.dim() != 3 or array.dtype != torch.int64 or not array.any():
         raise ValueError(
