@@ -33,11 +33,12 @@ def fit(
     best = max((_merit(row, chooses) for row in trainer.ranks.from_first(folder.metrics)), default=-1.0)
     saved = time.monotonic()
     pause = math.inf if pause is None else pause
-    is_first, first, steps = trainer.ranks.is_first, trainer.epoch, trainer.steps_per_epoch
+    is_first, first = trainer.ranks.is_first, trainer.epoch
     if trainer.epoch == 0 and pause < math.inf and is_first:
         _save(trainer, folder.last)
     while trainer.epoch < epochs:
-        with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", trainer.steps_per_epoch, is_first) as bar:
+        refines, steps = trainer.refines, trainer.steps_per_epoch
+        with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", steps, is_first) as bar:
             before = trainer.threads.taken
             row = {"epoch": trainer.epoch + 1, **trainer.run_epoch(bar.update)}
             if len(data.x_val):
@@ -46,7 +47,8 @@ def fit(
             bar.summarize(row)
         if trainer.threads.taken != before:
             print(f"now with {trainer.threads.taken} of {trainer.threads.most} threads, which were quicker", flush=True)
-        if trainer.ranks.count > 1 and trainer.epoch == min(first + 2, epochs):  # the first step may have compiled
+        # The first step may have compiled; a refinement sums no gradients.
+        if trainer.ranks.count > 1 and not refines and trainer.epoch == min(first + 2, epochs):
             _say_what_sums_cost(trainer, row["seconds"] / steps)
         if not is_first:
             continue

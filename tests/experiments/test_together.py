@@ -49,6 +49,14 @@ def test_two_processes_leave_the_run_of_one_and_either_goes_on_with_it(tmp_path,
     assert longer["test_accuracy_hard"] == result["test_accuracy_hard"]
 
 
+def test_a_refinement_has_no_sum_of_gradients_to_tell_of(tmp_path, capsys):
+    refined = ["train.refinement = @refinements.coordinate_descent", "train.refined_epochs = 1"]
+    small = ["train.epochs = 1", "layers.learnable.output_size = 30", "train.devices = 2"]
+    result, _ = trained(tmp_path, *small, *refined)
+    output = capsys.readouterr().out
+    assert result["processes"] == 2 and output.count("epoch 1/1") == 1 and "gradients' sum" not in output
+
+
 def test_torchrun_starts_the_same_run(tmp_path, alone):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     parameters = [

@@ -138,7 +138,7 @@ class Learnable(Layer):
             axis, chosen = 1, matches.byte().argmax(1, keepdim=True)
         moved = (wiring != self.wiring()).view_as(chosen)
         best = self.logits.amax(axis, keepdim=True)
-        # The next number, so that the chosen one alone is the largest.
+        # Raised by a step that sixteen bits can tell, so that the chosen one alone is the largest.
         raised = torch.where(moved, best + best.abs().clamp(min=1) / 16, self.logits.gather(axis, chosen))
         self.logits.scatter_(axis, chosen, raised)
 
