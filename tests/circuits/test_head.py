@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from difflut.circuits import estimate_cost, fixed_point_words, write_verilog
 from difflut.circuits.arithmetic.compressors import add_compressors, columns_of
 from difflut.circuits.arithmetic.head import add_tournament, index_width
+from difflut.circuits.arithmetic.netlist import netlist
 from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, pipeline
 from difflut.circuits.arithmetic.tables import Tables
+from tests.circuits.networks import random_circuit
 
 
 def evaluate(tables, values):
@@ -95,3 +100,12 @@ def test_registers_in_a_row_are_a_shift_register_unless_one_is_read():
     assert count_registers(made, [(["a"], 1), (["b"], 3)]) == (3, 0)
     assert count_registers(made, [(["a", "~b"], 5)]) == (0, 2)
     assert count_registers(made, [(["a"], 2), (["a", "c", "0"], 5)]) == (2, 2)
+
+
+def test_counts_that_begin_below_0_are_refused(tmp_path):
+    circuit = replace(random_circuit(1), bias=np.array([2, -7, -6]))
+    writers = (netlist, estimate_cost, lambda circuit: write_verilog(circuit, tmp_path, fixed_point_words(circuit)))
+    for write in writers:
+        with pytest.raises(ValueError, match="bias of class 1 is -7, but tables count from 0 on; add 7 to the bias"):
+            write(circuit)
+    assert not any(tmp_path.iterdir())

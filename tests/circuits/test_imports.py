@@ -189,6 +189,10 @@ def test_a_state_dict_that_does_not_fit_is_refused():
     layer = LUTLayer(30, 50, 6)
     with pytest.raises(ValueError, match=r"0\.mapping reads input 29, but there are 20 before it"):
         from_torch_dwn(nn.Sequential(layer).state_dict(), 20, 4)
+    state = nn.Sequential(LUTLayer(20, 50, 6)).state_dict()
+    state["0.mapping"][3, 2] = -4
+    with pytest.raises(ValueError, match=r"0\.mapping reads input -4, but there are 20 before it, from 0 on"):
+        from_torch_dwn(state, 20, 4)
     with pytest.raises(ValueError, match="the state dict has no LUTLayer"):
         from_torch_dwn(nn.Linear(2, 2).state_dict(), 20, 4)
     gates = LogicLayer(20, 40)

@@ -18,8 +18,11 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
-from difflut.circuits.arithmetic.encoding import bit_costs
+from difflut.circuits.arithmetic.comparisons import encoder_bits
+from difflut.circuits.arithmetic.encoding import add_encoder, bit_costs, count_encoder
+from difflut.circuits.arithmetic.features import CountedWords
 from difflut.circuits.arithmetic.netlist import netlist
+from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.circuit.detectors import response_sums
 from difflut.circuits.circuit.files import write_arrays
 from difflut.circuits.circuit.sums import WeightedSums
@@ -118,6 +121,13 @@ def test_other_devices_give_the_same_sums(seed, monkeypatch):
             np.testing.assert_array_equal(torch.cat(list(parts.values())), circuit.sums(x))
 
 
+def test_what_exceeds_a_pixel_by_less_than_float32_tells_is_that_pixel():
+    circuit = summed_circuit(0)
+    x = pixels(circuit).clip(1, 254)
+    np.testing.assert_array_equal(circuit.sums(x + 1e-9), circuit.sums(x))
+    assert (circuit.sums(x + 1e-3) != circuit.sums(x)).any(1).all()
+
+
 @pytest.mark.needs("c++")
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.needs("cuda"))])
 def test_engines_agree(device, monkeypatch):
@@ -160,6 +170,16 @@ def test_verilog_agrees_and_is_proven(seed, tmp_path):
     write_testbench(design, between(x), circuit.counts(x), circuit.classes(x))
     assert simulate(design, "iverilog").mismatches == 0
     assert prove(circuit, words)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_tables_of_comparisons_are_counted_as_they_are_added(seed):
+    for circuit in (summed_circuit(seed), detecting(KINDS[seed])[1]):
+        words, bits, tables = pixel_words(circuit), encoder_bits(circuit), Tables("t")
+        features = CountedWords(circuit, words, [f"x{bit}" for bit in range(8 * circuit.sample_size)])
+        inverters = {bit for bit in add_encoder(tables, bits, words, features) if bit.startswith("~")}
+        counted = count_encoder(bits, words, features)
+        assert counted == len(tables.made) + len(inverters) > 3
 
 
 @pytest.mark.needs("pyosys")

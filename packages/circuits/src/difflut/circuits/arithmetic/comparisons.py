@@ -33,12 +33,10 @@ def encoder_bits(circuit: Circuit, signals: np.ndarray | None = None) -> Encoder
     signals = circuit.read_inputs() if signals is None else signals
     features, bits = np.divmod(signals, circuit.codebook.shape[1])
     changes = circuit.codebook[1:] ^ circuit.codebook[:-1]  # (K, bits)
+    indices = [np.flatnonzero(column).tolist() for column in changes.T]
     comparisons: dict[tuple[int, int], int] = {}
     terms = [
-        [
-            comparisons.setdefault((feature, index), len(comparisons))
-            for index in np.flatnonzero(changes[:, bit]).tolist()
-        ]
+        [comparisons.setdefault((feature, index), len(comparisons)) for index in indices[bit]]
         for feature, bit in zip(features.tolist(), bits.tolist(), strict=True)
     ]
     pairs = np.array(list(comparisons), np.intp).reshape(-1, 2)

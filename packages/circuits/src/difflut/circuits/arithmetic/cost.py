@@ -1,4 +1,4 @@
-"""What a circuit costs in 6-input LUTs and registers, estimated in a fraction of a second without any tool."""
+"""What a circuit costs in 6-input LUTs and registers, estimated without any tool."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
-from difflut.circuits.arithmetic.encoding import add_encoder
+from difflut.circuits.arithmetic.encoding import count_encoder
 from difflut.circuits.arithmetic.features import CountedWords
 from difflut.circuits.arithmetic.head import add_counts, add_tournament
 from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, stage
@@ -95,11 +95,10 @@ def _pipelined(
 
 
 def _encoder(circuit: Circuit, words: InputWords) -> int:
-    tables = Tables("e")
     names = [f"x{bit}" for bit in range(circuit.sample_size * words.width)]
     features = CountedWords(circuit, words, names)
-    encoded = add_encoder(tables, encoder_bits(circuit), words, features)
-    return features.tables + len(tables.made) + len({bit for bit in encoded if bit.startswith("~")})
+    compared = count_encoder(encoder_bits(circuit), words, features)
+    return features.tables + compared
 
 
 def _depth(circuit: Circuit, tables: list[Table], winner: list[str]) -> int:

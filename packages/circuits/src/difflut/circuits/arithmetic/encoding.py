@@ -1,13 +1,13 @@
 """The encoder in tables: words to the bits that are read."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables, encoder_bits
 from difflut.circuits.arithmetic.features import FeatureWords
-from difflut.circuits.arithmetic.tables import Tables
+from difflut.circuits.arithmetic.tables import Tables, plain
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import LUT_SIZE
@@ -21,13 +21,20 @@ def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, features: 
     A bit that depends on at most six bits of its word is one table, or a wire; others are the exclusive or of their
     comparisons.
     """
-    outputs = []
-    for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
-        compared = bits.comparisons[terms]
-        word = features[int(compared[0, 0])] if len(terms) else ()
-        limits = words.limits[compared[:, 0], compared[:, 1]].tolist()
-        outputs.append(_add_bit(tables, limits, bool(inverted), word))
-    return outputs
+    return [
+        _add_bit(tables, limits, inverted, features[feature] if limits else ())
+        for feature, limits, inverted in _compared(bits, words)
+    ]
+
+
+def count_encoder(bits: EncoderBits, words: InputWords, features: FeatureWords) -> int:
+    """The tables that `add_encoder` adds, and the inverters of its bits; those of sums are left out."""
+    needed, of_words = _NeededTables(), defaultdict[tuple[str, ...], set[str]](set)
+    for feature, limits, inverted in _compared(bits, words):
+        if limits:
+            word = features[feature]
+            of_words[tuple(word)] |= needed.by(limits, inverted, len(word))
+    return sum(map(len, of_words.values()))
 
 
 def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
@@ -36,16 +43,48 @@ def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
     Those of sums are left out, since all bits of a feature share them.
     """
     bits = encoder_bits(circuit, np.arange(circuit.num_inputs))
-    names, costs = [f"x{bit}" for bit in range(int(words.compared.max(initial=0)))], []
+    needed, widths = _NeededTables(), words.compared.tolist()
+    return np.array(
+        [
+            len(needed.by(limits, inverted, widths[feature])) if limits else 0
+            for feature, limits, inverted in _compared(bits, words)
+        ]
+    )
+
+
+def _compared(bits: EncoderBits, words: InputWords) -> Iterator[tuple[int, tuple[int, ...], bool]]:
+    """Of each bit the feature, the limits that its word is compared with, and the bit below all of them.
+
+    A bit without limits is constant; its feature is 0.
+    """
+    features = bits.comparisons[:, 0].tolist()
+    limits = words.limits[tuple(bits.comparisons.T)].tolist()
     for terms, inverted in zip(bits.terms, bits.inverted.tolist(), strict=True):
-        tables, compared = Tables("e"), bits.comparisons[terms]
-        word = names[: words.compared[compared[0, 0]]] if len(terms) else []
-        made = _add_bit(tables, words.limits[compared[:, 0], compared[:, 1]].tolist(), bool(inverted), word)
-        costs.append(len(tables.made) + made.startswith("~"))
-    return np.array(costs)
+        yield features[terms[0]] if terms else 0, tuple(limits[term] for term in terms), inverted
 
 
-def _add_bit(tables: Tables, limits: list[int], inverted: bool, word: Sequence[str]) -> str:
+class _NeededTables:
+    """The tables that bits of words need. Those of all words have the same names, so each comparison is made once."""
+
+    def __init__(self) -> None:
+        self._tables = Tables("e")
+        self._below: dict[str, frozenset[str]] = {}  # each table's output, and those of the tables that it needs
+        self._known: dict[tuple[tuple[int, ...], bool, int], frozenset[str]] = {}
+
+    def by(self, limits: tuple[int, ...], inverted: bool, width: int) -> frozenset[str]:
+        """What a bit of a word of so many bits needs, an inverter included."""
+        key = limits, inverted, width
+        if key not in self._known:
+            made = _add_bit(self._tables, limits, inverted, [f"x{bit}" for bit in range(width)])
+            for table in self._tables.made[len(self._below) :]:
+                needed = (self._below.get(name, frozenset()) for name in table.inputs)
+                self._below[table.output] = frozenset([table.output]).union(*needed)
+            inverter = [made] * made.startswith("~")
+            self._known[key] = self._below.get(plain(made), frozenset()).union(inverter)
+        return self._known[key]
+
+
+def _add_bit(tables: Tables, limits: Sequence[int], inverted: bool, word: Sequence[str]) -> str:
     """The parity of how many limits a word exceeds."""
     inverted ^= sum(limit < 0 for limit in limits) % 2 == 1
     # The words at which the parity changes; two equal limits cancel out.

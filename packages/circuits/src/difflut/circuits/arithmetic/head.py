@@ -31,7 +31,16 @@ def add_counts(tables: Tables, circuit: Circuit, names: dict[int, str]) -> list[
 
 
 def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
-    """For each class the bits that count for it, by weight; its bias is constant bits."""
+    """For each class the bits that count for it, by weight; its bias is constant bits.
+
+    Raises:
+        ValueError: A bias is negative.
+    """
+    if (lowest := int(circuit.bias.min())) < 0:
+        raise ValueError(
+            f"bias of class {circuit.bias.argmin()} is {lowest}, but tables count from 0 on; add {-lowest} to the bias "
+            "of every class, which leaves the highest count where it is"
+        )
     columns = []
     for number, bias in enumerate(circuit.bias.tolist()):
         members = circuit.groups == number

@@ -76,7 +76,7 @@ class WeightedSums:
 
     def _values(self, x: np.ndarray) -> np.ndarray:  # (batch, pixels) to (values, batch)
         values = np.zeros((self.inputs + self.num_sums, len(x)), np.int32)
-        values[: self.inputs] = np.clip(np.ceil(np.nan_to_num(x, nan=0)), 0, MOST).T
+        values[: self.inputs] = np.clip(np.ceil(np.nan_to_num(x.astype(np.float32), nan=0)), 0, MOST).T
         for sums in self.levels:
             for sources, weights in zip(self.sources[sums].T, self.weights[sums].T, strict=True):
                 adding = sources >= 0

@@ -99,8 +99,9 @@ def checked_wiring(name: str, wiring: Any, nodes: int, inputs: int) -> np.ndarra
     wiring = _array(wiring, np.int64)
     if wiring.ndim != 2 or len(wiring) != nodes:
         raise ValueError(f"{name} needs a wiring ({nodes}, n), got {wiring.shape}")
-    if wiring.size and not 0 <= wiring.min() <= wiring.max() < inputs:
-        raise ValueError(f"{name} reads input {wiring.max()}, but there are {inputs} before it")
+    low, high = wiring.min(initial=0), wiring.max(initial=-1)
+    if low < 0 or high >= inputs:
+        raise ValueError(f"{name} reads input {low if low < 0 else high}, but there are {inputs} before it, from 0 on")
     return wiring
 
 

@@ -124,7 +124,7 @@ def write_verilog(
         prefix: Beginning of the names of all modules and files, so that several circuits fit into one design.
 
     Raises:
-        ValueError: There is no such stage, or no name can begin with the prefix.
+        ValueError: There is no such stage, no name can begin with the prefix, or a bias is negative.
     """
     check_prefix(prefix)
     registers = _chosen(stages(circuit), pipeline)
