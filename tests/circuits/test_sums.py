@@ -128,6 +128,16 @@ def test_what_exceeds_a_pixel_by_less_than_float32_tells_is_that_pixel():
     assert (circuit.sums(x + 1e-3) != circuit.sums(x)).any(1).all()
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16", ">i8"])
+def test_integers_of_every_kind_are_taken(kind):
+    sums = summed_circuit(1).sums
+    other = replace(sums, sources=sums.sources.astype(kind), features=sums.features.astype(kind))
+    x = pixels(summed_circuit(1))
+    found = [part.numpy() for _, part in DeviceSums(other, "cpu").parts(torch.from_numpy(x))]
+    np.testing.assert_array_equal(np.concatenate(found), sums(x))
+    np.testing.assert_array_equal(other(x), sums(x))
+
+
 @pytest.mark.needs("c++")
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.needs("cuda"))])
 def test_engines_agree(device, monkeypatch):

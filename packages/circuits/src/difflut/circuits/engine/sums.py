@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,12 +16,12 @@ class DeviceSums:
 
     def __init__(self, sums: WeightedSums, device: str) -> None:
         self._inputs, self._values = sums.inputs, sums.inputs + sums.num_sums
-        self._features = torch.from_numpy(sums.features).to(device)
+        self._features = torch.from_numpy(sums.features.astype(np.int64)).to(device)
         # A level's sums, and term by term what they add; a missing term is any value times 0.
         self._levels = [
             [torch.from_numpy(array).to(device) for array in (
                 sums.inputs + rows,
-                sums.sources[rows].T.clip(0).copy(),
+                sums.sources[rows].T.clip(0).astype(np.int64, order="C"),
                 (sums.weights[rows] * (sums.sources[rows] >= 0)).T[..., None].astype("float32"),
             )]
             for rows in sums.levels
