@@ -7,9 +7,7 @@ from difflut.encoders.detectors import EDGES, colours, edges
 from difflut.encoders.responses import bank, with_responses
 
 SIZES = [(3, 3, 1), (1, 2, 3), (4, 5, 3), (2, 1, 1)]
-devices = pytest.mark.parametrize(
-    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
-)
+devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 
 
 def images(rows=60, height=6, width=5, channels=3, seed=0):
