@@ -16,7 +16,15 @@ from experiments.benchmark import timing
 from experiments.benchmark.peers import PEERS
 from experiments.benchmark.plots import step_times, step_times_by_batch
 from experiments.runs import RunFolder
-from experiments.shared.arguments import check_names, check_seconds, check_some, check_whole, check_wholes, device_named
+from experiments.shared.arguments import (
+    check_effect,
+    check_names,
+    check_seconds,
+    check_some,
+    check_whole,
+    check_wholes,
+    device_named,
+)
 from experiments.shared.failures import optional
 from experiments.shared.files import write_file
 from experiments.shared.tables import cell, csv_text, escaped, markdown_table
@@ -96,6 +104,13 @@ def benchmark(
     check_seconds("benchmark.seconds", seconds)
     if top_k is not None:
         check_whole("benchmark.top_k", top_k, most=input_size)
+    if network is not None:
+        own = {"node_types": node_types, "first_layers": first_layers, "input_size": input_size}
+        check_effect("benchmark", own | {"widths": widths, "n": n, "top_k": top_k}, "on benchmark.network")
+    else:
+        check_effect("benchmark", {"input_shape": input_shape}, "without benchmark.network")
+    if "learnable" not in first_layers:
+        check_effect("benchmark", {"top_k": top_k}, 'without "learnable" among benchmark.first_layers')
     backends = _comparable(backends, top_k)
     device = str(device_named("benchmark.device", device))
     if ":" in device:

@@ -18,7 +18,7 @@ from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
 from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, dataset_of
-from experiments.shared.arguments import check_lut_size, check_names, check_whole, configured
+from experiments.shared.arguments import check_effect, check_lut_size, check_names, check_whole, configured
 from experiments.shared.costs import input_words
 from experiments.shared.failures import MismatchError
 from experiments.shared.files import write_json
@@ -87,6 +87,8 @@ def export_run(
             raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
         result = source.result()
         data, network = dataset_of(source), load_checkpoint(source.best).eval()
+        if network.encoder is None:
+            check_effect("export", {"max_width": max_width}, "on a network without encoder, which reads bits")
         network = narrowed(network, data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))
@@ -149,6 +151,8 @@ def _check_arguments(
             f"export.simulated_samples = {simulated_samples} must be at least 1, or None for all; "
             'export.simulator = "none" skips the simulation'
         )
+    if simulator == "none":
+        check_effect("export", {"simulated_samples": simulated_samples}, 'with export.simulator = "none"')
     if not isinstance(pipeline, bool | list | tuple):
         raise ConfigurationError(f"export.pipeline = {pipeline!r} must be True, False or a list of stages")
     if place and not pipeline:

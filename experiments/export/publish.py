@@ -7,14 +7,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from difflut.circuits import Circuit
+from difflut.config import ConfigurationError
 from difflut.models import LUTNetwork, load_checkpoint
-from difflut.pretrained import Pretrained, read_model, write_model
+from difflut.pretrained import CARD, Pretrained, folder_of, names, read_model, write_model
 from difflut.registry import register_job
 from experiments.data import Dataset
 from experiments.export.checks import expect
 from experiments.export.exporting import export_run
 from experiments.runs import RunFolder, dataset_of
-from experiments.shared.arguments import check_whole, configured
+from experiments.shared.arguments import check_name, check_whole, configured
 from experiments.shared.failures import MismatchError
 
 COPIED = ("config.gin", "result.json")
@@ -38,7 +39,7 @@ def publish(
 
     Args:
         run: A run folder; its best checkpoint is taken.
-        name: Name by which the model is loaded, such as `mnist-4000`.
+        name: Name by which the model is loaded, such as `mnist-4000`. A model of this name in the folder is replaced.
         description: Line that says what it is.
         data_licence: Name and licence of the data, of which test inputs are in the model.
         folder: Folder in which the model's folder is written.
@@ -51,10 +52,11 @@ def publish(
         The model's card.
 
     Raises:
-        ConfigurationError: The run is not finished, or an argument is out of range.
+        ConfigurationError: The run is not finished, an argument is out of range, or the name is another model's.
         MismatchError: A back end differs from the network; nothing is written then.
     """
     check_whole("publish.vectors", vectors)
+    _check_model_name(name, folder)
     with configured():
         source = RunFolder.open_finished(run)
         result, data, network = source.result(), dataset_of(source), load_checkpoint(source.best)
@@ -91,6 +93,20 @@ def publish(
     size = sum(path.stat().st_size for path in target.iterdir())
     print(f"{name}: {report['accuracy']:.2%} of {report['samples']} test samples, {size / 1024:.0f} KiB: {target}")
     return card
+
+
+def _check_model_name(name: str, folder: str) -> None:
+    """Refuses a name that is none, or by which another model is found, also where files are found in any case."""
+    check_name("publish.name", name)
+    target, said = Path(folder, name), f"publish.name = {name!r}"
+    there = [path.name for path in Path(folder).iterdir()] if Path(folder).is_dir() else []
+    for other in {*there, *names()} - {name}:
+        if other.lower() == name.lower():
+            raise ConfigurationError(f"{said} and the model {other!r} differ in upper case alone; take another name")
+    if name in names() and folder_of(name).resolve() != target.resolve():
+        raise ConfigurationError(f"{said} is a model that comes along, and is loaded by this name; take another one")
+    if target.exists() and not (target / CARD).is_file():
+        raise ConfigurationError(f"{said}: {target} is there, and no model; take another name or publish.folder")
 
 
 def _compare(model: Pretrained, network: LUTNetwork, data: Dataset) -> None:

@@ -17,7 +17,7 @@ from difflut.training import predict
 from experiments.data import Dataset, dataset
 from experiments.reproduction.summary import RESULT, summarized, summary_in_words
 from experiments.runs import RunFolder
-from experiments.shared.arguments import check_seed
+from experiments.shared.arguments import check_name, check_seed
 from experiments.shared.failures import JobError, MismatchError
 from experiments.shared.files import read_json, write_json
 from experiments.sweep.checking import Checker
@@ -61,6 +61,7 @@ def reproduce(
         JobError: A training failed.
         MismatchError: A circuit computes something else than its network.
     """
+    check_name("reproduce.name", name)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigurationError(f"reproduce.seeds must be one or more different seeds, got {list(seeds)}")
     if at_once < 1:

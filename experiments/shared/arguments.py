@@ -1,13 +1,15 @@
 """Arguments of jobs, checked before any work starts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from difflut.config import ConfigurationError
-from difflut.registry import UnknownComponentError
+from difflut.registry import JOBS, UnknownComponentError
 
 MAX_LUT_SIZE = 12  # inputs; such a table has 4,096 entries, more than hardware saves by it
 
@@ -38,6 +40,36 @@ def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> No
     known = list(known)
     if unknown := [name for name in names if name not in known]:
         raise ConfigurationError(f"{argument}: there is no {unknown[0]!r}; known: {', '.join(known)}")
+
+
+def check_effect(job: str, values: Mapping[str, Any], reason: str) -> None:
+    """Refuses arguments of a job that can have no effect, unless they are as they are by default.
+
+    Args:
+        job: Name of the job.
+        values: Values by argument.
+        reason: Reason why they have none, as the end of "has no effect …".
+
+    Raises:
+        ConfigurationError: One of them was given.
+    """
+    for argument, parameter in inspect.signature(JOBS[job]).parameters.items():
+        value, default = values.get(argument, parameter.default), parameter.default
+        if (tuple(value) if isinstance(value, list) else value) != default:
+            raise ConfigurationError(f"{job}.{argument} = {value!r} has no effect {reason}; leave it at {default!r}")
+
+
+def check_name(argument: str, name: str) -> None:
+    """Checks what names a folder, and what others type.
+
+    Raises:
+        ConfigurationError: It is empty or long, or has characters that paths, shells or W&B do not take as they are.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{,99}", name):
+        raise ConfigurationError(
+            f"{argument} = {name!r} must be 1 to 100 letters, digits, dots, hyphens and underscores, the first one a "
+            "letter or a digit, such as 'mnist-4000'"
+        )
 
 
 def check_some(argument: str, values: Any) -> None:

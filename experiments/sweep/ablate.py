@@ -34,7 +34,7 @@ from experiments.cluster.joining import connected, slots
 from experiments.data import Rows, kept_rows
 from experiments.report.writing import write_report
 from experiments.runs import Sweep, Trial
-from experiments.shared.arguments import check_whole, configured
+from experiments.shared.arguments import check_effect, check_name, check_whole, configured
 from experiments.shared.failures import JobError, optional
 from experiments.shared.files import locked
 from experiments.sweep.checking import Checker
@@ -111,7 +111,8 @@ def ablate(
         JobError: Trials failed, and none finished; raised when the report is written.
     """
     start = time.time()
-    _check_search(search, max_trials)
+    check_name("ablate.name", name)
+    _check_search(search, max_trials, seed)
     settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
     gone_by = check_objectives(objectives, scheduler, search)
     plan = Plan(read_dimensions(dimensions), conditions)
@@ -145,13 +146,15 @@ def ablate(
     return sweep
 
 
-def _check_search(search: str, max_trials: int | None) -> None:
+def _check_search(search: str, max_trials: int | None, seed: int) -> None:
     if search not in SEARCHES:
         raise ConfigurationError(f"ablate.search must be one of {', '.join(SEARCHES)}, got {search!r}")
     if max_trials is not None:
         check_whole("ablate.max_trials", max_trials)
     elif search != "grid":
         raise ConfigurationError(f"ablate.search = {search!r} needs ablate.max_trials")
+    else:
+        check_effect("ablate", {"seed": seed}, "on a whole grid, which draws nothing; ablate.max_trials draws a part")
 
 
 def _opened(path: str, plan: Plan, search: str) -> Sweep:

@@ -9,7 +9,7 @@ from typing import Any
 
 from difflut.config import ConfigurationError
 from experiments.runs import Sweep, Trial
-from experiments.shared.arguments import check_whole
+from experiments.shared.arguments import check_effect, check_whole
 from experiments.sweep.recorder import Recorder
 from experiments.sweep.worker import Work, run_trial
 
@@ -44,6 +44,9 @@ class Settings:
         check_whole("ablate.retries", self.retries, least=0)
         check_whole("ablate.grace_epochs", self.grace_epochs)
         check_whole("ablate.reduction", self.reduction, least=2)
+        if self.scheduler == "none":
+            stopping = {"grace_epochs": self.grace_epochs, "reduction": self.reduction}
+            check_effect("ablate", stopping, "without a scheduler, such as ablate.scheduler = 'asha'")
 
     def check_grace(self, epochs: int) -> None:
         """Checks that a scheduler can stop trials of so many epochs at all.

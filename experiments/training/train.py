@@ -24,7 +24,7 @@ from difflut.training.ranks import ALONE, Ranks
 from difflut.training.refinement import Refinement
 from experiments.data import Dataset, dataset, kept_rows
 from experiments.runs import RunFolder, TrialRun
-from experiments.shared.arguments import check_seconds, check_seed, check_whole, configured
+from experiments.shared.arguments import check_effect, check_name, check_seconds, check_seed, check_whole, configured
 from experiments.shared.costs import in_words
 from experiments.training.fitting import fit
 from experiments.training.group import joined
@@ -106,15 +106,17 @@ def train(
     with configured():
         check_whole("train.epochs", epochs)
         check_seed("train.seed", seed)
+        check_name("train.name", name)
         if checkpoint_seconds is not None:
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         _check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)
+        if workers is not None:
+            check_whole("train.workers", workers)
+            check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")
         if not dry_run and (count := processes_wanted(devices, device)) > 1:
             return run_together(count, trial, resume=resume)
         start_tracking = tracking(**trial.tracking)
-        if workers is not None:
-            check_whole("train.workers", workers)
     if workers is not None and not dry_run and not dist.is_initialized():
         with configured(), kept_rows({}) as rows:
             dataset(seed=seed)

@@ -30,7 +30,7 @@ from difflut.layers import Layer
 from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES, register_job
 from experiments.data import load_dataset
-from experiments.shared.arguments import check_names, check_some, check_whole, configured
+from experiments.shared.arguments import check_effect, check_names, check_some, check_whole, configured
 from experiments.shared.failures import MismatchError
 
 Bank = Callable[..., Layer]
@@ -116,6 +116,9 @@ def verify(
     for argument, value in counts.items():
         check_whole(f"verify.{argument}", value)
     check_whole("verify.n", n, most=MAX_INPUTS)
+    if "Verilog" not in back_ends:
+        simulation = {"simulated_samples": simulated_samples, "simulator": simulator}
+        check_effect("verify", simulation, 'without "Verilog" among verify.back_ends')
     with configured():
         data = load_dataset(dataset, seed=0)
     x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)

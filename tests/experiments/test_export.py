@@ -139,6 +139,10 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
         ({"prefix": "1st"}, "prefix='1st' must be empty, or a letter"),
         ({"formats": [circuits.write_c]}, "write_c is not a registered format"),
+        (
+            {"simulated_samples": 7, "simulator": "none"},
+            'export.simulated_samples = 7 has no effect with export.simulator = "none"; leave it at 1000',
+        ),
         ({"simulated_samples": 0}, "export.simulated_samples = 0 must be at least 1"),
     ],
 )

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from difflut.config import ConfigurationError
 from difflut.models import load_checkpoint
-from difflut.pretrained import load, names
+from difflut.pretrained import CARD, folder_of, load, names
 from experiments.data import DatasetNotFoundError, load_dataset
 from experiments.export import checks
 from experiments.export.export import export
@@ -19,8 +20,8 @@ def _short(monkeypatch):
     monkeypatch.setattr(checks, "BUDGET", 0.0)
 
 
-def published(run, folder, **options):
-    return publish(str(run), "small", "A small one", "digits, CC BY 4.0", folder=str(folder), **options)
+def published(run, folder, name="small", **options):
+    return publish(str(run), name, "A small one", "digits, CC BY 4.0", folder=str(folder), **options)
 
 
 def test_a_run_becomes_a_model_that_loads_and_is_exported(finished_run, tmp_path):
@@ -81,3 +82,34 @@ def test_a_published_model_is_a_folder_as_that_of_a_run(finished_run, tmp_path):
     assert run.config == (finished_run / "config.gin").read_text()
     assert run.result() == json.loads((finished_run / "result.json").read_text())
     assert run.exports == tmp_path / "small" / "export"
+
+
+NO_NAMES = ["", "a/b", "..", "../up", "a\\b", "-x", "two words", "größe", "x" * 101, "a\n", ".hidden"]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_name_that_is_no_folders_is_refused(tmp_path, name):
+    with pytest.raises(ConfigurationError, match=r"publish.name = '.*must be 1 to 100 letters, digits"):
+        published("no run", tmp_path / "models", name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Small", "'Small' and the model 'small' differ in upper case alone"),
+        ("MNIST-4000", "'MNIST-4000' and the model 'mnist-4000' differ in upper case alone"),
+        ("mnist-4000", "'mnist-4000' is a model that comes along"),
+        ("notes", "notes is there, and no model"),
+    ],
+)
+def test_a_name_by_which_something_else_is_found_is_refused(tmp_path, name, said):
+    for folder in ("small", "notes"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "small" / CARD).write_text("{}")
+    with pytest.raises(ConfigurationError, match=said):
+        published("no run", tmp_path, name)
+    with pytest.raises(ConfigurationError, match="no run: no finished run here"):  # the next check
+        published("no run", tmp_path, "small")
+    with pytest.raises(ConfigurationError, match="no run: no finished run here"):
+        published("no run", folder_of("mnist-4000").parent, "mnist-4000")

@@ -280,6 +280,14 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
         ("train.checkpoint_seconds = -1", "train.checkpoint_seconds must be a number of seconds, 0 or more; got -1"),
         ("train.batch_size = 0", "batch_size=0 must be a whole number"),
         ("train.seed = 99999999999", "train.seed must be a whole number, 0 to 4294967295; got 99999999999"),
+        ("train.name = 'a/b'", "train.name = 'a/b' must be 1 to 100 letters"),
+        ("train.workers = 2\ntrain.devices = 2", "train.devices = 2 has no effect beside train.workers"),
+        ("train.freezing = (1.0, 1.0)", r"freezing=\(1.0, 1.0\) has no effect: 2 layers"),
+        (
+            "train.refinement = @refinements.coordinate_descent\ntrain.refined_epochs = 1\n"
+            "refinements.coordinate_descent.copies = 2",
+            "copies=2 has no effect without an augmentation",
+        ),
         ("train.device = 'tpu'", "train.device: there is no 'tpu' here; known: auto, cpu"),
         ("optimizers.adam.lr = -0.1", "lr=-0.1 must be a number above 0"),
         ("optimizers.adam.betas = (0.9, 1)", "must be two numbers, each at least 0 and below 1"),

@@ -44,6 +44,7 @@ def test_a_mismatch_is_a_failure_after_all_networks_were_compared(monkeypatch, c
         ({"samples": 0}, "verify.samples must be a whole number, 1 or more; got 0"),
         ({"features": -1}, "verify.features must be a whole number, 1 or more; got -1"),
         ({"simulated_samples": 0}, "verify.simulated_samples must be"),
+        ({"back_ends": ["C"], "simulated_samples": 7}, 'verify.simulated_samples = 7 has no effect without "Verilog"'),
         ({"n": 20}, "verify.n must be a whole number, 1 to 8; got 20"),
         ({}, "no such data set"),
         ({"simulator": "modelsim"}, "verify.simulator: .*verilator, iverilog"),

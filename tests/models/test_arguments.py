@@ -66,6 +66,13 @@ WRONG = [
     (lambda: learnable(tau=math.nan), "Learnable: tau=nan must be a finite number"),
     (lambda: learnable(tau_start=math.inf), "Learnable: tau_start=inf must be a finite number"),
     (lambda: learnable(gumbel="False"), "Learnable: gumbel='False' must be True or False"),
+    (lambda: learnable(selection="soft", tau=0.1), r"tau=0\.1 needs selection='straight_through'"),
+    (lambda: learnable(image_shape=(4, 5)), r"image_shape=\(4, 5\), .* need top_k"),
+    (lambda: NODES["difflogic"](temperature=2.0), r"DiffLogic: temperature=2\.0 .* needs noise=True"),
+    (
+        lambda: NODES["warp"](init_fn="kaiming_normal", init_kwargs={"a": 0.1, "nonlinearity": "relu"}),
+        r"a=0\.1 is the slope of nonlinearity='leaky_relu' below 0; 'relu' has none",
+    ),
     (lambda: NodeConfig(input_dim="4"), "NodeConfig: input_dim='4' must be a whole number"),
     (lambda: NodeConfig(input_dims=4), "NodeConfig: .* did you mean 'input_dim'"),
     (lambda: LayerConfig(flip_probability=math.nan), "flip_probability=nan must be a finite number"),

@@ -40,17 +40,22 @@ def changed(before, after):
 def test_layers_are_frozen_in_order_and_the_last_one_never():
     layers = trainer().model.layers
     assert front_to_back(layers, 20, 0.4, 0.8) == [8, 12, 12, 16]
-    assert front_to_back(layers, 20, 1.0, 1.0) == [20, 20, 20, 20]
-    assert front_to_back(layers[:1], 20, 0.4, 0.8) == []
+    assert front_to_back(layers, 20, 0.4, 1.0) == [8, 14, 14, 20]
     assert front_to_back(layers[:2], 10, 0.5, 0.9) == [5]
     assert front_to_back(layers[:3], 10, 0.5, 0.9) == [5, 10]  # the last one has nothing to learn
-    assert front_to_back([layers[0], layers[2]], 10, 0.5, 0.9) == [10]
 
 
 @pytest.mark.parametrize("shares", [(0.9, 0.4), (-0.1, 0.5), (0.5, 1.1)])
 def test_shares_out_of_order_are_refused(shares):
     with pytest.raises(ValueError, match="must be two shares of the epochs in order"):
         front_to_back(trainer().model.layers, 20, *shares)
+
+
+@pytest.mark.parametrize(("chosen", "shares"), [([0], (0.4, 0.8)), ([0, 2], (0.4, 0.8)), ([0, 1, 3], (0.99, 1.0))])
+def test_shares_that_freeze_nothing_are_refused(chosen, shares):
+    layers = trainer().model.layers
+    with pytest.raises(ValueError, match=rf"freezing=\({shares[0]}, .* has no effect: .* not within the 20 epochs"):
+        front_to_back([layers[number] for number in chosen], 20, *shares)
 
 
 def test_epochs_that_do_not_fit_the_layers_are_refused():

@@ -248,3 +248,28 @@ def test_refuses_other_networks(layers, head, error):
         CoordinateDescent(LUTNetwork(None, built, head))
     with pytest.raises(ValueError, match="rows=0"):
         CoordinateDescent(model(), rows=0)
+
+
+def random_network(encoder):
+    layer = LAYERS["random"](input_size=15, output_size=12, node_type=NODES["dwn"], n=2)
+    return LUTNetwork(encoder, [layer], GroupSum(3))
+
+
+@pytest.mark.parametrize("options", [{"price": 0.1}, {"moves": 2}, {"rows": 7}])
+def test_options_of_pins_are_refused_where_none_may_move(options):
+    encoder, name = model().encoder, next(iter(options))
+    with pytest.raises(ValueError, match=f"{name}={options[name]}.* ha(s|ve) no effect"):
+        CoordinateDescent(random_network(encoder), **options)
+    CoordinateDescent(model(), **options)
+    if name != "moves":
+        with pytest.raises(ValueError, match=f"{name}={options[name]}.* ha(s|ve) no effect"):
+            CoordinateDescent(model(), moves=0, **options)
+
+
+def test_a_price_needs_an_encoder_and_copies_an_augmentation():
+    trained = model()
+    trained.encoder = None
+    with pytest.raises(ValueError, match=r"price=0\.1 .* the network has no encoder"):
+        CoordinateDescent(trained, price=0.1)
+    with pytest.raises(ValueError, match="copies=3 has no effect without an augmentation"):
+        trainer(model(), refinement=partial(CoordinateDescent, copies=3))

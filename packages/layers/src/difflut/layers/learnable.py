@@ -17,6 +17,7 @@ from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
 SELECTIONS = ("straight_through", "soft")
+TAU = 0.001
 TAU_START, TAU_END, TAU_STEPS = 1.0, 0.05, 2000
 
 
@@ -61,7 +62,7 @@ class Learnable(Layer):
         *,
         selection: str = "straight_through",
         top_k: int | None = None,
-        tau: float = 0.001,
+        tau: float = TAU,
         tau_start: float = TAU_START,
         tau_end: float = TAU_END,
         tau_steps: int = TAU_STEPS,
@@ -86,6 +87,10 @@ class Learnable(Layer):
                 f"tau_start={tau_start}, tau_end={tau_end} and tau_steps={tau_steps} need selection='soft', "
                 f"whose temperature falls; got {selection!r}"
             )
+        if selection == "soft" and tau != TAU:
+            raise ValueError(
+                f"tau={tau} needs selection='straight_through'; that of 'soft' goes from tau_start to tau_end"
+            )
         if gumbel and selection != "soft":
             raise ValueError(f"gumbel=True needs selection='soft', got {selection!r}")
         check_together(together, window, channels_per_node, groups)
@@ -94,10 +99,10 @@ class Learnable(Layer):
         if top_k is not None and not 1 <= top_k <= inputs:
             raise ValueError(f"top_k={top_k} must lie between 1 and {inputs}, the inputs that a node can read")
         self.tau, self.tau_start, self.tau_end, self.tau_steps = tau, tau_start, tau_end, tau_steps
-        if not top_k and (window or channels_per_node or groups != 1):
+        if not top_k and (image_shape or window or channels_per_node or groups != 1):
             raise ValueError(
-                f"window={window}, channels_per_node={channels_per_node} and groups={groups} need top_k, "
-                "the number of candidates that they hold for each pin"
+                f"image_shape={image_shape}, window={window}, channels_per_node={channels_per_node} and "
+                f"groups={groups} need top_k, the number of candidates that they hold for each pin"
             )
         self.image_shape, self.window = image_shape and list(image_shape), window
         self.channels_per_node, self.groups, self.together = channels_per_node, groups, together

@@ -26,6 +26,9 @@ class DiffLogic(Extension):
         noise: Whether to add Gumbel noise to the gate logits in training (arXiv 2506.07500).
         temperature: Temperature of the noisy softmax; towards 0 its samples become single gates.
         straight_through: Whether training uses the likeliest gate alone, with the relaxed gradient.
+
+    Raises:
+        ValueError: The temperature is not positive, or without effect.
     """
 
     inputs = (2,)
@@ -42,6 +45,8 @@ class DiffLogic(Extension):
         super().__init__(input_dim, output_dim, **options)
         if temperature <= 0:
             raise ValueError(f"DiffLogic: temperature={temperature} must be positive")
+        if temperature != 1 and not noise:
+            raise ValueError(f"DiffLogic: temperature={temperature} is that of the noisy softmax; it needs noise=True")
         self.noise, self.straight_through, self.temperature = noise, straight_through, temperature
         self.gate_logits = nn.Parameter(torch.randn(self.num_nodes, output_dim, NUM_GATES))
         self.reset_parameters()

@@ -117,6 +117,8 @@ def _kaiming_std(weight: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     fans = {"fan_in": fan_in, "fan_out": fan_out}
     if mode not in fans:
         raise ValueError(f"mode={mode!r} must be 'fan_in' or 'fan_out'")
+    if a and nonlinearity != "leaky_relu":
+        raise ValueError(f"a={a} is the slope of nonlinearity='leaky_relu' below 0; {nonlinearity!r} has none")
     gain = nn.init.calculate_gain(nonlinearity, a)  # type: ignore[arg-type]  # refuses a name that it does not know
     return gain / math.sqrt(fans[mode])
 

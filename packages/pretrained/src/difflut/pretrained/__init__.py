@@ -9,6 +9,7 @@ model.network(x), model.circuit.engine().classes(x), model.card["accuracy"]
 from difflut.pretrained.library import folder_of as folder_of
 from difflut.pretrained.library import load as load
 from difflut.pretrained.library import names as names
+from difflut.pretrained.model import CARD as CARD
 from difflut.pretrained.model import VECTORS as VECTORS
 from difflut.pretrained.model import ModelError as ModelError
 from difflut.pretrained.model import Pretrained as Pretrained

@@ -19,7 +19,7 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
         last: Share of the epochs after which only the last layer with parameters learns.
 
     Raises:
-        ValueError: The shares are not in order, from 0 to 1.
+        ValueError: The shares are not in order, from 0 to 1, or no layer would be frozen before the training ends.
     """
     if not 0 <= first <= last <= 1:
         raise ValueError(f"freezing={(first, last)} must be two shares of the epochs in order, such as (0.4, 0.9)")
@@ -27,10 +27,16 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
     number_of_learning = [max(sum(learns[: i + 1]) - 1, 0) for i in range(len(layers) - 1)]
     last_number = sum(learns) - 1
     shares = [first + (last - first) * number / max(last_number - 1, 1) for number in number_of_learning]
-    return [
+    frozen_before = [
         round(epochs * min(share, last)) if number < last_number else epochs
         for number, share in zip(number_of_learning, shares, strict=True)
     ]
+    if min(frozen_before, default=epochs) == epochs:
+        raise ValueError(
+            f"freezing={(first, last)} has no effect: {sum(learns)} layers of the network learn, the last one is never "
+            f"frozen, and the others not within the {epochs} epochs; lower the shares, or leave freezing out"
+        )
+    return frozen_before
 
 
 def freeze(layers: Sequence[Layer]) -> None:

@@ -12,6 +12,7 @@ from difflut.models import LUTNetwork
 from difflut.registry import checked_constructor, register_refinement
 from difflut.training.hard_state import HardState, Level, addresses
 
+ROWS = 15_000
 GAIN = 1e-5  # the share of a node's worth by which a move must raise it, above rounding
 
 
@@ -52,12 +53,12 @@ class CoordinateDescent:
             worth more than the tables that compute it.
 
     Raises:
-        ValueError: The model is of another form, or a number is out of range.
+        ValueError: The model is of another form, or a number is out of range or without effect.
     """
 
     @checked_constructor
     def __init__(
-        self, model: LUTNetwork, rows: int = 15_000, moves: int = 1, copies: int = 1, price: float = 0.0
+        self, model: LUTNetwork, rows: int = ROWS, moves: int = 1, copies: int = 1, price: float = 0.0
     ) -> None:
         if rows < 1 or moves < 0 or copies < 1 or price < 0:
             raise ValueError(
@@ -65,6 +66,7 @@ class CoordinateDescent:
                 f"got rows={rows}, moves={moves}, copies={copies}, price={price}"
             )
         _check(model)
+        _check_moves(model, rows, moves, price)
         self.model, self.rows, self.moves, self.copies, self.price = model, rows, moves, copies, price
 
     def begin(self, x: Tensor, y: Tensor) -> HardState:
@@ -116,7 +118,7 @@ class _Pins:
 
     def __init__(self, level: Level, choices: Tensor | None, bits: Tensor) -> None:
         self.level, self.choices, self.bits = level, choices, bits
-        self.may_move = choices is None or choices.shape[2] > 1
+        self.may_move = _may_move(choices)
         self.prices = torch.zeros(len(bits), device=bits.device)
         self.readers = torch.bincount(level.wiring.flatten(), minlength=len(bits))
 
@@ -179,3 +181,21 @@ def _check(model: LUTNetwork) -> None:
             )
     if model.head_sources != (last,):
         raise ValueError(f"the group sum reads {model.groupsum.reads}; coordinate descent needs the last layer alone")
+
+
+def _may_move(choices: Tensor | None) -> bool:
+    """Whether pins have more than one input to choose from, given the candidates of each; None is all inputs."""
+    return choices is None or choices.shape[2] > 1
+
+
+def _check_moves(model: LUTNetwork, rows: int, moves: int, price: float) -> None:
+    """Refuses options of moves where no pin may move."""
+    movable = [moves > 0 and _may_move(layer.choices()) for layer in model.layers]
+    if not any(movable) and (rows != ROWS or moves > 1):
+        raise ValueError(
+            f"rows={rows} and moves={moves} have no effect: with moves=0, or where all wiring is random, no pin moves; "
+            "leave them out, or take learnable layers"
+        )
+    if price and (model.encoder is None or not movable[0]):
+        reason = "the network has no encoder" if model.encoder is None else "no pin of the first layer may move"
+        raise ValueError(f"price={price} of the encoder's tables has no effect: {reason}; leave it out")

@@ -62,7 +62,7 @@ class Trainer:
             it is exactly its tables. None freezes none.
 
     Raises:
-        ValueError: The data do not fit together.
+        ValueError: The data do not fit together, or the refinement sees copies of samples that nothing changes.
     """
 
     @checked_constructor
@@ -104,6 +104,11 @@ class Trainer:
         self.sums = GradientSums(model.parameters(), self.ranks)
         self.schedule = schedule(self.optimizer) if schedule else None
         self.refinement, self.refined_from = refinement and refinement(model), refined_from
+        if self.refinement and self.refinement.copies > 1 and augmentation is None:
+            raise ValueError(
+                f"copies={self.refinement.copies} has no effect without an augmentation, by which the copies differ; "
+                "give one, or leave copies out"
+            )
         self.freezes, self._frozen = freezes or [], 0
         self.epoch = 0
         self._graphed: GraphedSteps | None = None

@@ -63,12 +63,15 @@ class _Absorber:
         return keep(shared(self.circuit, self.wiring, self.tables, self.table_of), self.kept)
 
     def _edges(self, luts: slice, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Readers and what they read of LUTs that are not counted and have at most so many of them."""
+        """Readers and what they read of LUTs that are not counted and have at most so many of them.
+
+        An absorbed LUT is none of them, so that there are no more rounds than LUTs.
+        """
         first, last = self.circuit.num_inputs + luts.start, self.circuit.num_inputs + luts.stop
         above = self.wiring[luts.stop :]
         rows, pins = np.nonzero((above >= first) & (above < last) & self.kept[luts.stop :, None])
         read = above[rows, pins]
-        few = (np.bincount(read - first, minlength=last - first) <= most) & ~self.counted[first:last]
+        few = (np.bincount(read - first, minlength=last - first) <= most) & ~self.counted[first:last] & self.kept[luts]
         chosen = few[read - first]
         return rows[chosen] + luts.stop, read[chosen] - self.circuit.num_inputs
 
