@@ -172,6 +172,9 @@ def test_the_reason_of_an_earlier_attempt_is_forgotten(sweep, capsys):
         ("ablate.cpus_per_trial = 0", "ablate.cpus_per_trial must be above 0"),
         ("ablate.retries = -1", "ablate.retries must be a whole number, 0 or more; got -1"),
         ("ablate.reduction = 1", "ablate.reduction must be a whole number, 2 or more; got 1"),
+        ("ablate.reduction = 4", "ablate.reduction = 4 has no effect without a scheduler, .*; leave it at 3"),
+        ("ablate.seed = 4", "ablate.seed = 4 has no effect on a whole grid"),
+        ("ablate.name = 'two words'", "ablate.name = 'two words' must be 1 to 100 letters"),
         (
             "ablate.scheduler = 'asha'\nablate.grace_epochs = 30\nablate.search = 'random'\nablate.max_trials = 1",
             "ablate.grace_epochs = 30 is more than the 20 epochs of the longest trial",
