@@ -4,6 +4,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut.encoders.data import ArrayData, Data, StreamData
+from difflut.encoders.learning import with_slope
 from difflut.encoders.responses import as_kernels, image_shape, response_rows, with_responses, word_ranges
 from difflut.encoders.snapping import snapped, snapped_whole
 from difflut.registry import Configured
@@ -19,6 +21,7 @@ from difflut.registry import Configured
 COUNTED_THRESHOLDS = 16
 COUNTED_COMPARISONS = 2**23
 WORD_BITS = range(1, 33)
+TEMPERATURE = 0.1
 
 
 def exceeds(x: Tensor, thresholds: Tensor) -> Tensor:
@@ -35,7 +38,7 @@ class Encoder(Configured, nn.Module, ABC):
     hardware back end needs to know.
 
     Inputs are rounded to float32, and `x > threshold` is decided there. NaN has level 0, infinities the lowest and the
-    highest level. The bits carry no gradient. A feature that is constant in the training inputs has all its thresholds
+    highest level. The inputs get no gradient. A feature that is constant in the training inputs has all its thresholds
     at that value (`SignMagnitude` differs): the value itself and what is below have level 0, what is above the highest.
 
     Args:
@@ -46,16 +49,23 @@ class Encoder(Configured, nn.Module, ABC):
             words can tell apart. None leaves them where they are.
         detectors: Kernels, or lists of kernels, whose responses to an image are features as its channels are: see
             `detectors`. Inputs are then pixels, whole numbers from 0 to 255; others are rounded up and held within.
+        learnable: Whether the thresholds are trained with the network, from the fitted ones on. Training compares as
+            evaluation does, and the gradient is that of a sigmoid (see `learning.with_slope`).
+        temperature: Width of this sigmoid, in standard deviations of the feature.
 
     Attributes:
-        thresholds: float32 `(features or 1, levels - 1)`, ascending along the last axis.
+        thresholds: The fitted ones, float32 `(features or 1, levels - 1)`, ascending along the last axis. What inputs
+            are compared with is `hard_thresholds()`.
         codebook: uint8 `(levels, num_bits)`.
         feature_shape: The shape of one training input; with detectors `(height, width, channels)`.
+        moves: Of learnable thresholds, how far each has moved, in standard deviations of its feature.
     """
 
     max_bits: ClassVar[int | None] = None
     thresholds: Tensor
     codebook: Tensor
+    spread: Tensor
+    pixels: Tensor
 
     def __init__(
         self,
@@ -64,6 +74,8 @@ class Encoder(Configured, nn.Module, ABC):
         feature_wise: bool = True,
         word_bits: int | None = None,
         detectors: Sequence[Any] | None = None,
+        learnable: bool = False,
+        temperature: float = TEMPERATURE,
     ) -> None:
         super().__init__()
         if num_bits < 1:
@@ -75,14 +87,21 @@ class Encoder(Configured, nn.Module, ABC):
             )
         if word_bits is not None and word_bits not in WORD_BITS:
             raise ValueError(f"word_bits={word_bits} must be from {WORD_BITS[0]} to {WORD_BITS[-1]}, or None")
+        if temperature <= 0 or (temperature != TEMPERATURE and not learnable):
+            raise ValueError(f"temperature={temperature} must be above 0, and needs learnable=True")
         self.num_bits = num_bits
         self.word_bits = word_bits
         self.flatten = flatten
         self.feature_wise = feature_wise
         self.detectors = as_kernels(detectors) if detectors else None
         self.feature_shape: tuple[int, ...] = ()
+        self.learnable, self.temperature = learnable, temperature
         self.register_buffer("codebook", self.make_codebook(), persistent=False)
         self.register_buffer("thresholds", torch.empty(0, len(self.codebook) - 1))
+        if learnable:
+            self.moves = nn.Parameter(torch.empty_like(self.thresholds))
+            self.register_buffer("spread", torch.empty(0, 1))
+            self.register_buffer("pixels", torch.tensor(False))
 
     @abstractmethod
     def make_codebook(self) -> Tensor:
@@ -126,8 +145,8 @@ class Encoder(Configured, nn.Module, ABC):
 
         Args:
             x: Tensor or array `(rows, *feature_shape)` of any real type, or an iterable of such batches, which is
-                read once. Working memory stays bounded. Quantiles are exact for an array, and for an iterable those of
-                a seeded random sample of `data.SAMPLE_ROWS` rows.
+                read once, and twice where thresholds are learnable. Working memory stays bounded. Quantiles are exact
+                for an array, and for an iterable those of a seeded random sample of `data.SAMPLE_ROWS` rows.
 
         Raises:
             ValueError: There are no rows, a value is NaN or infinite, float32 cannot tell a feature's values apart, or
@@ -149,9 +168,34 @@ class Encoder(Configured, nn.Module, ABC):
         self.feature_shape = data.feature_shape
         if self.detectors:
             self.feature_shape = *self.feature_shape[:2], self.feature_shape[2] - len(self.detectors)
-        if self.word_bits is not None:
+        if self.learnable:
+            spread = data.moments()[1].float().view(-1, 1).to(self.thresholds.device)
+            self.moves, self.spread = nn.Parameter(torch.zeros_like(self.thresholds)), spread
+            self.pixels.fill_(data.pixels)
+        elif self.word_bits is not None:
             self.snap(self.word_bits, data.pixels)
         return self
+
+    def hard_thresholds(self) -> Tensor:
+        """What evaluation compares inputs with: float32 `(features or 1, levels - 1)`, ascending."""
+        if not self.learnable:
+            return self.thresholds
+        with torch.no_grad():
+            present = self._moved()
+            return present if self.word_bits is None else self._snapped(present, self.word_bits, self.pixels)
+
+    def _moved(self) -> Tensor:
+        # A level is how many thresholds are exceeded, so their order is nothing that could be learned.
+        return (self.thresholds + self.spread * self.moves).sort(dim=1).values
+
+    def hardened(self) -> "Encoder":
+        """A copy that gives the same bits, and whose thresholds learn no more."""
+        if not self.learnable:
+            return deepcopy(self)
+        fixed = {name: value for name, value in self.get_params().items() if name not in ("learnable", "temperature")}
+        made = type(self)(**fixed).to(self.thresholds.device)
+        made.thresholds, made.feature_shape = self.hard_thresholds(), self.feature_shape
+        return made
 
     def _warn_of_lost(self, thresholds: Tensor, data: Data) -> None:
         low, high = data.low.unsqueeze(1), data.high.unsqueeze(1)
@@ -173,16 +217,19 @@ class Encoder(Configured, nn.Module, ABC):
             pixels: Whether inputs are whole numbers from 0 to 255, as those of detectors always are.
         """
         self._require_fitted()
-        if self.detectors and self.feature_wise:
-            low, bits = word_ranges(self.detectors, self.feature_shape)
-            thresholds = snapped_whole(self.thresholds.cpu(), word_bits, low, bits)
-        elif pixels and not self.detectors:
-            thresholds = snapped_whole(self.thresholds, word_bits)
-        else:
-            thresholds = snapped(self.thresholds, word_bits)
-        self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
+        self.thresholds = self._snapped(self.hard_thresholds(), word_bits, torch.tensor(pixels))
+        if self.learnable:
+            self.moves.zero_()
 
-    @torch.no_grad()
+    def _snapped(self, thresholds: Tensor, word_bits: int, pixels: Tensor) -> Tensor:
+        if self.detectors and self.feature_wise:
+            low, bits = (of.to(thresholds.device) for of in word_ranges(self.detectors, self.feature_shape))
+            found = snapped_whole(thresholds, word_bits, low, bits)
+        else:
+            whole = pixels.to(thresholds.device) & (not self.detectors)
+            found = torch.where(whole, snapped_whole(thresholds, word_bits), snapped(thresholds, word_bits))
+        return found.to(torch.float32)
+
     def forward(self, x: Tensor) -> Tensor:
         """The bits of a batch, as 0. and 1. in float32.
 
@@ -203,20 +250,16 @@ class Encoder(Configured, nn.Module, ABC):
         self._require_features(tuple(x.shape[1:]))
         if self.detectors:
             x = with_responses(x.reshape(len(x), *self.feature_shape), self.detectors)
-        bits = self._encode(x.to(torch.float32).reshape(len(x), math.prod(x.shape[1:])))
+        rows = x.detach().to(torch.float32).reshape(len(x), math.prod(x.shape[1:]))
+        with torch.no_grad():
+            bits = self._encode(rows, self.hard_thresholds())
+        if self.learnable and self.training and torch.is_grad_enabled():
+            width = self.temperature * torch.where(self.spread > 0, self.spread, 1.0)
+            bits = with_slope(bits, rows, self._moved(), self.codebook, width)
         return bits.reshape((len(x), self.output_size) if self.flatten else (*x.shape, self.num_bits))
 
-    def _encode(self, x: Tensor) -> Tensor:  # (batch, features) -> (batch, features, num_bits)
-        return nn.functional.embedding(self._level(x), self.codebook.to(torch.float32))
-
-    def _level(self, x: Tensor) -> Tensor:  # (batch, features), integers
-        count = self.thresholds.shape[1]
-        if count <= COUNTED_THRESHOLDS and count * x.numel() <= COUNTED_COMPARISONS:
-            return exceeds(x, self.thresholds.t().contiguous().unsqueeze(1)).sum(dim=0).to(torch.int32)
-        x = x.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
-        if len(self.thresholds) == 1:
-            return torch.bucketize(x, self.thresholds[0], out_int32=True)
-        return torch.searchsorted(self.thresholds, x.t().contiguous(), out_int32=True).t()
+    def _encode(self, x: Tensor, thresholds: Tensor) -> Tensor:  # (batch, features) -> (batch, features, num_bits)
+        return nn.functional.embedding(_level(x, thresholds), self.codebook.to(torch.float32))
 
     def _require_fitted(self) -> None:
         if not self.fitted:
@@ -237,11 +280,16 @@ class Encoder(Configured, nn.Module, ABC):
         return f"{settings}, feature_shape={self.feature_shape}" if self.fitted else f"{settings}, not fitted"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        thresholds = self.thresholds
+        kept = {name: getattr(self, name).data for name in self._sized()}
         super()._apply(fn, recurse)
         if self.thresholds.dtype != torch.float32:  # model.half() must not move the thresholds
-            self.thresholds = thresholds.to(self.thresholds.device)
+            for name, tensor in kept.items():
+                getattr(self, name).data = tensor.to(self.thresholds.device)
         return self
+
+    def _sized(self) -> tuple[str, ...]:
+        """The float32 tensors whose size fitting decides."""
+        return ("thresholds", "moves", "spread") if self.learnable else ("thresholds",)
 
     def get_extra_state(self) -> Tensor:
         """The feature shape, which the state dict carries beside the thresholds."""
@@ -257,11 +305,26 @@ class Encoder(Configured, nn.Module, ABC):
         features = math.prod(self.compared_shape(self.feature_shape)) if self.fitted else 0
         if self.thresholds.isnan().any() or (self.thresholds.diff(dim=1) < 0).any():
             raise ValueError(f"{kind}: thresholds must ascend, without NaN")
+        if self.learnable and (self.moves.shape != self.thresholds.shape or self.spread.shape != (rows, 1)):
+            raise ValueError(
+                f"{kind}: moves and spread of learnable thresholds do not fit the {rows} rows of thresholds"
+            )
         if self.fitted and (min(self.feature_shape, default=1) < 1 or rows not in (1, features)):
             raise ValueError(f"{kind}: {rows} rows of thresholds do not fit features of shape {self.feature_shape}")
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        thresholds = state_dict.get(f"{prefix}thresholds")
-        if thresholds is not None and thresholds.shape[1:] == self.thresholds.shape[1:]:
-            self.thresholds = self.thresholds.new_empty(thresholds.shape)
+        for name in self._sized():
+            loaded, present = state_dict.get(f"{prefix}{name}"), getattr(self, name)
+            if loaded is not None and loaded.shape[1:] == present.shape[1:]:
+                present.data = present.new_empty(loaded.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _level(x: Tensor, thresholds: Tensor) -> Tensor:  # (batch, features), integers
+    count = thresholds.shape[1]
+    if count <= COUNTED_THRESHOLDS and count * x.numel() <= COUNTED_COMPARISONS:
+        return exceeds(x, thresholds.t().contiguous().unsqueeze(1)).sum(dim=0).to(torch.int32)
+    x = x.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf)
+    if len(thresholds) == 1:
+        return torch.bucketize(x, thresholds[0], out_int32=True)
+    return torch.searchsorted(thresholds, x.t().contiguous(), out_int32=True).t()

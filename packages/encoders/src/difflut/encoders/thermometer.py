@@ -1,6 +1,5 @@
 """Thermometer codes: bit `i` says whether the input exceeds threshold `i`, so level 3 of 5 bits is 11100."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,8 +17,8 @@ class Thermometer(Encoder):
     def make_codebook(self) -> Tensor:
         return torch.ones(self.num_bits + 1, self.num_bits, dtype=torch.uint8).tril(-1)
 
-    def _encode(self, x: Tensor) -> Tensor:
-        return exceeds(x.unsqueeze(-1), self.thresholds)
+    def _encode(self, x: Tensor, thresholds: Tensor) -> Tensor:
+        return exceeds(x.unsqueeze(-1), thresholds)
 
 
 @register_encoder("gaussian_thermometer")
@@ -75,12 +74,11 @@ class Logarithmic(Thermometer):
         flatten: bool = True,
         feature_wise: bool = True,
         base: float = 10.0,
-        word_bits: int | None = None,
-        detectors: Sequence[Any] | None = None,
+        **options: Any,
     ) -> None:
         if base <= 1:
             raise ValueError(f"base={base} must be greater than 1")
-        super().__init__(num_bits, flatten, feature_wise, word_bits, detectors)
+        super().__init__(num_bits, flatten, feature_wise, **options)
         self.base = base
 
     def fractions(self) -> Tensor:

@@ -18,10 +18,10 @@ def hardened(model: LUTNetwork) -> LUTNetwork:
     """A network that evaluates as this one does, bit for bit, and holds nothing that only training needs.
 
     Each layer that learns becomes a layer of fixed wiring with the same tables in `dwn` nodes, which may be trained on.
-    Encoder, group sum and layers without parameters are copies of the given network's.
+    Thresholds are those of evaluation. Group sum and layers without parameters are copies of the given network's.
     """
     layers = [_fixed(layer) if _learns(layer) else deepcopy(layer) for layer in model.layers]
-    return LUTNetwork(deepcopy(model.encoder), layers, deepcopy(model.groupsum)).eval()
+    return LUTNetwork(model.encoder and model.encoder.hardened(), layers, deepcopy(model.groupsum)).eval()
 
 
 def _learns(layer: Layer) -> bool:

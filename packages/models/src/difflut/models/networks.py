@@ -64,7 +64,7 @@ class LUTNetwork(nn.Module):
         """`(batch, *features)` to bits `(batch, features * bits)`, in the order of `bit_order` where there is one."""
         # In training bits have the type of the parameters; comparisons are in float32, as in hardware.
         relaxed = any(layer.is_relaxed for layer in self.layers)
-        dtype = next(self.parameters()).dtype if relaxed else torch.float32
+        dtype = next(p for layer in self.layers for p in layer.parameters()).dtype if relaxed else torch.float32
         if self.encoder is None:
             if not isinstance(x, Tensor):
                 raise TypeError(f"the network needs a tensor, got a {type(x).__name__}; take torch.as_tensor(x)")

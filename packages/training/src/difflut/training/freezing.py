@@ -1,6 +1,8 @@
 """Layers that are finished before others, front to back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from torch import nn
 
 from difflut.layers import Layer
 
@@ -39,7 +41,7 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
     return frozen_before
 
 
-def freeze(layers: Sequence[Layer]) -> None:
-    """Makes layers exactly their tables, in training too."""
-    for layer in layers:
-        layer.eval().requires_grad_(False)
+def freeze(modules: Iterable[nn.Module]) -> None:
+    """Makes layers exactly their tables, and thresholds what they are, in training too."""
+    for module in modules:
+        module.eval().requires_grad_(False)

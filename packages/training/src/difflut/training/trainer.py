@@ -52,7 +52,7 @@ class Trainer:
         loss: Loss of logits and class indices; with a teacher, of its logits too. A mean over the rows.
         seed: Seed of the order of the samples, and of the augmentation.
         graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, and quicker where batches are
-            small. Nothing changes on a CPU.
+            small. Nothing changes on a CPU. Not with learnable thresholds, as the samples are kept as bits.
         augmentation: Changes the inputs at the start of each epoch (see `Samples`); None leaves them as they are.
         teacher: Function that gives the logits of inputs, which the loss takes as its third argument.
         refinement: Function that makes what works on the hard network of the model, instead of gradient steps, from
@@ -90,6 +90,11 @@ class Trainer:
             raise ValueError(
                 f"freezes={list(freezes)} must hold ascending epochs, one for each of the {len(model.layers)} layers "
                 "but the last"
+            )
+        if graph and model.encoder is not None and model.encoder.learnable:
+            raise ValueError(
+                "graph=True keeps the samples as bits, and learnable thresholds change these in each step; "
+                "set graph=False"
             )
         check_labels(model, x, y)
         self.device = next(model.parameters()).device
@@ -215,7 +220,8 @@ class Trainer:
     def _freeze(self) -> None:
         """Freezes the layers that are due; evaluation between epochs leaves all in training mode."""
         due = sum(epoch <= self.epoch for epoch in self.freezes)
-        freeze(self.model.layers[:due])
+        encoder = self.model.encoder
+        freeze([*([encoder] if due and encoder is not None else []), *self.model.layers[:due]])
         if due > self._frozen and self._graphed:
             self._graphed.reset()
         self._frozen = due

@@ -60,7 +60,7 @@ def _encoder(model: "LUTNetwork", size: int) -> dict[str, Any]:
         return {"thresholds": np.full((size, 1), below_half), "codebook": np.array([[False], [True]])}
     if not encoder.fitted:
         raise ValueError(f"{type(encoder).__name__} is not fitted; call encoder.fit(training_inputs) first")
-    thresholds = encoder.thresholds.cpu().numpy()
+    thresholds = encoder.hard_thresholds().cpu().numpy()
     thresholds = np.broadcast_to(thresholds, (size // encoder.num_bits, thresholds.shape[1])).copy()
     sums = response_sums(encoder.detectors, encoder.feature_shape) if encoder.detectors else None
     return {"thresholds": thresholds, "codebook": encoder.codebook.cpu().numpy().astype(bool), "sums": sums}
