@@ -200,17 +200,6 @@ void difflut_lookup_input_gradient(const uint64_t* bits, const int64_t* wiring, 
   });
 }
 
-// Clamps values to [-1, 1]; bits are 1 where a value is at least 0. A NaN stays NaN, and its bit is 0.
-void difflut_binarize(float* values, float* bits, int64_t count, int64_t threads) {
-// With less work than this, waking threads costs more than it saves.
-#pragma omp parallel for num_threads(threads) if (count > 65536)
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const Vec value = load(values + i, count - i), zero = {}, one = zero + 1.0f;
-    store(values + i, value > one ? one : value < -one ? -one : value, count - i);
-    store(bits + i, value >= zero ? one : zero, count - i);
-  }
-}
-
 }  // extern "C"
 
 }  // namespace difflut::lookup

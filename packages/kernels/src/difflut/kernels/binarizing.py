@@ -20,7 +20,8 @@ def binarize(values: Tensor, smoothing: Tensor | None = None, *, use_cuda: bool 
 
     Args:
         values: (L, m, 2**n)
-        smoothing: Without it only the bits are made. (2**n, 2**n)
+        smoothing: Its entry (a, b) depends on the bits in which a and b differ alone (see `smoothing_matrix` of the
+            nodes). Without it only the bits are made. (2**n, 2**n)
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:
@@ -39,7 +40,7 @@ class _Binarize(torch.autograd.Function):
             hard, slope = torch.empty_like(values), None if smoothing is None else torch.empty_like(values)
             cuda.launch("binarize", values, smoothing, hard, slope, values.numel(), values.shape[-1])
         elif backend is cpp and values.is_contiguous():
-            hard, slope = cpp.binarize(values), None if smoothing is None else values @ smoothing
+            hard, slope = cpp.binarize(values, smoothing)
         else:
             values.detach().clamp_(-1, 1)
             hard, slope = (values >= 0).to(values.dtype), None if smoothing is None else values @ smoothing

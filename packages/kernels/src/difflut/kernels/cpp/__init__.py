@@ -3,6 +3,7 @@
 Tensors are handed to the kernels feature-major, as (features, batch), so that the batch is the fast axis.
 """
 
+from difflut.kernels.cpp.binarizing import binarize as binarize
 from difflut.kernels.cpp.calling import available as available
 from difflut.kernels.cpp.extension import multilinear as multilinear
 from difflut.kernels.cpp.extension import multilinear_gradients as multilinear_gradients
@@ -10,7 +11,6 @@ from difflut.kernels.cpp.extremes import maximum as maximum
 from difflut.kernels.cpp.extremes import maximum_gradient as maximum_gradient
 from difflut.kernels.cpp.layout import feature_major as feature_major
 from difflut.kernels.cpp.layout import is_binary as is_binary
-from difflut.kernels.cpp.lookups import binarize as binarize
 from difflut.kernels.cpp.lookups import lookup as lookup
 from difflut.kernels.cpp.lookups import lookup_input_gradient as lookup_input_gradient
 from difflut.kernels.cpp.lookups import lookup_pin_gradient as lookup_pin_gradient

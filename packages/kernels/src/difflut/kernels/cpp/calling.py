@@ -12,6 +12,7 @@ from difflut.kernels.signatures import as_values, declare
 
 FILES = (
     "layout.cpp",
+    "binarize.cpp",
     "lookup.cpp",
     "multilinear.cpp",
     "maximum.cpp",
@@ -33,6 +34,7 @@ _FUNCTIONS = {
     "lookup_pin_gradient": "ppppppiiii",
     "lookup_table_gradient": "pppippiiii",
     "binarize": "ppi",
+    "smooth": "pppii",
     "multilinear": "pppppiiii",
     "multilinear_input_gradient": "ppppppiiii",
     "multilinear_table_gradient": "pppppiiii",

@@ -1,6 +1,5 @@
 """The hard look-up and its gradients."""
 
-import torch
 from torch import Tensor
 
 from difflut.kernels.contract import Kept
@@ -54,10 +53,3 @@ def table_gradient(
     arguments = bits, wiring.contiguous(), grad, group, table_grad
     call("lookup_table_gradient", *arguments, sizes(placements), grad.shape[1], nodes, n, outputs)
     return table_grad
-
-
-def binarize(values: Tensor) -> Tensor:
-    """Clamps contiguous values to [-1, 1] in place; returns `values >= 0` as 0. and 1."""
-    bits = torch.empty_like(values)
-    call("binarize", values, bits, values.numel())
-    return bits
