@@ -22,7 +22,7 @@ ORDER = [
     "command",
 ]
 # Parts of `difflut.circuits`, each of which imports only those before it; `circuit` is what all are about.
-WINGS = ["circuit", "passes", "arithmetic", "writers", "formats", "imports", "engine", "tools"]
+WINGS = ["circuit", "passes", "arithmetic", "writers", "streaming", "formats", "imports", "engine", "tools"]
 # `difflut.utils` is a part of the layers package, `difflut.sklearn` of the estimators.
 HOME = {"utils": "layers", "sklearn": "estimators"} | {name: name for name in ORDER}
 # The rooms of `experiments`, and the earlier ones that each uses.

@@ -18,6 +18,10 @@ from difflut.circuits.imports import from_torch_dwn as from_torch_dwn
 from difflut.circuits.imports import from_torchlogix as from_torchlogix
 from difflut.circuits.passes.simplify import Report as Report
 from difflut.circuits.passes.simplify import simplify as simplify
+from difflut.circuits.streaming.network import StreamedNetwork as StreamedNetwork
+from difflut.circuits.streaming.testbench import write_stream_testbench as write_stream_testbench
+from difflut.circuits.streaming.verilog import StreamDesign as StreamDesign
+from difflut.circuits.streaming.verilog import write_stream as write_stream
 from difflut.circuits.tools.compiled import CompiledCircuit as CompiledCircuit
 from difflut.circuits.tools.families import FAMILIES as FAMILIES
 from difflut.circuits.tools.families import FamilyCost as FamilyCost

@@ -100,7 +100,7 @@ def _add_bit(tables: Tables, limits: Sequence[int], inverted: bool, word: Sequen
             address = sum((np.arange(2 ** len(read)) >> position & 1) << bit for position, bit in enumerate(read))
             init = sum(1 << entry for entry in np.flatnonzero(entries[address]).tolist())
             return tables.add(init, [word[whole + bit] for bit in read])
-    return _parity(tables, [_add_comparison(tables, change - 1, word) for change in changes], inverted)
+    return add_parity(tables, [_add_comparison(tables, change - 1, word) for change in changes], inverted)
 
 
 def _add_comparison(tables: Tables, limit: int, word: Sequence[str]) -> str:
@@ -111,7 +111,8 @@ def _add_comparison(tables: Tables, limit: int, word: Sequence[str]) -> str:
     return carry[0]
 
 
-def _parity(tables: Tables, signals: list[str], inverted: bool) -> str:
+def add_parity(tables: Tables, signals: list[str], inverted: bool) -> str:
+    """Whether the number of ones is odd, or even where it is inverted."""
     while len(signals) > 1 or inverted:
         now, signals = signals[:LUT_SIZE], signals[LUT_SIZE:]
         last = not signals

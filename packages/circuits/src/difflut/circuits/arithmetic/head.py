@@ -90,6 +90,15 @@ def _choice(tables: Tables, count: list[str], other: list[str]) -> tuple[int, li
     return _chosen_by_digit(), [*pairs[0], *below]
 
 
+def add_greater(tables: Tables, pairs: list[tuple[str, str]]) -> str:
+    """Whether the second of two numbers is greater; of their digits, the lowest come first."""
+    below = "0"
+    while pairs:
+        now, pairs = pairs[: 2 + (below == "0")], pairs[2 + (below == "0") :]
+        below = tables.add(_greater(len(now)), [*(digit for pair in now for digit in pair), below])
+    return below
+
+
 @lru_cache
 def _greater(digits: int) -> int:
     """The table of digits a, b of rising weight, and what the digits below say."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difflut.circuits.tools.synthesis import mapping, run_yosys
-from difflut.circuits.writers.verilog import Design
+from difflut.circuits.writers.verilog import Written
 
 # Nothing is placed, so there are no buffers at the pins.
 FAMILIES = {
@@ -47,7 +47,7 @@ class FamilyCost:
         return ", ".join(f"{count:,} {name.replace('luts', 'LUTs')}" for name, count in parts.items())
 
 
-def family_cost(design: Design, part: str, family: str) -> FamilyCost:
+def family_cost(design: Written, part: str, family: str) -> FamilyCost:
     """Counts the cells of a part of the design, "core", "encoder" or "circuit", on a family.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from difflut.circuits.tools.programs import run
 from difflut.circuits.writers.testbench import BUILD, RUN, SIMULATORS
-from difflut.circuits.writers.verilog import Design
+from difflut.circuits.writers.verilog import Written
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Simulation:
         first: The first that does, -1 if none.
         build_seconds: Seconds that the simulator took to compile the design.
         seconds: Seconds that it took to run.
+        cycles: Clock cycles that all samples took, where the testbench says it.
     """
 
     simulator: str
@@ -30,9 +31,10 @@ class Simulation:
     first: int
     build_seconds: float
     seconds: float
+    cycles: int | None = None
 
 
-def simulate(design: Design, simulator: str | None = None, timeout: float = 3600.0) -> Simulation:
+def simulate(design: Written, simulator: str | None = None, timeout: float = 3600.0) -> Simulation:
     """Runs the testbench in Verilator, or in Icarus where that is missing.
 
     Args:
@@ -57,8 +59,10 @@ def simulate(design: Design, simulator: str | None = None, timeout: float = 3600
         built = time.perf_counter()
         output = run(simulator, RUN[simulator], timeout, folder).stdout
         end = time.perf_counter()
-    result = next((line.split()[1:] for line in output.splitlines() if line.startswith("RESULT")), None)
-    if result is None:
+    said = {line.split()[0]: [int(number) for number in line.split()[1:]]
+            for line in output.splitlines() if line.startswith(("RESULT", "CYCLES"))}  # fmt: skip
+    if "RESULT" not in said:
         raise RuntimeError(f"{simulator} ended without a result:\n{output}")
-    samples, mismatches, first = map(int, result)
-    return Simulation(simulator, samples, mismatches, first, built - start, end - built)
+    samples, mismatches, first = said["RESULT"]
+    cycles = said.get("CYCLES", [None])[0]
+    return Simulation(simulator, samples, mismatches, first, built - start, end - built, cycles)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difflut.circuits.tools.programs import run
-from difflut.circuits.writers.verilog import Design
+from difflut.circuits.writers.verilog import Written
 
 TIMEOUT = 600.0
 # Tables are LUTs already; everything else is broken into gates and mapped. Registers stay without enable and reset.
@@ -39,7 +39,7 @@ class Mapped:
     depth: int
 
 
-def synthesize(design: Design, part: str) -> Mapped:
+def synthesize(design: Written, part: str) -> Mapped:
     """Maps a part of the design: "core", "encoder" or "circuit".
 
     Raises:
@@ -54,7 +54,7 @@ def synthesize(design: Design, part: str) -> Mapped:
         return Mapped(cells.get("$lut", 0), int(path.group(1)) if path else 0)
 
 
-def mapping(design: Design, part: str) -> str:
+def mapping(design: Written, part: str) -> str:
     """The script that reads the design and maps a part of it."""
     files = " ".join(str((design.folder / name).resolve()) for name in design.files)
     return MAP.format(files=files, top=design.prefix + part)

@@ -29,7 +29,7 @@ def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
     features = FeatureWords(tables, circuit, words, [f"x[{bit}]" for bit in range(inputs)])
     outputs = add_encoder(tables, bits, words, features)
     lines = [line for table in tables.made for line in table_lines(table, {})]
-    lines.append(_together([literal(output, {}) for output in outputs]))
+    lines.append(together([literal(output, {}) for output in outputs]))
     return module("encoder", [vector("input", inputs, "x"), vector("output", len(outputs), "y")], lines)
 
 
@@ -49,17 +49,23 @@ def literal(signal: str, names: dict[str, str]) -> str:
 def layer(circuit: Circuit, name: str, luts: slice, reads: list[int], gives: list[int]) -> str:
     """One layer: `reads` are the signals of its input `s`, `gives` those of its output `y`; some just pass."""
     names = {signal: f"s[{index}]" for index, signal in enumerate(reads)}
+    lines = lut_lines(circuit, luts, names)
+    lines.append(together([names[signal] for signal in gives]))
+    return module(name, [vector("input", len(reads), "s"), vector("output", len(gives), "y")], lines)
+
+
+def lut_lines(circuit: Circuit, luts: slice, names: dict[int, str]) -> list[str]:
+    """The wire and instance of each LUT; `names` are those of signals, to which theirs are added."""
     lines = []
     for lut in range(luts.start, luts.stop):
         inputs = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
         init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
         lines += [f"wire y{lut};", instance(f"lut{lut}", init, inputs, f"y{lut}")]
         names[circuit.num_inputs + lut] = f"y{lut}"
-    lines.append(_together([names[signal] for signal in gives]))
-    return module(name, [vector("input", len(reads), "s"), vector("output", len(gives), "y")], lines)
+    return lines
 
 
-def _together(bits: list[str]) -> str:
+def together(bits: list[str]) -> str:
     """The statement that gives all bits of the output `y`.
 
     It is one driver instead of one for each bit, since at each change of a bit Icarus wakes all readers of the vector.

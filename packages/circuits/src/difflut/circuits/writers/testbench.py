@@ -68,9 +68,9 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
         raise ValueError("a testbench needs at least one sample, got 0")
     words, results = design.words(x), ["winner", *["counts"] * (design.count_width > 0)]
     inputs, sums = words.shape[1] * design.words.width, counts.shape[1] * design.count_width
-    expected = np.hstack([_bits(counts, design.count_width), _bits(classes[:, None], design.index_width)])
-    (design.folder / "inputs.hex").write_text(_hex(_bits(words, design.words.width)), encoding="utf-8")
-    (design.folder / "expected.hex").write_text(_hex(expected), encoding="utf-8")
+    expected = np.hstack([in_bits(counts, design.count_width), in_bits(classes[:, None], design.index_width)])
+    (design.folder / "inputs.hex").write_text(hexadecimal(in_bits(words, design.words.width)), encoding="utf-8")
+    (design.folder / "expected.hex").write_text(hexadecimal(expected), encoding="utf-8")
     text = TESTBENCH.format(
         inputs=inputs,
         counts=sums,
@@ -81,22 +81,22 @@ def write_testbench(design: Design, x: np.ndarray, counts: np.ndarray, classes: 
         results=", ".join(results),
         wires=f"    wire [{sums}-1:0] counts;\n" * (sums > 0),
         ports=", ".join(f".{name}({name})" for name in [*["clk"] * (design.latency > 0), "x", *results]),
-        **{simulator: _shell(simulator) for simulator in SIMULATORS},
+        **{simulator: command(simulator) for simulator in SIMULATORS},
     )
     (design.folder / "testbench.v").write_text(text, encoding="utf-8")
 
 
-def _shell(simulator: str) -> str:
+def command(simulator: str) -> str:
     """What to type, in the folder of the design."""
     return f"{shlex.join(BUILD[simulator])} *.v && {shlex.join(RUN[simulator])}"
 
 
-def _bits(values: np.ndarray, width: int) -> np.ndarray:
+def in_bits(values: np.ndarray, width: int) -> np.ndarray:
     """Integers `(rows, n)` to `(rows, n * width)` bits, the lowest first."""
     return (values[..., None] >> np.arange(width) & 1).astype(bool).reshape(len(values), -1)
 
 
-def _hex(bits: np.ndarray) -> str:
+def hexadecimal(bits: np.ndarray) -> str:
     """A line a row, the highest digit first, as many digits as the bits need."""
     padded, digits = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))), -(-bits.shape[1] // 4)
     return "".join(f"{row.tobytes().hex()[-digits:]}\n" for row in np.packbits(padded[:, ::-1], axis=1))

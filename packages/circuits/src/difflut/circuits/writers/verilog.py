@@ -1,7 +1,7 @@
 """A circuit as synthesizable Verilog."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
@@ -34,30 +34,54 @@ HEADER = """\
 
 
 @dataclass(frozen=True)
-class Design:
-    """What was written.
+class Written:
+    """Verilog in a folder.
 
     Attributes:
         folder: Folder of the files.
         files: Names of the design's files in it.
+        prefix: Beginning of the names of modules and files.
+    """
+
+    folder: Path
+    files: list[str]
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Design(Written):
+    """A circuit with all its tables.
+
+    Attributes:
         words: Form of the inputs: how features become words.
         count_width: Bits of each class's count; 0 where counts are no outputs.
         index_width: Bits of the class.
         latency: Clock cycles from an input to its class; one input a cycle. 0 is combinational.
         core_latency: Those of them from the bits of the encoder on.
         levels: Tables on a path between registers of compressors and of the tournament.
-        prefix: Beginning of the names of modules and files.
     """
 
-    folder: Path
-    files: list[str]
     words: InputWords
     count_width: int
     index_width: int
     latency: int
     core_latency: int
     levels: int
-    prefix: str
+
+
+@dataclass(frozen=True)
+class Core:
+    """What follows the encoder.
+
+    Attributes:
+        modules: The text of each of its modules, "core" the last.
+        reads: The signals of its input `s`.
+        latency: Clock cycles from them to the class.
+    """
+
+    modules: dict[str, str]
+    reads: list[int]
+    latency: int
 
 
 @dataclass(frozen=True)
@@ -129,41 +153,59 @@ def write_verilog(
     check_prefix(prefix)
     registers = _chosen(stages(circuit), pipeline)
     circuit = split(circuit)
-    bits, slices, live = encoder_bits(circuit), circuit.layer_slices(), _live(circuit)
-    width = count_width(circuit)
+    bits, width, label = encoder_bits(circuit), count_width(circuit) * counts, index_width(circuit.num_classes)
+    behind = core(circuit, registers, counts, levels)
+    encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
+    top = _circuit(encoded, circuit.sample_size * words.width, circuit.num_classes * width, label, behind.latency)
+    latency = behind.latency + encoded.latency
+    modules = {
+        LUT_MODULE.stem: LUT_MODULE.read_text(encoding="utf-8"),
+        "encoder": encoder(circuit, bits, words),
+        **behind.modules,
+        "circuit": _header(circuit, words, width, latency, registers, prefix) + top,
+    }
+    folder = Path(folder)
+    forget_after(len(circuit.layer_slices()), "layer", folder, prefix)
+    files = write_modules(modules, folder, prefix)
+    return Design(folder, files, prefix, words, width, label, latency, behind.latency, levels)
+
+
+def write_modules(modules: Mapping[str, str], folder: Path, prefix: str) -> list[str]:
+    """Writes a file for each module; returns their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in modules.items():
+        (folder / f"{prefix}{name}.v").write_text(prefixed(text, prefix, modules), encoding="utf-8")
+    return [f"{prefix}{name}.v" for name in modules]
+
+
+def core(circuit: Circuit, registers: Collection[str], counts: bool, levels: int) -> Core:
+    """Layers, group sum and argmax of a circuit whose tables are split, with registers after the stages that are named.
+
+    For `counts` and `levels` see `write_verilog`.
+    """
+    live, width = _live(circuit), count_width(circuit)
     sums, label = circuit.num_classes * width, index_width(circuit.num_classes)
-    parts, modules = [], {"encoder": encoder(circuit, bits, words)}
+    parts, modules = [], {}
 
     def add(name: str, text: str, reads: str, gives: str, size: int, latency: int = 0) -> None:
         modules[name] = text
         parts.append(Part(name, reads, gives, size, latency + (name in registers), name in registers))
 
-    for number, luts in enumerate(slices, start=1):
+    for number, luts in enumerate(circuit.layer_slices(), start=1):
         name, (reads, gives) = f"layer{number}", live[number - 1 : number + 1]
         add(name, layer(circuit, name, luts, reads, gives), "s", "y", len(gives))
     summed, latency = group_sum(circuit, live[-1], levels if "compressors" in registers else None)
     add("group_sum", summed, "s", "counts", sums, latency)
     chosen, latency = argmax(circuit, levels if "tournament" in registers else None)
     add("argmax", chosen, "counts", "winner", label, latency)
-    modules["core"], core_latency = _core(parts, len(live[0]), counts)
-    encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
-    top = _circuit(encoded, circuit.sample_size * words.width, sums * counts, label, core_latency)
-    latency = core_latency + encoded.latency
-    modules["circuit"] = _header(circuit, words, width * counts, latency, registers, prefix) + top
-    modules = {LUT_MODULE.stem: LUT_MODULE.read_text(encoding="utf-8"), **modules}
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _forget_layers_after(len(slices), folder, prefix)
-    for name, text in modules.items():
-        (folder / f"{prefix}{name}.v").write_text(prefixed(text, prefix, modules), encoding="utf-8")
-    files = [f"{prefix}{name}.v" for name in modules]
-    return Design(folder, files, words, width * counts, label, latency, core_latency, levels, prefix)
+    modules["core"], latency = _core(parts, len(live[0]), counts)
+    return Core(modules, live[0], latency)
 
 
-def _forget_layers_after(number: int, folder: Path, prefix: str) -> None:
-    """Removes those of a deeper design written here before, which `*.v` would compile along."""
-    layers = (folder / f"{prefix}layer{later}.v" for later in count(number + 1))
-    for file in takewhile(Path.exists, layers):
+def forget_after(number: int, name: str, folder: Path, prefix: str) -> None:
+    """Removes those of a deeper design written here before, such as layers, which `*.v` would compile along."""
+    modules = (folder / f"{prefix}{name}{later}.v" for later in count(number + 1))
+    for file in takewhile(Path.exists, modules):
         file.unlink()
 
 
@@ -214,20 +256,23 @@ def _results(counts: int, label: int) -> list[str]:
     return [vector("output", counts, "counts")] * (counts > 0) + [vector("output", label, "winner")]
 
 
+def meaning(words: InputWords) -> str:
+    """What a word says, in lines that are indented as those of a header."""
+    if words.pixels:
+        return "A word is the pixel's value, 0 to 255; it is classified as by the network."
+    rounding = "every float32 is classified as by the network" if words.exact else "thresholds are rounded down"
+    scales, offsets = (" ".join(map(str, exponents.tolist())) for exponents in (words.scales, words.offsets))
+    return (
+        f"A word is ceil(value * 2**scale) + offset, held within its range, NaN is 0; {rounding}.\n"
+        f"//          Scales of the features: {scales}\n//          Offsets: {offsets}"
+    )
+
+
 def _header(
     circuit: Circuit, words: InputWords, count_width: int, latency: int, registers: list[str], prefix: str
 ) -> str:
-    if not words.pixels:
-        rounding = "every float32 is classified as by the network" if words.exact else "thresholds are rounded down"
-        scales, offsets = (" ".join(map(str, exponents.tolist())) for exponents in (words.scales, words.offsets))
-        meaning = (
-            f"A word is ceil(value * 2**scale) + offset, held within its range, NaN is 0; {rounding}.\n"
-            f"//          Scales of the features: {scales}\n//          Offsets: {offsets}"
-        )
-    else:
-        meaning = "A word is the pixel's value, 0 to 255; it is classified as by the network."
     timing = f"Registers after {', '.join(registers)}: latency {latency} cycles, one input a cycle."
     counts = f"// counts   The count of ones of class c in counts[{count_width}*c +: {count_width}].\n"
-    return HEADER.format(luts=circuit.num_luts, features=circuit.sample_size, width=words.width, meaning=meaning,
+    return HEADER.format(luts=circuit.num_luts, features=circuit.sample_size, width=words.width, meaning=meaning(words),
                          counts=counts * (count_width > 0), timing=timing if latency else "Combinational.",
                          prefix=prefix)  # fmt: skip

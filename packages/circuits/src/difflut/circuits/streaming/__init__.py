@@ -1,0 +1,1 @@
+"""Convolutional networks as hardware that takes one pixel a clock."""

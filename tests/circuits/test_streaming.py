@@ -1,0 +1,128 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from difflut.circuits import (
+    StreamedNetwork,
+    fixed_point_words,
+    pixel_words,
+    simulate,
+    write_stream,
+    write_stream_testbench,
+)
+from difflut.models import network
+from difflut.registry import ENCODERS, LAYERS
+from tests.circuits.convolutions import convolution
+
+pytestmark = pytest.mark.needs("iverilog")
+SHAPE = (6, 5, 2)
+
+
+def streamed(layers, shape=SHAPE, encoder="distributive_thermometer", seed=0, data=None, **options):
+    torch.manual_seed(seed)
+    images = torch.randint(256, (200, *shape), dtype=torch.uint8) if data is None else data
+    fitted = ENCODERS[encoder](num_bits=3, **options).fit(images)
+    return StreamedNetwork.from_model(network(shape, 2, fitted, layers, tau=2.5, seed=seed).eval()), images.numpy()
+
+
+def bank(size=6, **options):
+    return partial(LAYERS["random"], node_type="dwn", n=4, output_size=size, **options)
+
+
+def assert_equal(stream, x, folder, words=None, stalls=True, simulator="iverilog", seed=1):
+    classes = stream.circuit.classes(x)
+    assert len(np.unique(classes)) > 1
+    design = write_stream(stream, folder, words or pixel_words(stream.circuit))
+    write_stream_testbench(design, x, classes, stalls, seed)
+    result = simulate(design, simulator)
+    assert (result.samples, result.mismatches, result.first) == (len(x), 0, -1)
+    return design, result
+
+
+@pytest.mark.parametrize("kind", ["plain", "pooled", "skips", "tree", "heads"])
+@pytest.mark.parametrize("n", [2, 7])
+def test_images_with_gaps_and_classes_that_wait_are_classified_as_by_the_network(kind, n, tmp_path):
+    model, images = convolution(kind, n=n, seed=n)
+    stream = StreamedNetwork.from_model(model)
+    with torch.no_grad():
+        np.testing.assert_array_equal(stream.circuit.classes(images.numpy()), model(images).argmax(1))
+    assert_equal(stream, images[:25].numpy(), tmp_path, seed=n)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_windows_of_any_form(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    shape, layers = rng.integers(4, 9, 2), []
+    size = shape
+    for _ in range(2):
+        kernel = rng.integers(1, 4, 2).clip(max=size)
+        stride, padding = rng.integers(1, 3, 2), rng.integers(0, (kernel - 1) // 2 + 1)
+        layers.append(bank(kernel_size=kernel.tolist(), stride=stride.tolist(), padding=padding.tolist()))
+        size = (size + 2 * padding - kernel) // stride + 1
+    stream, x = streamed([*layers, bank(40)], (*shape.tolist(), 1), seed=seed)
+    assert_equal(stream, x[:25], tmp_path, seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["plain", "pooled", "skips"])
+def test_a_pixel_goes_in_each_clock(kind, tmp_path):
+    model, images = convolution(kind)
+    stream, x = StreamedNetwork.from_model(model), images[:40].numpy()
+    _, result = assert_equal(stream, x, tmp_path, stalls=False)
+    assert 0 <= result.cycles - 40 * 30 < 60
+
+
+@pytest.mark.parametrize(("encoder", "feature_wise"), [*((name, True) for name in ENCODERS), ("gray", False)])
+def test_thresholds_that_differ_from_pixel_to_pixel_or_not(encoder, feature_wise, tmp_path):
+    data = torch.randn(200, 4, 4, 1) * (1 + torch.rand(4, 4, 1))
+    stream, x = streamed([bank(kernel_size=3, padding=1), bank(40)], (4, 4, 1), encoder, 3, data,
+                         feature_wise=feature_wise)  # fmt: skip
+    words = fixed_point_words(stream.circuit)
+    design, _ = assert_equal(stream, x[:25], tmp_path, words)
+    assert ("thresholds.v" in design.files) == feature_wise
+    assert feature_wise or not (tmp_path / "thresholds.v").exists()
+
+
+@pytest.mark.needs("verilator")
+def test_verilator_agrees(tmp_path):
+    model, images = convolution("skips")
+    assert_equal(StreamedNetwork.from_model(model), images[:25].numpy(), tmp_path, simulator="verilator")
+
+
+def test_the_testbench_finds_the_first_image_of_another_class(tmp_path):
+    model, images = convolution("plain", n=6)
+    stream, x = StreamedNetwork.from_model(model), images[:20].numpy()
+    classes = stream.circuit.classes(x)
+    classes[[7, 9]] = (classes[[7, 9]] + 1) % 3
+    design = write_stream(stream, tmp_path, pixel_words(stream.circuit), prefix="one_")
+    write_stream_testbench(design, x, classes)
+    result = simulate(design, "iverilog")
+    assert (result.mismatches, result.first) == (2, 7)
+    assert all(name.startswith("one_") for name in design.files)
+
+
+@pytest.mark.parametrize(
+    ("layers", "options", "said"),
+    [
+        ([bank(), bank()], {}, "a stream needs a convolution, but all layers are dense; give one a kernel_size"),
+        (
+            [bank(kernel_size=3, padding=2), bank()],
+            {},
+            r"layers\[0\] with padding=\(2, 2\) has more windows than a stream has pixels; .* at most \(1, 1\)",
+        ),
+        (
+            [bank(kernel_size=(1, 4)), bank(kernel_size=(1, 4), padding=(0, 1)), bank()],
+            {},
+            r"layers\[1\] has kernel=\(1, 4\) with padding=\(0, 1\) on an image 2 pixels wide, .* at least 3",
+        ),
+        (
+            [bank(kernel_size=3), bank()],
+            {"detectors": [[[[1], [-1]]]]},
+            "detectors of 1 kernels cannot be streamed; write the network unrolled",
+        ),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused(layers, options, said):
+    with pytest.raises(ValueError, match=said):
+        streamed(layers, **options)
