@@ -65,6 +65,8 @@ def _samples_per_second(count: int, batch: int, epochs: int) -> float:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             reason = next((line for line in reversed(done.stderr.splitlines()) if line[:1].strip()), "")
-            raise JobError(f"the training on {count} devices failed: {reason}")
+            error = JobError(f"the training on {count} devices failed: {reason}")
+            error.add_note(f"all that it told:\n{done.stderr}")
+            raise error
         (run,) = Path(folder).glob("run-*/")
         return max(row["samples_per_second"] for row in RunFolder(run).metrics()[1:])

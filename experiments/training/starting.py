@@ -100,15 +100,21 @@ def run_together(count: int, trial: TrialRun, **arguments: Any) -> Any:
 
 
 def _listen(processes: Sequence[BaseProcess], pipes: Sequence[Any], trial: TrialRun) -> Any:
-    """Does what the processes ask for until all have ended; returns the first one's result."""
-    result, talking = None, list(pipes)
+    """Does what the processes ask for until all have ended; returns the first one's result.
+
+    A process that has told its result has done its work; a library may still abort it as its interpreter ends.
+    """
+    results: dict[int, Any] = {}
+    talking = list(pipes)
     while talking:
         for pipe in cast(list[Any], connection.wait(talking)):
+            rank = pipes.index(pipe)
             try:
                 kind, content = pipe.recv()
             except EOFError:
                 talking.remove(pipe)
-                _check_ended(processes, pipes.index(pipe))
+                if rank not in results:
+                    _check_ended(processes, rank)
                 continue
             if kind == "error":
                 raise content
@@ -118,8 +124,8 @@ def _listen(processes: Sequence[BaseProcess], pipes: Sequence[Any], trial: Trial
                 trial.report(content)
                 pipe.send("reported")
             else:
-                result = content
-    return result
+                results[rank] = content
+    return results.get(0)
 
 
 def _check_ended(processes: Sequence[BaseProcess], rank: int) -> None:

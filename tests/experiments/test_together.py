@@ -128,6 +128,26 @@ def test_a_process_that_dies_ends_the_others_and_says_why(tmp_path, monkeypatch,
         config.run()
 
 
+LATE = """
+import atexit, os
+
+if os.environ.get("RANK") == "1":
+    atexit.register(os.abort)
+"""
+
+
+def test_a_process_that_dies_with_its_work_done_does_no_harm(tmp_path, monkeypatch):
+    (tmp_path / "late_death.py").write_text(LATE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "late.gin"
+    file.write_text("import late_death\n")
+    config.parse([str(ROOT / "gin_configs" / "quickstart.gin"), str(file)], [
+        f'train.runs = "{tmp_path}/runs"', 'tracking.mode = "disabled"', 'train.device = "cpu"', "train.devices = 2",
+        "train.epochs = 1", "layers.learnable.output_size = 30",
+    ])  # fmt: skip
+    assert config.run()["processes"] == 2
+
+
 @pytest.mark.parametrize(
     ("devices", "message"),
     [
