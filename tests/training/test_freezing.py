@@ -3,10 +3,11 @@ from functools import partial
 import pytest
 import torch
 
-from difflut.models import network
+from difflut.models import load_checkpoint, network, save_checkpoint
+from difflut.nodes import freeze, relaxed
 from difflut.registry import ENCODERS, LAYERS, NODES
-from difflut.training import Trainer
-from difflut.training.freezing import freeze, front_to_back
+from difflut.training import Trainer, evaluate
+from difflut.training.freezing import front_to_back
 from difflut.training.schedules import adam, cosine
 
 
@@ -87,6 +88,34 @@ def test_a_frozen_layer_is_its_tables_and_those_behind_it_learn(node, device):
     for layer in model.layers[:4]:
         bits = layer(bits)
     assert torch.equal(in_training.float(), bits.float())
+
+
+@pytest.mark.parametrize("node", ["difflogic", "light", "probabilistic"])
+def test_the_relaxed_network_is_the_one_that_trained(node, tmp_path):
+    trained = trainer(node, freezes=[0, 1, 1, 1])
+    for _ in range(2):
+        trained.run_epoch()
+    model, x = trained.model, trained.samples.x
+    with torch.no_grad():
+        expected = model(x)
+    save_checkpoint(model, tmp_path / "network.pt")
+    for saved in (model.eval(), load_checkpoint(tmp_path / "network.pt")):
+        hard = saved(x)
+        with torch.no_grad(), relaxed(saved):
+            torch.testing.assert_close(saved(x), expected, rtol=1e-6, atol=1e-6)
+        assert not torch.equal(hard, expected)
+        assert torch.equal(saved(x), hard)
+
+
+def test_a_network_that_is_frozen_as_a_whole_has_no_gap():
+    trained = trainer()
+    x, y = trained.samples.x, trained.samples.y
+    with torch.no_grad(), relaxed(trained.model.eval()) as model:
+        soft = model(x)
+    freeze(trained.model.layers)
+    with torch.no_grad(), relaxed(trained.model) as model:
+        assert not torch.equal(model(x), soft)
+    assert evaluate(trained.model, x, y)["gap"] == 0
 
 
 def test_what_is_frozen_has_no_part_in_the_regularization():

@@ -12,6 +12,7 @@ from difflut.models.description import build_model, describe
 from difflut.models.hardening import hardened, pack, unpack
 from difflut.models.networks import LUTNetwork
 from difflut.models.sealed import CheckpointError, load_sealed, save_sealed
+from difflut.nodes import freeze
 from difflut.registry import checked
 
 FORMAT = 2
@@ -43,6 +44,7 @@ def save_checkpoint(
         "config": describe(model),
         "state": state,
         "training": training,
+        "frozen": [number for number, layer in enumerate(model.layers) if layer.is_frozen],
     }
     if hard:
         content["tables"] = tables
@@ -52,6 +54,8 @@ def save_checkpoint(
 def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> LUTNetwork:
     """Builds the network of a file, in evaluation mode; its outputs are those of the saved one, bit for bit.
 
+    Layers that were frozen are frozen again, so its relaxed form is the saved one's, too.
+
     Raises:
         FileNotFoundError: There is no such file.
         CheckpointError: The file is damaged, is no checkpoint, has an unknown format, or holds no valid network.
@@ -60,6 +64,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
     try:
         model = build_model(content["config"])
         model.load_state_dict(unpack(model, content["state"], content["tables"]))
+        freeze(model.layers[number] for number in content["frozen"])
     except Exception as error:  # a component may raise any error
         raise CheckpointError(f"{path}: its description and its weights do not fit this version: {error}") from error
     return model.to(device).eval()
@@ -82,7 +87,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: format {version} of difflut {made_by or 'unknown'}; this version reads format {FORMAT}"
         )
-    content.setdefault("tables", {})  # others than hard ones have none
+    content = {"tables": {}, "frozen": []} | content  # earlier files lack what is frozen, soft ones tables
     wrong = [key for key in MAPPINGS if not isinstance(content.get(key), Mapping)]
     wrong = wrong or [key for key in TENSORS if not all(isinstance(x, Tensor) for x in content[key].values())]
     if wrong or not isinstance(content.get("training"), Mapping | None):

@@ -13,6 +13,7 @@ from difflut.nodes.node import as_features as as_features
 from difflut.nodes.node import own_inputs as own_inputs
 from difflut.nodes.node_config import NodeConfig as NodeConfig
 from difflut.nodes.relaxation import Relaxable as Relaxable
+from difflut.nodes.relaxation import freeze as freeze
 from difflut.nodes.relaxation import relaxed as relaxed
 from difflut.registry import import_submodules
 

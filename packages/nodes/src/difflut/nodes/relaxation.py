@@ -1,6 +1,6 @@
 """Switching between the relaxed and the hard form of a network, and noise that narrows the gap between them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,21 +10,26 @@ from difflut import kernels
 
 
 class Relaxable:
-    """A module that is relaxed in training and hard in evaluation, unless `relaxed` asks otherwise."""
+    """A module that is relaxed in training and hard in evaluation, unless `relaxed` asks otherwise.
+
+    Attributes:
+        is_frozen: Whether it is hard always (see `freeze`).
+    """
 
     training: bool
     evaluates_relaxed = False
+    is_frozen = False
 
     @property
     def is_relaxed(self) -> bool:
-        return self.training or self.evaluates_relaxed
+        return not self.is_frozen and (self.training or self.evaluates_relaxed)
 
 
 @contextmanager
 def relaxed(model: nn.Module) -> Iterator[nn.Module]:
     """Lets a model in evaluation mode compute its relaxed form, without the noise of training.
 
-    The difference in accuracy to the hard form is the discretisation gap.
+    The difference in accuracy to the hard form is the discretisation gap. What is frozen stays hard, as it trained.
     """
     modules = [module for module in model.modules() if isinstance(module, Relaxable)]
     for module in modules:
@@ -34,6 +39,15 @@ def relaxed(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module in modules:
             module.evaluates_relaxed = False
+
+
+def freeze(modules: Iterable[nn.Module]) -> None:
+    """Makes layers exactly their tables, and thresholds what they are, in training and in the relaxed form too."""
+    for module in modules:
+        module.eval().requires_grad_(False)
+        for part in module.modules():
+            if isinstance(part, Relaxable):
+                part.is_frozen = True
 
 
 def gumbel_noise(like: Tensor) -> Tensor:

@@ -1,8 +1,6 @@
 """Layers that are finished before others, front to back."""
 
-from collections.abc import Iterable, Sequence
-
-from torch import nn
+from collections.abc import Sequence
 
 from difflut.layers import Layer
 
@@ -39,9 +37,3 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
             f"frozen, and the others not within the {epochs} epochs; lower the shares, or leave freezing out"
         )
     return frozen_before
-
-
-def freeze(modules: Iterable[nn.Module]) -> None:
-    """Makes layers exactly their tables, and thresholds what they are, in training too."""
-    for module in modules:
-        module.eval().requires_grad_(False)

@@ -13,10 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from difflut import kernels
 from difflut.models import LUTNetwork
+from difflut.nodes import freeze
 from difflut.nodes.parts import Part
 from difflut.registry import checked_constructor
 from difflut.training.evaluation import check_labels
-from difflut.training.freezing import freeze
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
 from difflut.training.ranks import GradientSums, Ranks
