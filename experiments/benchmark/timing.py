@@ -1,6 +1,5 @@
 """The time and memory of a training step of one network, and the least time that it could take."""
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from difflut.training import Trainer
 from difflut.training.schedules import adam
 from experiments.benchmark.peers import PEERS
 from experiments.shared.failures import in_a_line
+from experiments.shared.memory import linux_bytes, peak_memory
 
 CLASSES = 10
 
@@ -112,7 +112,7 @@ def _missing_memory(case: Case) -> str | None:
 def _free_memory(device: str) -> float:
     if device != "cpu":
         return torch.cuda.mem_get_info()[0]
-    return _linux_bytes("/proc/meminfo", "MemAvailable:") or float("inf")
+    return linux_bytes("/proc/meminfo", "MemAvailable:") or float("inf")
 
 
 def _measure(case: Case) -> dict[str, float | str | None]:
@@ -124,14 +124,16 @@ def _measure(case: Case) -> dict[str, float | str | None]:
     inputs = network.layers[0].in_features if isinstance(network, LUTNetwork) else case.input_size
     x = torch.rand(steps * case.batch, inputs, device=case.device).round_()
     y = torch.randint(CLASSES, (len(x),), device=case.device)
-    before = _peak_memory(case.device, start=True)
+    if case.device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    before = peak_memory(case.device)
     with kernels.use_backend("reference" if case.backend == "reference" else "auto"):
         seconds = _median_seconds(_step(case, network, x, y, graph), case.seconds, case.device) / steps
     step_ms = 1e3 * seconds
     result: dict[str, float | str | None] = {
         "step_ms": step_ms,
         "samples_per_second": case.batch / seconds,
-        "memory_mb": (_peak_memory(case.device) - before) / 2**20,
+        "memory_mb": (peak_memory(case.device) - before) / 2**20,
         "note": None,
     }
     if isinstance(network, LUTNetwork):
@@ -184,28 +186,3 @@ def _median_seconds(run: Callable[[], object], seconds: float, device: str) -> f
 def _synchronize(device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize()
-
-
-def _peak_memory(device: str, start: bool = False) -> float:
-    if device != "cpu":
-        if start:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated()
-    # On Linux `getrusage` starts from the peak of the parent; on macOS it gives the peak of this process, in bytes.
-    peak = _linux_bytes("/proc/self/status", "VmHWM:")
-    if peak is not None:
-        return peak
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return math.nan
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _linux_bytes(path: str, name: str) -> int | None:
-    """A figure that Linux gives in kilobytes; None elsewhere."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return 1024 * next(int(line.split()[1]) for line in file if line.startswith(name))
-    except OSError:
-        return None

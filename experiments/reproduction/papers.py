@@ -6,23 +6,26 @@ from typing import Any
 
 from difflut.config import ConfigurationError, read_bindings
 from difflut.registry import register_job
-from experiments.reproduction.summary import RESULT, mean_and_deviation, mean_cost
+from experiments.reproduction.summary import RESULT, mean_and_deviation, mean_cost, time_in_words
 from experiments.shared.costs import in_words
 from experiments.shared.files import read_json, write_file
 from experiments.shared.tables import markdown_table
 
 TITLES = (
-    "paper", "data", "network", "published", "goal", "measured", "seeds", "gap", "tables", "LUT6", "circuit", "time",
-    "command",
+    "paper", "data", "network", "published", "goal", "measured", "seeds", "gap", "tables", "look-ups", "bits", "LUT6",
+    "circuit", "time", "command",
 )  # fmt: skip
-NUMBERS = {*range(TITLES.index("published"), TITLES.index("LUT6")), TITLES.index("circuit"), TITLES.index("time")}
+TEXTS = ("paper", "data", "network", "LUT6", "command")
+NUMBERS = {number for number, title in enumerate(TITLES) if title not in TEXTS}
 HEADER = """# Published results, reproduced
 
 Written by `python run.py --gin_file gin_configs/papers.gin` from the run folders of the commands in the table. Accuracy
 is that of the hard network on the test set, in percent: mean ± standard deviation over seeds, after the last epoch.
-Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. Tables: as trained.
-LUT6: all that the network costs in hardware, encoder, tables, popcount and argmax, by an estimate. Circuit: test rows
-of all seeds on which the networks' circuits were compared with them; no class differed. Time: the mean of one training;
+Recipes were searched on validation rows; the test set chose nothing. Gap: relaxed minus hard. Tables: as trained, those
+of a convolution once. Look-ups: of tables, for one sample. Bits: entries and wiring of the tables that learned. LUT6:
+all that the network costs in hardware, encoder, tables, popcount and argmax, by an estimate after simplification; "as
+trained" says that the circuit was too large to be simplified. Circuit: test rows of all seeds on which the networks'
+circuits were compared with them; no class differed. Time: the mean of one training, and the most memory that it held;
 several trainings may have shared the device. A row stays until its command is run again.
 
 """
@@ -57,7 +60,8 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
         results = sorted(Path(runs).glob(f"{file.stem}-[0-9]*/{RESULT}"))
         summary = (read_json(results[-1]) if results else {}) | bound
         kept = None if results else before.get(file.name)
-        rows.append(kept or _row(summary, f"`python run.py --gin_file {file}`"))
+        row = kept or _row(summary) | {"command": f"`python run.py --gin_file {file}`"}
+        rows.append([row.get(title, "") for title in TITLES])
         if summary.get("remarks"):
             remarks.append(f"- {file.stem}: {summary['remarks']}\n")
     text = f"{HEADER}{markdown_table(TITLES, rows, NUMBERS)}\n" + "".join(["\n", *remarks] if remarks else [])
@@ -67,32 +71,33 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
     return text
 
 
-def _rows_by_file(table: Path) -> dict[str, list[str]]:
-    """The rows of a table by the name of the Gin file in their command, which is the last cell."""
+def _rows_by_file(table: Path) -> dict[str, dict[str, str]]:
+    """The rows of a table, by title, under the name of the Gin file in their command."""
     lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
-    rows = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines if line.startswith("| ")]
-    return {cells[-1].rpartition("/")[2].removesuffix("`"): cells for cells in rows}
+    cells = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines if line.startswith("| ")]
+    rows = [dict(zip(cells[0], row, strict=False)) for row in cells[1:]]
+    return {row["command"].rpartition("/")[2].removesuffix("`"): row for row in rows}
 
 
-def _row(summary: dict[str, Any], command: str) -> list[str]:
-    row = [summary["paper"], summary["dataset.name"], summary["network"]]
-    row += [_percent(summary.get(key)) for key in ("published", "goal")]
+def _row(summary: dict[str, Any]) -> dict[str, str]:
+    """The cells of a row by title, without its command."""
+    row = {"paper": summary["paper"], "data": summary["dataset.name"], "network": summary["network"]}
+    row |= {key: _percent(summary.get(key)) for key in ("published", "goal")}
     if "hard" not in summary:
-        return [*row, "not run", *[""] * 6, command]
+        return row | {"measured": "not run"}
     mean, deviation = mean_and_deviation(summary["hard"])
     goal = summary.get("goal") or summary.get("published")
-    measured = f"{mean:.2f} ± {deviation:.2f}" + ("" if goal is None or mean >= goal else " (missed)")
-    return [
-        *row,
-        measured,
-        str(len(summary["seeds"])),
-        f"{statistics.fmean(summary['gap']):+.2f}",
-        f"{summary['tables']:,}",
-        in_words(mean_cost(summary)),
-        f"{sum(summary['circuit_rows']):,}" if summary["circuit_rows"] else "not compared",
-        f"{statistics.fmean(summary['seconds']):,.0f} s, {summary['device']}",
-        command,
-    ]
+    return row | {
+        "measured": f"{mean:.2f} ± {deviation:.2f}" + ("" if goal is None or mean >= goal else " (missed)"),
+        "seeds": str(len(summary["seeds"])),
+        "gap": f"{statistics.fmean(summary['gap']):+.2f}",
+        "tables": f"{summary['tables']:,}",
+        "look-ups": f"{summary['lookups']:,}",
+        "bits": f"{summary['bits']:,}",
+        "LUT6": in_words(mean_cost(summary)),
+        "circuit": f"{sum(summary['circuit_rows']):,}" if summary["circuit_rows"] else "not compared",
+        "time": time_in_words(summary),
+    }
 
 
 def _percent(value: float | None) -> str:

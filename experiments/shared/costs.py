@@ -9,18 +9,29 @@ from torch import Tensor
 from difflut.circuits import Circuit, Cost, InputWords, estimate_cost, fixed_point_words, pixel_words, simplify
 from difflut.models import LUTNetwork
 
-QUICKLY_SIMPLIFIED = 10_000  # tables that are simplified within seconds
+QUICKLY_SIMPLIFIED = 100_000  # LUTs, which takes some seconds
 # The parts of which `luts` is the sum.
 PARTS = ("luts_tables", "luts_popcount", "luts_argmax", "luts_encoder")
 REGISTERS = ("flip_flops", "shift_registers")  # of a design with registers after all stages
+SIZES = ("tables", "lookups", "bits")
+USED = ("train_seconds", "cpu_seconds", "peak_bytes")  # by a training, all its processes together
 
 
-def estimated_cost(model: LUTNetwork, x: Tensor) -> dict[str, int]:
-    """The cost of a network on inputs like `x`, for its result.json; large ones are counted as trained."""
-    circuit = Circuit.from_model(model.cpu())
-    if model.num_luts <= QUICKLY_SIMPLIFIED:
+def size_of(model: LUTNetwork) -> dict[str, int]:
+    """The size of a network: its tables, shared ones once; look-ups for a sample; bits of tables and wiring."""
+    return {"tables": model.num_luts, "lookups": model.num_lookups, "bits": model.num_bits}
+
+
+def estimated_cost(circuit: Circuit, x: Tensor, largest: int = QUICKLY_SIMPLIFIED) -> dict[str, int]:
+    """The cost of a circuit on inputs like `x`, for a result.json.
+
+    Args:
+        largest: With more LUTs a circuit is counted as trained; `simplified` says whether it was simplified.
+    """
+    is_small = circuit.num_luts <= largest
+    if is_small:
         circuit, _ = simplify(circuit)
-    return named(estimate_cost(circuit, input_words(circuit, x)))
+    return named(estimate_cost(circuit, input_words(circuit, x))) | {"simplified": is_small}
 
 
 def named(cost: Cost) -> dict[str, int]:
@@ -29,11 +40,11 @@ def named(cost: Cost) -> dict[str, int]:
 
 
 def in_words(scores: Mapping[str, Any]) -> str:
-    """The number of LUTs, in all and in each part."""
+    """The number of LUTs, in all and in each part, and whether the circuit was not simplified before."""
     if "luts" not in scores:
         return "cost in hardware unknown"
     parts = ", ".join(f"{name.removeprefix('luts_')} {scores[name]:,}" for name in PARTS)
-    return f"{scores['luts']:,} LUT6 ({parts})"
+    return f"{scores['luts']:,} LUT6{'' if scores.get('simplified', True) else ' as trained'} ({parts})"
 
 
 def input_words(circuit: Circuit, x: Tensor) -> InputWords:

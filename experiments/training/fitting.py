@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+
 from difflut.models import save_checkpoint
 from difflut.training import Trainer, evaluate
 from experiments.data import Dataset
 from experiments.runs import RunFolder
+from experiments.shared.memory import peak_memory
 from experiments.training.progress import ProgressBar
 from experiments.training.tracking import Tracker
 
@@ -40,7 +43,11 @@ def fit(
         refines, steps = trainer.refines, trainer.steps_per_epoch
         with ProgressBar(f"epoch {trainer.epoch + 1}/{epochs}", steps, is_first) as bar:
             before = trainer.threads.taken
+            begun = time.process_time()
             row = {"epoch": trainer.epoch + 1, **trainer.run_epoch(bar.update)}
+            used = torch.tensor([time.process_time() - begun, peak_memory(trainer.device)], dtype=torch.float64)
+            trainer.ranks.add(used := used.to(trainer.device))
+            row |= dict(zip(("cpu_seconds", "peak_bytes"), used.tolist(), strict=True))
             if len(data.x_val):
                 scores = evaluate(trainer.model, data.x_val, data.y_val, ranks=trainer.ranks)
                 row |= {"gap": scores.pop("gap"), **{f"val_{key}": value for key, value in scores.items()}}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from difflut.circuits import Circuit
 from difflut.models import LUTNetwork, read_checkpoint
 from difflut.training import evaluate, predict, table_statistics
 from experiments.data import Dataset
@@ -22,15 +23,17 @@ def measure(model: LUTNetwork, data: Dataset, folder: RunFolder) -> dict[str, An
         folder: Folder of the run.
     """
     scores = evaluate(model, data.x_test, data.y_test)
-    gap = scores.pop("gap")
+    gap, metrics = scores.pop("gap"), folder.metrics()
     result = {
         "best_epoch": read_checkpoint(folder.best)["training"]["epoch"],
-        "train_seconds": sum(row["seconds"] for row in folder.metrics()),
+        "train_seconds": sum(row["seconds"] for row in metrics),
+        "cpu_seconds": sum(row["cpu_seconds"] for row in metrics),
+        "peak_bytes": max(row["peak_bytes"] for row in metrics),
         **{f"test_{key}": value for key, value in scores.items()},
         "gap": gap,
     }
     with optional("cost in hardware"):
-        result |= estimated_cost(model, data.x_test)
+        result |= estimated_cost(Circuit.from_model(model.cpu()), data.x_test)
     return result
 
 

@@ -25,7 +25,7 @@ from difflut.training.refinement import Refinement
 from experiments.data import Dataset, dataset, kept_rows
 from experiments.runs import RunFolder, TrialRun
 from experiments.shared.arguments import check_effect, check_name, check_seconds, check_seed, check_whole, configured
-from experiments.shared.costs import in_words
+from experiments.shared.costs import in_words, size_of
 from experiments.training.fitting import fit
 from experiments.training.group import joined
 from experiments.training.measuring import draw, measure
@@ -100,7 +100,7 @@ def train(
 
     Returns:
         The content of the run's result.json, nothing where this process is not the first of several; for a dry run
-        `tables`, `parameters`, `epochs` and `validation_rows`.
+        `tables`, `lookups`, `bits`, `parameters`, `epochs` and `validation_rows`.
     """
     trial = trial or TrialRun(None)
     with configured():
@@ -144,7 +144,7 @@ def train(
             if dry_run:
                 make_trainer(model, data.x_train, data.y_train)
                 return {
-                    "tables": model.num_luts,
+                    **size_of(model),
                     "parameters": model.num_parameters,
                     "epochs": epochs,
                     "validation_rows": len(data.x_val),
@@ -175,7 +175,7 @@ def train(
                 if not ranks.is_first:
                     return {}
                 group.close()  # the first process goes on alone
-                known = {"dataset": data.name, "seed": seed, "epochs": epochs, "tables": model.num_luts}
+                known = {"dataset": data.name, "seed": seed, "epochs": epochs, **size_of(model)}
                 result = _conclude(known | _done_by(torch_device, ranks), data, torch_device, folder, run)
             if upload_checkpoint:
                 run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")

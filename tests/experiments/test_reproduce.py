@@ -8,8 +8,8 @@ import torch
 import experiments  # noqa: F401
 from difflut import config
 from experiments.reproduction.papers import papers
-from experiments.reproduction.summary import mean_and_deviation
-from experiments.shared.costs import PARTS
+from experiments.reproduction.summary import COSTS, mean_and_deviation
+from experiments.shared.costs import SIZES
 from experiments.shared.failures import MismatchError
 
 ROOT = Path(__file__).parents[2]
@@ -88,11 +88,59 @@ def test_the_table_holds_the_rows_that_were_run_and_those_that_were_not(reproduc
     assert f"`python run.py --gin_file {folder}/tiny_digits.gin`" in table and "- tiny_digits: one epoch" in table
 
 
+def titled(table, start):
+    """The row of a table with this text, by title."""
+    titles, row = (
+        next(line.split(" | ") for line in table.splitlines() if text in line) for text in ("| paper", start)
+    )
+    return dict(zip(titles[1:-1], row[1:-1], strict=True))
+
+
+def test_a_row_says_all_that_a_network_is_and_takes(reproduced):
+    folder, summary = reproduced
+    assert summary["tables"] == summary["lookups"] == 60
+    assert summary["bits"] == 60 * (8 + 3 * 7)  # 128 bits of the encoder have numbers of seven digits
+    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("runs/*/seed_*/result.json"))]
+    for key, name in (("seconds", "train_seconds"), ("cpu_seconds", "cpu_seconds"), ("peak_bytes", "peak_bytes")):
+        assert summary[key] == [run[name] for run in runs] and min(summary[key]) > 0
+    assert summary["simplified"] == [True, True]
+    cells = titled(papers(str(folder), f"{folder}/runs", f"{folder}/row.md"), "| 99.50")
+    assert (cells["tables"], cells["look-ups"], cells["bits"]) == ("60", "60", "1,740")
+    assert re.fullmatch(r"[\d,]+ LUT6 \(tables \d+, popcount \d+, argmax \d+, encoder \d+\)", cells["LUT6"])
+    assert re.fullmatch(r"\d+ s \(\d+ CPU s\) and [\d.]+ GiB on CPU", cells["time"])
+
+
+def test_a_circuit_too_large_to_simplify_is_counted_as_trained_and_said_so(reproduced):
+    from experiments.reproduction.papers import _row
+    from experiments.reproduction.reproduce import _check
+    from experiments.training.train import dataset
+
+    folder, summary = reproduced
+    (run,) = (folder / "runs").glob("*/seed_3-*/")
+    config.parse([str(folder / "tiny_digits.gin")])
+    as_trained, simplified = (_check(run, dataset(), largest) for largest in (59, 60))
+    assert simplified["luts_tables"] < as_trained["luts_tables"] == 60
+    assert (as_trained["simplified"], simplified["simplified"]) == (False, True)
+    costs = {key: [as_trained[key]] for key in COSTS}
+    row = _row(summary | costs | {"dataset.name": "digits"})
+    assert f"{as_trained['luts']:,} LUT6 as trained (tables 60" in row["LUT6"]
+
+
 def test_the_table_keeps_rows_whose_runs_are_not_here(reproduced):
     folder, _ = reproduced
     table = papers(str(folder), f"{folder}/runs", f"{folder}/kept.md")
     assert papers(f"{folder}/", f"{folder}/elsewhere", f"{folder}/kept.md") == table
     assert papers(str(folder), f"{folder}/elsewhere", f"{folder}/new.md").count("not run") == 2
+
+
+def test_a_row_of_an_earlier_table_keeps_its_cells_under_their_titles(reproduced, tmp_path):
+    folder, _ = reproduced
+    command = f"`python run.py --gin_file {folder}/not_yet.gin`"
+    old = f"| paper | tables | time | command |\n|---|--:|--:|---|\n| T | 7 | 8 s | {command} |\n"
+    (tmp_path / "old.md").write_text(old)
+    table = papers(str(folder), str(tmp_path), str(tmp_path / "old.md"))
+    cells = titled(table, "not_yet.gin")
+    assert {title: text for title, text in cells.items() if text} == {"tables": "7", "time": "8 s"}
 
 
 def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduced):
@@ -105,7 +153,7 @@ def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduce
     data = dataset()
     (run / "result.json").write_text(json.dumps({"seed": 0, "test_accuracy_hard": 0.5}))
     with pytest.raises(MismatchError, match=r"in 0 of 360 test rows .* reported 50\.0000%"):
-        _check(run, data)
+        _check(run, data, 0)
 
 
 def test_a_failed_seed_names_its_output(tmp_path):
@@ -129,7 +177,8 @@ def test_a_failed_seed_names_its_output(tmp_path):
         ("train.batch_size = 0", "^train.seed = 0: .*batch_size=0"),
         ("reproduce.seeds = []", "reproduce.seeds must be one or more different seeds"),
         ("reproduce.seeds = [1, 2, 1]", r"different seeds, got \[1, 2, 1\]"),
-        ("reproduce.at_once = 0", "reproduce.at_once must be 1 or more, got 0"),
+        ("reproduce.at_once = 0", "reproduce.at_once must be a whole number, 1 or more; got 0"),
+        ("reproduce.simplified = -1", "reproduce.simplified must be a whole number, 0 or more; got -1"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused_before_there_is_a_folder(tmp_path, wrong, said):
@@ -145,18 +194,8 @@ def test_what_cannot_be_reproduced_is_refused_before_there_is_a_folder(tmp_path,
 def test_the_device_is_that_of_the_runs(used, said):
     from experiments.reproduction.summary import summarized
 
-    keys = (
-        "dataset",
-        "epochs",
-        "tables",
-        "luts",
-        *PARTS,
-        "seed",
-        "test_accuracy_hard",
-        "gap",
-        "circuit_rows",
-        "train_seconds",
-    )
+    keys = ("dataset", "epochs", *SIZES, *COSTS, "seed", "test_accuracy_hard", "gap", "circuit_rows")
+    keys += ("train_seconds", "cpu_seconds", "peak_bytes")
     assert summarized([dict.fromkeys(keys, 1) | {"device": device} for device in used])["device"] == said
 
 
@@ -165,8 +204,8 @@ def test_circuits_that_were_not_compared_are_no_claim(reproduced):
 
     _, summary = reproduced
     bound = {"dataset.name": "digits"}
-    assert "720" in _row(summary | bound, "command")
-    assert "not compared" in _row(summary | bound | {"circuit_rows": []}, "command")
+    assert _row(summary | bound)["circuit"] == "720"
+    assert _row(summary | bound | {"circuit_rows": []})["circuit"] == "not compared"
 
 
 def test_one_value_has_no_deviation():

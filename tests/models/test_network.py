@@ -153,3 +153,14 @@ def test_a_network_of_another_type_trains(node, encoder, dtype):
     torch.manual_seed(1)
     x = x if encoder else x.to(dtype).double()
     torch.testing.assert_close(logits.double(), model.double()(x.double()), rtol=0.05, atol=0.1)
+
+
+def test_a_convolution_counts_its_tables_and_bits_once_and_its_look_ups_at_every_window():
+    conv = partial(LAYERS["learnable"], output_size=8, node_type=NODES["dwn"], n=3, kernel_size=3, stride=2)
+    head = partial(LAYERS["random"], output_size=12, node_type=NODES["dwn"], n=4)
+    encoder = ENCODERS["thermometer"](num_bits=2)
+    model = network((9, 7), 3, encoder, [conv, partial(LAYERS["pool"], kernel_size=2), head])
+    assert model.num_luts == 8 + 8 + 12
+    assert model.num_lookups == 8 * 4 * 3 + 8 * 2 * 1 + 12
+    # A pin of the convolution reads one of 18 bits, of the head one of 16; a pool has nothing to learn.
+    assert model.num_bits == 8 * (2**3 + 3 * 5) + 12 * (2**4 + 4 * 4)

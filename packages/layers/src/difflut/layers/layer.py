@@ -103,6 +103,14 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
     def out_features(self) -> int:
         return prod(self.output_shape)
 
+    @property
+    def num_bits(self) -> int:
+        """Bits that say what it learned: the entries of its tables, and of each pin the position that it reads."""
+        node, position = self.node, (self.placements.window - 1).bit_length()
+        if not any(True for _ in self.parameters()):
+            return 0
+        return node.num_nodes * (node.output_dim * 2**node.input_dim + node.input_dim * position)
+
     @abstractmethod
     def wiring(self) -> Tensor:
         """The position in the window that each input of a node reads in the hard network: `(L, n)`."""

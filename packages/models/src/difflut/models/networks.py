@@ -189,6 +189,11 @@ class LUTNetwork(nn.Module):
         return sum(layer.out_features for layer in self.layers)
 
     @property
+    def num_bits(self) -> int:
+        """Bits of state: entries and wiring of all tables that learn, those that stand at many placements once."""
+        return sum(layer.num_bits for layer in self.layers)
+
+    @property
     def num_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters())
 
