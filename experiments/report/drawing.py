@@ -5,15 +5,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from experiments.report import figures
-from experiments.report.outcomes import VALIDATION, is_range
+from experiments.report import figures, tables
+from experiments.report.outcomes import VALIDATION, is_range, pareto_front
 from experiments.report.published import published
 from experiments.report.style import looks
 from experiments.report.summary import Summary
-from experiments.report.tables import LUTS
+from experiments.report.tables import Score
 from experiments.shared.failures import optional
 
-ACCURACY_AND_SIZE, CURVES, PARALLEL = "Accuracy and size", "Learning curves", "All dimensions"
+SIZE, TABLES, TIME = "Accuracy and size", "Accuracy and tables", "Accuracy and time"
+CURVES, PARALLEL = "Learning curves", "All dimensions"
+COSTS = {SIZE: tables.LUTS, TABLES: tables.TABLES, TIME: tables.SECONDS}
 
 
 def draw(summary: Summary, folder: Path) -> dict[str, Path]:
@@ -23,7 +25,7 @@ def draw(summary: Summary, folder: Path) -> dict[str, Path]:
     """
     figures_by_title: dict[str, Callable[[], Path | None]] = {
         **{label: partial(_draw_dimension, summary, label, folder) for label in summary.dimensions},
-        ACCURACY_AND_SIZE: partial(_draw_sizes, summary, folder / "luts.png"),
+        **{title: partial(_draw_cost, summary, cost, folder / f"{cost.key}.png") for title, cost in COSTS.items()},
         CURVES: partial(_draw_curves, summary, folder / "curves.png"),
         PARALLEL: partial(_draw_all_dimensions, summary, folder / "parallel.png"),
     }
@@ -35,13 +37,15 @@ def draw(summary: Summary, folder: Path) -> dict[str, Path]:
     return drawn
 
 
-def _draw_sizes(summary: Summary, path: Path) -> Path | None:
-    """Accuracy against LUTs, where configurations differ in size; the first dimension with few values colours them."""
-    counted = [configuration for configuration in summary.ranked if configuration.scores(LUTS.key)]
-    if len({configuration.mean(LUTS.key) for configuration in counted}) < 2:
+def _draw_cost(summary: Summary, cost: Score, path: Path) -> Path | None:
+    """Accuracy against a cost in which configurations differ; the first dimension with few values colours them."""
+    counted = [configuration for configuration in summary.ranked if configuration.scores(cost.key)]
+    if len({configuration.mean(cost.key) for configuration in counted}) < 2:
         return None
     coloured, colours = next(iter(summary.looks.items()), (None, {}))
-    return figures.accuracy_against_luts(counted, summary.front, coloured, colours, published(summary.dataset), path)
+    others = published(summary.dataset) if cost is tables.LUTS else []
+    front = pareto_front(counted, cost.key)
+    return figures.accuracy_against(cost, counted, front, coloured, colours, others, path)
 
 
 def _draw_curves(summary: Summary, path: Path) -> Path | None:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from experiments.report.drawing import ACCURACY_AND_SIZE, CURVES, PARALLEL
+from experiments.report.drawing import CURVES, PARALLEL, SIZE, TABLES, TIME
 from experiments.report.summary import FRONT_SCORES, SCORES, Summary
 from experiments.report.tables import (
     HARD,
@@ -25,8 +25,10 @@ HERE = Path(__file__).parent
 # The page's colours, which follow light and dark, in place of the figures'.
 COLOURS = {INK: "currentColor", FAINT: "var(--line)", "#ffffff": "var(--paper)"}
 CAPTIONS = {
-    ACCURACY_AND_SIZE: "Each mark is a configuration, the mean over its seeds. The line is the Pareto front; the "
+    SIZE: "Each mark is a configuration, the mean over its seeds. The line is the Pareto front; the "
     "numbers at its members are their ranks. Grey marks are what was published.",
+    TABLES: "The same against tables as trained; those of a convolution count once.",
+    TIME: "The same against the time of a training.",
     CURVES: "Hard accuracy on validation rows. A line is the mean of all finished configurations with a value, "
     "its band the standard deviation over seeds; steep first epochs are cut off.",
     PARALLEL: "Each line is a configuration; the better, the higher in its bundle and the bluer.",

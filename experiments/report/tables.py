@@ -38,6 +38,7 @@ class Score:
 
 HARD = Score(ACCURACY, "hard accuracy, %", 100, 2)
 LUTS = Score("luts", "LUT6, encoder included")
+TABLES = Score("tables", "tables")
 GAP = Score("gap", "gap, points", 100, 2)
 SECONDS = Score("train_seconds", "training, s", digits=1)
 

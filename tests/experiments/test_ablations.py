@@ -20,7 +20,7 @@ def data():
         yield rows
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*FILES, ROOT / "gin_configs" / "curves_digits.gin"], ids=lambda path: path.stem)
 def test_every_trial_of_a_ready_made_sweep_can_be_built(path, data, monkeypatch, capsys):
     from experiments.sweep import ablate as module
 

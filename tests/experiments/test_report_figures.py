@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from experiments.report.effects import paired_effects
-from experiments.report.figures import accuracy_against_luts, by_value, learning_curves, parallel_coordinates
+from experiments.report.figures import accuracy_against, by_value, learning_curves, parallel_coordinates
 from experiments.report.outcomes import ACCURACY, VALIDATION, Outcome, configurations, pareto_front
 from experiments.report.published import Published
 from experiments.report.style import looks
+from experiments.report.tables import LUTS, SECONDS, TABLES
 
 ACCURACIES = {"a": 0.9, "b": 0.92, "c": 0.85}
 LOOKS = looks(list(ACCURACIES))
@@ -48,12 +51,23 @@ def test_the_front_is_drawn_as_steps_with_the_ranks_of_its_members(tmp_path, fig
     ranked = configurations(OUTCOMES)
     front = pareto_front(ranked, "luts")
     others = [Published("DWN", 0.95, 50, "not counted"), Published("TreeLUT", 0.9, 900, "counted")]
-    accuracy_against_luts(ranked, front, "node", LOOKS, others, tmp_path / "luts.png")
+    accuracy_against(LUTS, ranked, front, "node", LOOKS, others, tmp_path / "luts.png")
     (panel,) = figures[0].axes
     assert panel.lines[0].get_xydata() == pytest.approx(np.array([[100, 0.932], [200, 0.942]]))
     assert [text.get_text() for text in panel.texts] == ["2", "1", "DWN", "TreeLUT"] and panel.get_xscale() == "log"
     legend = [text.get_text() for text in panel.get_legend().get_texts()]
     assert legend == ["a", "b", "c", "published, encoder not counted", "published, encoder counted"]
+
+
+@pytest.mark.parametrize("cost", [TABLES, SECONDS])
+def test_accuracy_is_drawn_against_any_cost(tmp_path, figures, cost):
+    costs = {"1": 40.0, "2": 7.0}
+    outcomes = [replace(one, scores=one.scores | {cost.key: costs[one.values["width"]]}) for one in OUTCOMES]
+    ranked = configurations(outcomes)
+    accuracy_against(cost, ranked, pareto_front(ranked, cost.key), "node", LOOKS, [], tmp_path / "cost.png")
+    (panel,) = figures[0].axes
+    assert panel.get_xlabel() == cost.title
+    assert panel.lines[0].get_xydata() == pytest.approx(np.array([[7, 0.942]]))
 
 
 def test_parallel_coordinates_have_a_line_a_configuration(tmp_path, figures):
