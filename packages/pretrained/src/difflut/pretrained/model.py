@@ -8,8 +8,8 @@ config.gin, result.json    as in the folder of a run, so that jobs read a model 
 """
 
 import hashlib
-import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from difflut.circuits import Circuit
+from difflut.circuits.circuit.files import unpacked_arrays
 from difflut.models import LUTNetwork, load_checkpoint, save_checkpoint
 
 CARD, NETWORK, CIRCUIT, VECTORS = "card.json", "best.pt", "circuit.npz", "vectors.npz"
@@ -83,14 +84,28 @@ def read_model(folder: Path) -> Pretrained:
     """Reads what `write_model` wrote; runs no code from the files.
 
     Raises:
-        ModelError: A file is missing, or its digest is not that in the card.
+        ModelError: A file is missing, its digest is not that in the card, or it holds no part of a model.
     """
     card = _card(folder / CARD)
     contents = {name: _checked(folder / name, digest) for name, digest in card["sha256"].items()}
-    network = load_checkpoint(folder / NETWORK)
-    circuit = Circuit.load(folder / CIRCUIT) if CIRCUIT in contents else Circuit.from_model(network)
-    vectors = np.load(io.BytesIO(contents[VECTORS]), allow_pickle=False)
-    return Pretrained(card, network, circuit, vectors["x"], vectors["y"], vectors["counts"])
+    try:
+        network = load_checkpoint(folder / NETWORK)
+        circuit = Circuit.load(folder / CIRCUIT) if CIRCUIT in contents else Circuit.from_model(network)
+        x, y, counts = _vectors(circuit, **unpacked_arrays(contents[VECTORS]))
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{folder}: its card fits the files, and these are no model: {error}") from error
+    return Pretrained(card, network, circuit, x, y, counts)
+
+
+def _vectors(
+    circuit: Circuit, x: np.ndarray, y: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The test vectors, checked."""
+    rows = x.shape[:1]
+    sizes = (math.prod(x.shape[1:]), *y.shape, *counts.shape)
+    if not rows or sizes != (circuit.sample_size, *rows, *rows, circuit.num_classes):
+        raise ValueError(f"{VECTORS} has x {x.shape}, y {y.shape} and counts {counts.shape}, not those of the circuit")
+    return x, y, counts
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -101,6 +116,8 @@ def _card(path: Path) -> dict[str, Any]:
     digests = card.get("sha256") if isinstance(card, dict) else None
     if not isinstance(digests, dict) or not {NETWORK, VECTORS} <= digests.keys():
         raise ModelError(f"{path}: no card of a model, as it has no digests of {NETWORK} and {VECTORS}")
+    if wrong := [name for name in digests if name != Path(name).name]:
+        raise ModelError(f"{path}: no card of a model, as {wrong[0]!r} is no file beside it")
     return card
 
 

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from difflut.circuits.circuit.circuit import Circuit
 
 
+# Above these numbers no circuit is meant; memory is taken by them before arrays of that size are there.
+MOST_PINS = 16
+MOST_LAYERS = 2**20
+MOST_PIXELS = 2**22
+COUNTED = 2**31  # signals are numbered, and votes counted, in 32 bits
+
+
 def check(circuit: "Circuit") -> None:
     """Refuses arrays that are no circuit.
 
@@ -31,10 +38,14 @@ def _check_encoder(circuit: "Circuit") -> None:
         raise ValueError(f"thresholds of feature {wrong[0]} are NaN; every threshold must be a number")
     if len(wrong := np.flatnonzero((thresholds[:, 1:] < thresholds[:, :-1]).any(1))):
         raise ValueError(f"thresholds of feature {wrong[0]} descend; they must ascend: {thresholds[wrong[0]].tolist()}")
+    if thresholds.dtype != np.float32:
+        raise ValueError(f"thresholds must be float32, as which every back end compares, got {thresholds.dtype}")
 
 
 def _check_sums(sums: WeightedSums, features: int) -> None:
     """Refuses arrays that are no sums of pixels, or not for so many features."""
+    if not 1 <= sums.inputs <= MOST_PIXELS:
+        raise ValueError(f"sums.inputs is {sums.inputs}; a sample has 1 to {MOST_PIXELS} pixels")
     sources, weights = sums.sources, sums.weights
     _check_kind("sums.sources", sources, "i", ("sums", "terms"))
     _check_kind("sums.weights", weights, "i", sources.shape)
@@ -55,12 +66,18 @@ def _check_luts(circuit: "Circuit") -> None:
     wiring, tables, table_of, layers = circuit.wiring, circuit.tables, circuit.table_of, circuit.layers
     _check_kind("wiring", wiring, "i", ("luts", "n"))
     luts, n = wiring.shape
+    if n > MOST_PINS:
+        raise ValueError(f"wiring has n={n} inputs of a LUT, whose table has 2**n entries; there may be {MOST_PINS}")
+    if circuit.num_signals >= COUNTED:
+        raise ValueError(f"there are {circuit.num_signals} signals; they are numbered below {COUNTED}")
     _check_kind("tables", tables, "b", ("tables", 2**n), f"n={n} inputs")
     _check_kind("table_of", table_of, "i", (luts,))
     _check_kind("layers", layers, "i", (luts,))
     _check_range("table_of", table_of, 0, len(tables), "tables")
     if len(wrong := np.flatnonzero(np.diff(layers, prepend=0) < 0)):
         raise ValueError(f"layers must ascend from 0 on, LUT {wrong[0]} is of layer {layers[wrong[0]]}")
+    if luts and layers[-1] >= MOST_LAYERS:
+        raise ValueError(f"LUT {luts - 1} is of layer {layers[-1]}; layers are numbered below {MOST_LAYERS}")
     below = circuit.num_inputs + np.searchsorted(layers, layers)  # signals below this one are of lower layers
     if len(wrong := np.flatnonzero(((wiring < -1) | (wiring >= below[:, None])).any(1))):
         lut = wrong[0]
@@ -89,8 +106,13 @@ def _check_head(circuit: "Circuit") -> None:
         raise ValueError("bias has no entry, but a circuit has at least one class")
     _check_range("outputs", outputs, 0, circuit.num_signals, "signals")
     _check_range("groups", circuit.groups, 0, len(bias), "classes")
-    if not (np.isfinite(circuit.tau) and circuit.tau > 0):
-        raise ValueError(f"tau={circuit.tau} must be positive and finite, since counts are divided by it")
+    most = np.abs(bias.astype(float)) + np.bincount(circuit.groups, minlength=len(bias))
+    if len(wrong := np.flatnonzero(most >= COUNTED)):
+        raise ValueError(f"bias[{wrong[0]}] is {bias[wrong[0]]}; votes, the bias included, are counted below {COUNTED}")
+    with np.errstate(over="ignore"):
+        tau = np.float32(circuit.tau)
+    if not (np.isfinite(tau) and tau > 0):
+        raise ValueError(f"tau={circuit.tau} must be positive and finite in float32, since counts are divided by it")
 
 
 def _check_kind(name: str, array: np.ndarray, kind: str, shape: tuple[str | int, ...], why: str = "") -> None:

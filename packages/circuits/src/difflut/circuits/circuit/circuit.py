@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from difflut.circuits.circuit.checks import check
+from difflut.circuits.circuit.checks import MOST_PINS, check
 from difflut.circuits.circuit.evaluation import block_size, count_ones, packed_signals, unpacked
 from difflut.circuits.circuit.files import read_arrays, write_arrays
 from difflut.circuits.circuit.networks import arrays_of
@@ -188,7 +188,7 @@ class Circuit:
             return cls(**_unpacked(**read_arrays(path)))
         except OSError:
             raise
-        except Exception as error:  # the archive, its compression and the arrays raise errors of many kinds
+        except Exception as error:  # arrays of another kind raise errors of many kinds
             reason = f"{path}: damaged, or not a circuit of format {FORMAT}; export the run again ({error})"
             raise ValueError(reason) from error
 
@@ -199,6 +199,8 @@ def _unpacked(
     """The fields of a circuit from the arrays that are saved."""
     if format != FORMAT:
         raise ValueError(f"its format is {format}")
+    if wiring.ndim != 2 or wiring.shape[1] > MOST_PINS or tables.shape[1:] != (-(-(2 ** wiring.shape[1]) // 8),):
+        raise ValueError(f"tables of shape {tables.shape}, packed, are not those of wiring of shape {wiring.shape}")
     tables = np.unpackbits(tables, axis=1, count=2 ** wiring.shape[1]).astype(bool)
     parts = {name.removeprefix(SUMS): others.pop(name) for name in list(others) if name.startswith(SUMS)}
     sums = WeightedSums(int(parts.pop("inputs")), **parts) if parts else None

@@ -7,6 +7,7 @@ import numpy as np
 
 MOST = 255  # of a pixel
 EXACT = 2**24  # float32 holds all whole numbers below
+MOST_DEPTH = 64  # of sums that add sums; detectors have few
 ROOM = 2**23  # values that are there at a time: 32 MiB
 
 
@@ -35,13 +36,18 @@ class WeightedSums:
 
     @cached_property
     def levels(self) -> list[np.ndarray]:
-        """The sums, those first that read pixels alone, then those that read pixels and sums before, and so on."""
+        """The sums, those first that read pixels alone, then those that read pixels and sums before, and so on.
+
+        Raises:
+            ValueError: There are more than `MOST_DEPTH` of these levels.
+        """
         level = np.zeros(self.inputs + self.num_sums + 1, np.int64)  # the last is that of no source
-        while True:
+        for _ in range(MOST_DEPTH + 1):
             deeper = level[self.sources].max(1, initial=0) + 1
             if (deeper == level[self.inputs : -1]).all():
                 return [np.flatnonzero(deeper == number) for number in range(1, level.max() + 1)]
             level[self.inputs : -1] = deeper
+        raise ValueError(f"sums add sums in more than {MOST_DEPTH} levels")
 
     @cached_property
     def ranges(self) -> tuple[np.ndarray, np.ndarray]:
