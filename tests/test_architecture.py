@@ -171,7 +171,9 @@ def test_text_files_are_utf8_whatever_the_locale():
             owner = getattr(getattr(call.func, "value", None), "id", "")
             given = [str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)]
             is_text = name in ("read_text", "write_text") or (
-                name == "open" and owner not in ("cls", "RunFolder", "Sweep", "os") and not any("b" in x for x in given)
+                name == "open"
+                and owner not in ("archive", "cls", "RunFolder", "Sweep", "os")
+                and not any("b" in x for x in given)
             )
             said = any(keyword.arg == "encoding" for keyword in call.keywords)
             assert said or not is_text, f"{file}:{call.lineno}: name the encoding"

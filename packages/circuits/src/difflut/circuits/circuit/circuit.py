@@ -114,7 +114,7 @@ class Circuit:
         levels = np.zeros(x.shape, np.intp)
         for threshold in self.thresholds.T:
             levels += x > threshold
-        return self.codebook[levels].reshape(len(x), -1)
+        return self.codebook[levels].reshape(len(x), self.num_inputs)
 
     def signals(self, x: np.ndarray) -> np.ndarray:
         """All signals: `(signals, batch)` booleans."""
