@@ -18,6 +18,7 @@ from difflut.config import ConfigurationError, configurable, operative_config, o
 from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, save_sealed
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
+from difflut.training.area import Cost
 from difflut.training.freezing import front_to_back
 from difflut.training.losses import cross_entropy
 from difflut.training.ranks import ALONE, Ranks
@@ -59,6 +60,7 @@ def train(
     refinement: Callable[..., Refinement] | None = None,
     refined_epochs: int = 0,
     freezing: tuple[float, float] | None = None,
+    cost: Callable[..., Cost] | None = None,
     checkpoint_seconds: float | None = 0.0,
     dry_run: bool = False,
     trial: TrialRun | None = None,
@@ -93,6 +95,7 @@ def train(
         refined_epochs: Number of these last epochs; `epochs` includes them.
         freezing: Shares of the epochs after which the first layer is frozen and only the last one learns, such as
             `(0.4, 0.9)`; the others are frozen in between, in order. A frozen layer is exactly its tables.
+        cost: What the network costs, as a term of the loss in gradient steps.
         checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
             never.
         dry_run: Whether to build everything, train nothing, and return the network's size.
@@ -139,6 +142,7 @@ def train(
                 augmentation=augmentation,
                 refinement=refinement,
                 refined_from=epochs - refined_epochs,
+                cost=cost,
                 freezes=freezing and front_to_back(model.layers, epochs - refined_epochs, *freezing),
             )
             if dry_run:

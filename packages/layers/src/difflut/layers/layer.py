@@ -119,6 +119,10 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         """The positions in the window among which each input of a node chooses: `(L, n, K)`; None for all."""
         return self.wiring()[..., None]
 
+    def choice_logits(self) -> Tensor | None:
+        """The weights, `(L, n, K)`, of whose largest each pin's choice among `choices` is; None where it is fixed."""
+        return None
+
     def load_wiring(self, wiring: Tensor) -> None:
         """Sets what the inputs of nodes read, `(L, n)`; each entry must be one of the choices of its input.
 

@@ -133,6 +133,10 @@ class Learnable(Layer):
     def choices(self) -> Tensor | None:
         return None if self.candidates is None else self.candidates.view(self.node.num_nodes, self.n, -1)
 
+    def choice_logits(self) -> Tensor | None:
+        pins_first = self.logits.t() if self.candidates is None else self.logits
+        return pins_first.unflatten(0, (self.node.num_nodes, self.n))
+
     @torch.no_grad()
     def load_wiring(self, wiring: Tensor) -> None:
         axis, chosen = 0, wiring.reshape(1, -1)

@@ -13,6 +13,7 @@ from difflut.registry.arguments import check_call as check_call
 from difflut.registry.arguments import checked as checked
 from difflut.registry.arguments import checked_constructor as checked_constructor
 from difflut.registry.components import AUGMENTATIONS as AUGMENTATIONS
+from difflut.registry.components import COSTS as COSTS
 from difflut.registry.components import DATASETS as DATASETS
 from difflut.registry.components import DETECTORS as DETECTORS
 from difflut.registry.components import ENCODERS as ENCODERS
@@ -40,6 +41,7 @@ from difflut.registry.components import get_registered_nodes as get_registered_n
 from difflut.registry.components import get_registered_regularizers as get_registered_regularizers
 from difflut.registry.components import get_regularizer as get_regularizer
 from difflut.registry.components import register_augmentation as register_augmentation
+from difflut.registry.components import register_cost as register_cost
 from difflut.registry.components import register_dataset as register_dataset
 from difflut.registry.components import register_detector as register_detector
 from difflut.registry.components import register_encoder as register_encoder

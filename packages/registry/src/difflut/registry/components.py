@@ -11,6 +11,7 @@ REGULARIZERS = Registry("regularizer")
 OPTIMIZERS = Registry("optimizer")
 SCHEDULES = Registry("schedule")
 LOSSES = Registry("loss", plural="losses")
+COSTS = Registry("cost")
 AUGMENTATIONS = Registry("augmentation")
 TEACHERS = Registry("teacher")
 REFINEMENTS = Registry("refinement")
@@ -28,6 +29,7 @@ KINDS = (
     OPTIMIZERS,
     SCHEDULES,
     LOSSES,
+    COSTS,
     AUGMENTATIONS,
     TEACHERS,
     REFINEMENTS,
@@ -51,7 +53,7 @@ register_regularizer, get_regularizer, get_registered_regularizers = (
     REGULARIZERS.names,
 )
 register_optimizer, register_schedule, register_loss = OPTIMIZERS.register, SCHEDULES.register, LOSSES.register
-register_augmentation, register_teacher = AUGMENTATIONS.register, TEACHERS.register
+register_cost, register_augmentation, register_teacher = COSTS.register, AUGMENTATIONS.register, TEACHERS.register
 register_refinement = REFINEMENTS.register
 register_format, register_dataset, register_job = FORMATS.register, DATASETS.register, JOBS.register
 
@@ -75,6 +77,7 @@ class Components:
     register_loss, get_loss, list_losses = LOSSES.register, LOSSES.__getitem__, LOSSES.names
     register_augmentation = AUGMENTATIONS.register
     get_augmentation, list_augmentations = AUGMENTATIONS.__getitem__, AUGMENTATIONS.names
+    register_cost, get_cost, list_costs = COSTS.register, COSTS.__getitem__, COSTS.names
     register_teacher, get_teacher, list_teachers = TEACHERS.register, TEACHERS.__getitem__, TEACHERS.names
     register_format, get_format, list_formats = FORMATS.register, FORMATS.__getitem__, FORMATS.names
     register_refinement = REFINEMENTS.register

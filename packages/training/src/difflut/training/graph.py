@@ -33,6 +33,7 @@ class GraphedSteps:
         optimizer: Optimizer of the model's parameters.
         loss: Loss of logits and class indices and, where samples are taught, the teacher's logits.
         sums: Sums of the gradients over all processes, which is part of the graph.
+        penalty: Function that gives what is added to the loss, if anything.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class GraphedSteps:
         optimizer: Optimizer,
         loss: Callable[..., Tensor],
         sums: GradientSums,
+        penalty: Callable[[], Tensor | None],
     ) -> None:
+        self.penalty = penalty
         self.model, self.samples, self.optimizer, self.loss, self.sums = model, samples, optimizer, loss, sums
         device = next(model.parameters()).device
         self.y = samples.y.to(device)
@@ -153,7 +156,7 @@ class GraphedSteps:
             self.optimizer.zero_grad(set_to_none=True)
             output, gradient = self._objective(part, logits, y, *taught)
             outputs, gradients = [output], [gradient]
-            if (penalty := self.model.regularization()) is not None:
+            if (penalty := self.penalty()) is not None:
                 outputs.append(penalty)
                 gradients.append(torch.full_like(penalty, part.share))
             with self.sums.following():

@@ -73,12 +73,23 @@ class HardState:
 
     def difference(self, number: int, node: int) -> Tensor:
         """The loss of each sample if a node gives 1, less that if it gives 0."""
+        if number + 1 == len(self.levels):
+            return self._difference_of_vote(node)
         lost = []
         for value in (0, 1):
             given = torch.full_like(self.y, value, dtype=torch.uint8)
             *_, (_, nodes, outputs) = self._consequences(number, torch.tensor([node], device=given.device), given)
             lost.append(self.losses(self._counted(nodes, outputs)))
         return lost[1] - lost[0]
+
+    def _difference_of_vote(self, node: int) -> Tensor:
+        """The same of a node whose output is counted: one count changes by one."""
+        group, logits = self.groups[node], self.counts / self.tau
+        without = logits[group] - self.signals[-1][node] / self.tau
+        logits[group] = -torch.inf
+        others = logits.logsumexp(0)
+        with_one, with_none = (others.logaddexp(own) for own in (without + 1 / self.tau, without))
+        return with_one - with_none - (self.y[0] == group) / self.tau
 
     def change(self, number: int, node: int, table: Tensor) -> list[Change]:
         """Gives a node a table; returns the nodes that now may give something else, with what they give."""

@@ -13,6 +13,7 @@ from difflut.registry import checked_constructor, register_refinement
 from difflut.training.hard_state import HardState, Level, addresses
 
 ROWS = 15_000
+UNIT = 2.0**-24  # of losses that are added up
 GAIN = 1e-5  # the share of a node's worth by which a move must raise it, above rounding
 
 
@@ -88,7 +89,7 @@ class CoordinateDescent:
             d, level = state.difference(number, node), state.levels[number]
             for _ in range(self.moves):
                 pins[number].move(node, d[rows])
-            worth = _by_address(addresses(state.read(number, node)), d, level.tables.shape[1]).sum(1)
+            worth = _sums(addresses(state.read(number, node)), d, level.tables.shape[1])
             table = torch.where(worth == 0, level.tables[node], (worth < 0).to(torch.uint8))
             for after, changed, outputs in state.change(number, node, table):
                 if after + 1 < len(layers):
@@ -159,6 +160,14 @@ def _worth(together: Tensor, if_set: Tensor, pin: int) -> Tensor:
 def _by_address(address: Tensor, d: Tensor, size: int) -> Tensor:
     """`d (samples,)` in the row of each sample's address, 0 elsewhere: `(size, samples)`."""
     return torch.zeros(size, len(d), device=d.device).scatter_(0, address.long()[None], d[None])
+
+
+def _sums(address: Tensor, d: Tensor, size: int) -> Tensor:
+    """The sum of `d (samples,)` over the samples of each address, in whole numbers of `UNIT`: `(size,)`."""
+    # Sums of whole numbers are the same in any order, so that a GPU repeats them.
+    return torch.zeros(size, dtype=torch.int64, device=d.device).index_add_(
+        0, address.long(), (d / UNIT).round().long()
+    )
 
 
 def _check(model: LUTNetwork) -> None:

@@ -16,6 +16,7 @@ from difflut.models import LUTNetwork
 from difflut.nodes import freeze
 from difflut.nodes.parts import Part
 from difflut.registry import checked_constructor
+from difflut.training.area import Cost
 from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
@@ -60,6 +61,7 @@ class Trainer:
         refined_from: The number of epochs of gradient steps before it.
         freezes: The epoch before which each layer but the last is frozen, ascending (see `front_to_back`); from then on
             it is exactly its tables. None freezes none.
+        cost: Function that makes a term of the loss that depends on the network alone.
 
     Raises:
         ValueError: The data do not fit together, or the refinement sees copies of samples that nothing changes.
@@ -83,6 +85,7 @@ class Trainer:
         refinement: Callable[[LUTNetwork], Refinement] | None = None,
         refined_from: int = 0,
         freezes: Sequence[int] | None = None,
+        cost: Callable[[LUTNetwork], Cost] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be a whole number, 1 or more")
@@ -115,6 +118,7 @@ class Trainer:
                 "give one, or leave copies out"
             )
         self.freezes, self._frozen = freezes or [], 0
+        self.cost = cost and cost(model)
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
         self.graph = graph and self.device.type == "cuda"
@@ -145,7 +149,7 @@ class Trainer:
             logits = self.model(x)
             loss = self.loss(logits, y, *taught)
             self.optimizer.zero_grad(set_to_none=True)
-            penalty = self.model.regularization()
+            penalty = self.penalty()
             objective = loss if penalty is None else loss + penalty
             with self.sums.following():
                 objective.backward(torch.full_like(objective, part.share))
@@ -153,6 +157,13 @@ class Trainer:
         with torch.no_grad():
             correct = (logits.argmax(1) == y)[: part.rows].sum()
             return torch.stack((loss.detach() * part.rows, correct))
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss: regularizers of nodes and the cost of the network; None where there is nothing."""
+        regularization = self.model.regularization()
+        if self.cost is None:
+            return regularization
+        return self.cost() if regularization is None else regularization + self.cost()
 
     def _steps(self) -> tuple[Tensor, Iterator[Part]]:
         """The sums of loss and correct samples, and an iterator that does a step and gives its part of the batch."""
@@ -168,7 +179,7 @@ class Trainer:
     def _graphed_steps(self) -> tuple[Tensor, Iterator[Part]]:
         self.samples.begin(self.epoch)
         if self._graphed is None:
-            self._graphed = GraphedSteps(self.model, self.samples, self.optimizer, self.loss, self.sums)
+            self._graphed = GraphedSteps(self.model, self.samples, self.optimizer, self.loss, self.sums, self.penalty)
         return self._graphed.totals, self._graphed.epoch(self.epoch, self.batch_size)
 
     def run_epoch(
@@ -192,6 +203,8 @@ class Trainer:
             return self._refine(self.refinement, progress)
         self.model.train()
         self._freeze()
+        if self.cost:
+            self.cost.begin(self.samples.x)
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
         totals, parts = self._graphed_steps() if self.graph else self._steps()
         seen = counted = 0  # rows of all processes, and those that are in the totals
