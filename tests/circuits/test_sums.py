@@ -19,7 +19,7 @@ from difflut.circuits import (
     write_verilog,
 )
 from difflut.circuits.arithmetic.comparisons import encoder_bits
-from difflut.circuits.arithmetic.encoding import add_encoder, bit_costs, count_encoder
+from difflut.circuits.arithmetic.encoding import add_encoder, bit_costs, count_encoder, sum_costs
 from difflut.circuits.arithmetic.features import CountedWords
 from difflut.circuits.arithmetic.netlist import netlist
 from difflut.circuits.arithmetic.tables import Tables
@@ -210,6 +210,19 @@ def test_bits_cost_comparisons_alone_and_what_is_not_read_is_not_added():
     read = {name for table in netlist(alone, words).tables for name in table.inputs if name.startswith("x")}
     assert read == {f"x{16 * (5 * y + x) + bit}" for y in (1, 2, 3) for x in (1, 3) for bit in range(16)}
     assert 100 < estimate_cost(alone, words).encoder < 140
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bit_and_its_sums_cost_what_a_circuit_takes_that_reads_it_alone(seed):
+    for circuit in (summed_circuit(seed), detecting(KINDS[seed])[1], random_circuit(seed)):
+        words = fixed_point_words(circuit)
+        costs = bit_costs(circuit, words).reshape(circuit.num_features, -1) + sum_costs(circuit, words)[:, None]
+        for bit in np.random.default_rng(seed).choice(circuit.num_inputs, 12, replace=False):
+            alone = replace(circuit, outputs=np.array([bit]), inverted=np.zeros(1, bool), groups=np.zeros(1, int))
+            alone = replace(alone, wiring=alone.wiring[:0], table_of=alone.table_of[:0], layers=alone.layers[:0])
+            # A bit that is constant is not compared, so that its feature is not made.
+            expected = estimate_cost(alone, words).encoder
+            assert costs.flat[bit] == expected or (expected == 0 and bit_costs(circuit, words)[bit] == 0)
 
 
 @pytest.mark.parametrize(

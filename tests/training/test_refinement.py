@@ -1,9 +1,11 @@
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from difflut.encoders.detectors import edges
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES
@@ -154,6 +156,36 @@ def test_new_bits_of_the_encoder_are_worth_their_price():
     assert free - before
     assert len(dear) < len(before) and len(dear) < len(some) < len(free)
     assert lost < more < most
+
+
+def responses_read(trained):
+    """The responses of detectors, by number, that the first layer reads any bit of."""
+    shape, bits = trained.encoder.feature_shape, trained.encoder.num_bits
+    features = trained.layers[0].hard().wiring.unique() // bits
+    return set(features[features % (shape[2] + len(trained.encoder.detectors)) >= shape[2]].tolist())
+
+
+def test_a_response_that_nobody_reads_is_worth_the_price_of_its_sums(monkeypatch):
+    x = torch.randint(256, (ROWS, 4, 4, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    y = (x[:, 1, 1, 0] > x[:, 1, 3, 0]).long() + (x[:, 2, 1, 0] > 128).long()
+
+    def refined(price):
+        torch.manual_seed(0)
+        layers = [partial(LAYERS["learnable"], output_size=size, node_type=NODES["dwn"], n=2) for size in (15, 12)]
+        encoder = ENCODERS["distributive_thermometer"](num_bits=3, detectors=edges()).fit(x)
+        trained = network((4, 4, 1), 3, encoder, layers, tau=1.3)
+        before, descent = responses_read(trained), CoordinateDescent(trained, moves=3, price=price)
+        for epoch in range(2):
+            for _ in descent.visits(descent.begin(x, y), torch.Generator().manual_seed(epoch)):
+                pass
+        return before, responses_read(trained)
+
+    before, free = refined(0.0)
+    _, some = refined(0.0004)
+    _, dear = refined(100.0)
+    assert free - before and dear <= before and len(some) < len(free)
+    monkeypatch.setattr("difflut.training.refinement.sum_costs", lambda circuit, words: np.zeros(circuit.num_features))
+    assert len(refined(0.0004)[1]) > len(some)  # comparisons alone are cheap
 
 
 def test_readers_are_counted_as_pins_move(monkeypatch):

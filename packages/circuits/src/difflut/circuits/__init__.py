@@ -3,6 +3,7 @@
 from difflut.circuits.arithmetic.cost import Cost as Cost
 from difflut.circuits.arithmetic.cost import estimate_cost as estimate_cost
 from difflut.circuits.arithmetic.encoding import bit_costs as bit_costs
+from difflut.circuits.arithmetic.encoding import sum_costs as sum_costs
 from difflut.circuits.arithmetic.words import InputWords as InputWords
 from difflut.circuits.arithmetic.words import fixed_point_words as fixed_point_words
 from difflut.circuits.arithmetic.words import pixel_words as pixel_words

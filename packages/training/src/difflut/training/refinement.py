@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from difflut.circuits import Circuit, bit_costs, fixed_point_words, pixel_words
+from difflut.circuits import Circuit, bit_costs, fixed_point_words, pixel_words, sum_costs
 from difflut.models import LUTNetwork
 from difflut.registry import checked_constructor, register_refinement
 from difflut.training.hard_state import HardState, Level, addresses
@@ -51,7 +51,7 @@ class CoordinateDescent:
         moves: Pins that may move at each visit of a node; those of a random wiring stay.
         copies: Number of times that an epoch sees the samples, each time augmented in another way.
         price: Price of each table of the encoder, in mean loss: a pin moves to a bit that nobody reads only if that is
-            worth more than the tables that compute it.
+            worth more than the tables that compute it, those of detectors included where nobody reads their response.
 
     Raises:
         ValueError: The model is of another form, or a number is out of range or without effect.
@@ -82,7 +82,10 @@ class CoordinateDescent:
             _Pins(level, layer.choices(), read[:, rows].float())
             for layer, level, read in zip(layers, state.levels, state.signals[:-1], strict=True)
         ]
-        pins[0].prices = self._prices(state).to(device) * len(rows)
+        if self.price and self.model.encoder is not None:
+            bit_prices, feature_prices = self._prices(state)
+            pins[0].prices = bit_prices.to(device) * len(rows)
+            pins[0].feature_prices = feature_prices.to(device) * len(rows) if feature_prices.any() else None
         nodes = [(number, node) for number, level in enumerate(state.levels) for node in range(len(level.wiring))]
         order = torch.randperm(len(nodes), generator=generator).tolist()
         for visit, (number, node) in enumerate((nodes[i] for i in order), start=1):
@@ -99,13 +102,12 @@ class CoordinateDescent:
             layer.load_wiring(level.wiring)
             layer.node.load_table(level.tables[:, None].float())
 
-    def _prices(self, state: HardState) -> Tensor:
-        """The price of each bit of the encoder that no pin reads yet, in mean loss."""
-        if not self.price or self.model.encoder is None:
-            return torch.zeros(len(state.signals[0]))
+    def _prices(self, state: HardState) -> tuple[Tensor, Tensor]:
+        """The prices of each bit and of each feature of the encoder that no pin reads yet, in mean loss."""
         circuit = Circuit.from_model(self.model)
         words = pixel_words(circuit) if state.reads_pixels else fixed_point_words(circuit)
-        return self.price * torch.from_numpy(bit_costs(circuit, words)).float()
+        bits, features = (torch.from_numpy(costs(circuit, words)).float() for costs in (bit_costs, sum_costs))
+        return self.price * bits, self.price * features
 
 
 class _Pins:
@@ -114,6 +116,8 @@ class _Pins:
     Attributes:
         bits: The layer's inputs on the rows on which pins choose: `(features, rows)`.
         prices: Price of the first pin that reads an input, in summed loss: `(features,)`.
+        feature_prices: Price of the first pin that reads any of a part of the inputs, besides: `(parts,)` of equal
+            sizes, the bits of each feature of the encoder. None where there are no such prices.
         readers: Pins that read each input: `(features,)`.
     """
 
@@ -121,6 +125,7 @@ class _Pins:
         self.level, self.choices, self.bits = level, choices, bits
         self.may_move = _may_move(choices)
         self.prices = torch.zeros(len(bits), device=bits.device)
+        self.feature_prices: Tensor | None = None
         self.readers = torch.bincount(level.wiring.flatten(), minlength=len(bits))
 
     def move(self, node: int, d: Tensor) -> None:
@@ -132,7 +137,11 @@ class _Pins:
         together, if_set = by_address.sum(1), by_address @ self.bits.t()  # (2**n,), (2**n, features)
         worth = torch.stack([_worth(together, if_set, pin) for pin in range(len(pins))])  # (n, features)
         # Inputs that only this pin reads: the new one has its price, and that of the old one is paid back.
-        paid = self.prices * (self.readers == F.one_hot(pins, len(self.bits)))
+        own = F.one_hot(pins, len(self.bits))
+        paid = self.prices * (self.readers == own)
+        if self.feature_prices is not None:
+            own, readers = (of.unflatten(-1, (len(self.feature_prices), -1)).sum(-1) for of in (own, self.readers))
+            paid += (self.feature_prices * (readers == own)).repeat_interleave(len(self.bits) // own.shape[1], 1)
         worth += paid.gather(1, pins[:, None]) - paid
         if self.choices is not None:
             worth = worth.gather(1, self.choices[node])

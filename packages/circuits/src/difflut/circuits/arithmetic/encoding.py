@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables, encoder_bits
-from difflut.circuits.arithmetic.features import FeatureWords
+from difflut.circuits.arithmetic.features import CountedWords, FeatureWords
 from difflut.circuits.arithmetic.tables import Tables, plain
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
@@ -40,7 +40,7 @@ def count_encoder(bits: EncoderBits, words: InputWords, features: FeatureWords) 
 def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
     """The tables that each bit of the encoder takes, read or not, if no other shares one with it: `(inputs,)`.
 
-    Those of sums are left out, since all bits of a feature share them.
+    Those of sums, which all bits of a feature share, are `sum_costs`.
     """
     bits = encoder_bits(circuit, np.arange(circuit.num_inputs))
     needed, widths = _NeededTables(), words.compared.tolist()
@@ -50,6 +50,21 @@ def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
             for feature, limits, inverted in _compared(bits, words)
         ]
     )
+
+
+def sum_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
+    """The tables that make each feature, if no other shares one with it: `(features,)`; none where it is an input."""
+    if circuit.sums is None:
+        return np.zeros(circuit.num_features, np.int64)
+    counted = CountedWords(circuit, words, [f"x{bit}" for bit in range(circuit.sample_size * words.width)])
+    for feature in range(circuit.num_features):
+        counted[feature]
+    needed: dict[int, frozenset[int]] = {}  # by value: the sum, and all that it is made of
+    for value in sorted(counted.of_sums):
+        sources = circuit.sums.sources[value - circuit.sums.inputs].tolist()
+        needed[value] = frozenset([value]).union(*(needed.get(source, ()) for source in sources))
+    compared = (needed.get(value, ()) for value in circuit.sums.features.tolist())
+    return np.array([sum(counted.of_sums[value] for value in sums) for sums in compared])
 
 
 def _compared(bits: EncoderBits, words: InputWords) -> Iterator[tuple[int, tuple[int, ...], bool]]:

@@ -54,13 +54,18 @@ class CountedWords(FeatureWords):
     """Words whose sums are counted instead of added: sums of the same form take as many tables.
 
     Attributes:
-        tables: Number of tables that the sums take.
+        of_sums: The tables that each sum takes which was asked for, or added by one; by its value.
     """
 
     def __init__(self, circuit: Circuit, words: InputWords, names: Sequence[str]) -> None:
         super().__init__(Tables("w"), circuit, words, names)
-        self.tables = 0
+        self.of_sums: dict[int, int] = {}
         self._known: dict[object, int] = {}
+
+    @property
+    def tables(self) -> int:
+        """Number of tables that all these sums take."""
+        return sum(self.of_sums.values())
 
     def _add(self, value: int) -> list[str]:
         terms, constant, width = self._terms(value)
@@ -70,7 +75,7 @@ class CountedWords(FeatureWords):
             tables = Tables("t")
             _summed(tables, terms, constant, width)
             self._known[form] = len(tables.made)
-        self.tables += self._known[form]
+        self.of_sums[value] = self._known[form]
         return [f"w{value}_{bit}" for bit in range(width)]
 
 

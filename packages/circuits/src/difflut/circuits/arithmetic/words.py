@@ -1,6 +1,7 @@
 """Inputs of hardware: features as unsigned words of one width, compared with whole numbers."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -51,7 +52,8 @@ class InputWords:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *features)` to words: `ceil(x * 2**scale) + offset`, held within the width; NaN is 0."""
-        x = np.asarray(x, np.float32).reshape(len(x), -1).astype(np.float64)
+        x = np.asarray(x, np.float32)
+        x = x.reshape(len(x), prod(x.shape[1:])).astype(np.float64)
         words = np.clip(np.ceil(np.ldexp(x, self.scales)) + self.offsets, 0, 2**self.width - 1)
         return np.nan_to_num(words, nan=0).astype(np.int64)
 

@@ -60,14 +60,10 @@ class CudaEngine(GpuEngine):
     """
 
     def __init__(self, circuit: Circuit, words: int | None = None) -> None:
-        super().__init__(circuit)
-        loaded = library()
-        if loaded is None:
-            raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
-        self._library = loaded
+        super().__init__(circuit, library)
         net, encoding = arranged(circuit)
         self._offset = net.offset
-        arrays, self._words = _fitting(loaded, net, circuit.num_classes, (words,) if words else (4, 2, 1))
+        arrays, self._words = _fitting(self._library, net, circuit.num_classes, (words,) if words else (4, 2, 1))
         self.name = f"GPU engine ({WARP * self._words} samples a tile)"
         self._networks = {pixels: _network(arrays | comparisons(circuit, encoding, pixels)) for pixels in (False, True)}
 

@@ -1,5 +1,7 @@
 """What the engines on a GPU share: arrays in, tensors or arrays out."""
 
+import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,16 +21,21 @@ class GpuEngine(Engine):
 
     Bytes and floats are told apart as on the CPU.
 
+    Args:
+        library: Function that compiles the kernels; it gives None where that cannot be.
+
     Raises:
         RuntimeError: There is no GPU, or no compiler.
     """
 
-    def __init__(self, circuit: Circuit) -> None:
+    def __init__(self, circuit: Circuit, library: Callable[[], ctypes.CDLL | None]) -> None:
         super().__init__(circuit)
         if not torch.cuda.is_available():
             raise RuntimeError("the GPU engine needs an NVIDIA GPU that torch can use; take device='cpu'")
-        if not cpu.available():
+        loaded = library() if cpu.available() else None
+        if loaded is None:
             raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
+        self._library = loaded
         self._offset = 0  # of counts
         self._sums = DeviceSums(circuit.sums, "cuda") if circuit.sums else None
 

@@ -51,11 +51,7 @@ class LevelsEngine(GpuEngine):
     """
 
     def __init__(self, circuit: Circuit, tiles: int | None = None) -> None:
-        super().__init__(circuit)
-        loaded = library()
-        if loaded is None:
-            raise RuntimeError("the GPU engine could not be compiled, stderr says why; take device='cpu'")
-        self._library = loaded
+        super().__init__(circuit, library)
         comparisons, net = sorted_comparisons(circuit)
         self._offset = net.offset
         found = levels(net, circuit.num_classes)

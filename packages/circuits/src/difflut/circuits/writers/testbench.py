@@ -93,7 +93,7 @@ def command(simulator: str) -> str:
 
 def in_bits(values: np.ndarray, width: int) -> np.ndarray:
     """Integers `(rows, n)` to `(rows, n * width)` bits, the lowest first."""
-    return (values[..., None] >> np.arange(width) & 1).astype(bool).reshape(len(values), -1)
+    return (values[..., None] >> np.arange(width) & 1).astype(bool).reshape(len(values), values.shape[1] * width)
 
 
 def hexadecimal(bits: np.ndarray) -> str:
