@@ -103,7 +103,7 @@ def train(
 
     Returns:
         The content of the run's result.json, nothing where this process is not the first of several; for a dry run
-        `tables`, `lookups`, `bits`, `parameters`, `epochs` and `validation_rows`.
+        `tables`, `parameters`, `epochs` and `validation_rows`.
     """
     trial = trial or TrialRun(None)
     with configured():
@@ -148,7 +148,7 @@ def train(
             if dry_run:
                 make_trainer(model, data.x_train, data.y_train)
                 return {
-                    **size_of(model),
+                    "tables": model.num_luts,
                     "parameters": model.num_parameters,
                     "epochs": epochs,
                     "validation_rows": len(data.x_val),
