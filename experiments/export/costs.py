@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from difflut import circuits
-from difflut.circuits import Circuit, Design, InputWords
+from difflut.circuits import Circuit, Design
 from experiments.export.steps import Steps
 from experiments.shared.costs import named
 
@@ -35,9 +35,8 @@ def find_costs(
     versions = {"before simplification": original, "after simplification": circuit}
     finders = {
         "estimate": lambda: {when: _estimate(when, version, design, steps) for when, version in versions.items()},
-        "Yosys": yosys
-        and (lambda: {when: _count(when, version, design.words, steps) for when, version in versions.items()}),
-        "proof": prove and (lambda: _prove(circuit, design.words, steps)),
+        "Yosys": yosys and (lambda: {when: _count(when, version, design, steps) for when, version in versions.items()}),
+        "proof": prove and (lambda: _prove(circuit, design, steps)),
         "families": bool(families) and (lambda: _count_cells(design, families, steps)),
         "placement": place and (lambda: _place(design, place, steps)),
     }
@@ -45,25 +44,27 @@ def find_costs(
 
 
 def _estimate(when: str, circuit: Circuit, design: Design, steps: Steps) -> dict[str, Any]:
-    cost = steps.run(f"estimate, {when}", lambda: circuits.estimate_cost(circuit, design.words, design.levels))
+    estimate = partial(circuits.estimate_cost, words=design.words, levels=design.levels, head=design.head)
+    cost = steps.run(f"estimate, {when}", partial(estimate, circuit))
     print(cost)
-    return named(cost) | {"core": cost.core, "depth": cost.depth}
+    return named(cost) | {"core": cost.core, "depth": cost.depth, "carries": cost.carries}
 
 
-def _count(when: str, circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, int]:
+def _count(when: str, circuit: Circuit, written: Design, steps: Steps) -> dict[str, int]:
     """LUTs and depth of core and encoder, without registers."""
     with tempfile.TemporaryDirectory() as folder:
-        design = circuits.write_verilog(circuit, folder, words)
+        design = circuits.write_verilog(circuit, folder, written.words, head=written.head)
         parts = ("core", "encoder")
         core, encoder = steps.run(f"Yosys, {when}", lambda: [circuits.synthesize(design, part) for part in parts])
-    print(f"{core.luts + encoder.luts:,} LUT6: core {core.luts:,}, depth {core.depth}; "
+    carries = f", {core.carries:,} CARRY4" * (core.carries > 0)
+    print(f"{core.luts + encoder.luts:,} LUT6{carries}: core {core.luts:,}, depth {core.depth}; "
           f"encoder {encoder.luts:,}, depth {encoder.depth}")  # fmt: skip
     parts_cost = {"core": core.luts, "depth": core.depth, "luts_encoder": encoder.luts, "encoder_depth": encoder.depth}
-    return {"luts": core.luts + encoder.luts} | parts_cost
+    return {"luts": core.luts + encoder.luts} | parts_cost | {"carries": core.carries}
 
 
-def _prove(circuit: Circuit, words: InputWords, steps: Steps) -> dict[str, bool]:
-    equivalent = steps.run("proof", lambda: circuits.prove(circuit, words))
+def _prove(circuit: Circuit, design: Design, steps: Steps) -> dict[str, bool]:
+    equivalent = steps.run("proof", lambda: circuits.prove(circuit, design.words, head=design.head))
     print(f"netlist and circuit are {'' if equivalent else 'not '}equivalent")
     return {"equivalent": equivalent}
 

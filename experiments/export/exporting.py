@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from difflut.circuits import FAMILIES, Circuit, simplify, stages
+from difflut.circuits.arithmetic.head import HEADS
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
@@ -32,6 +33,7 @@ def export_run(
     max_width: int | str = 32,
     counts: bool = False,
     levels: int = 2,
+    head: str = "tables",
     simulated_samples: int | None = 1000,
     simulator: str = "auto",
     yosys: bool = False,
@@ -57,6 +59,8 @@ def export_run(
             "smallest" is the fewest bits with which as many validation rows are right as before.
         counts: Whether the counts are outputs of the Verilog too; the estimate has none of their registers.
         levels: Tables on a path between the registers of "compressors" and of "tournament": fewer for a faster clock.
+        head: How votes are counted and compared: in "tables", or on carry "chains" and in LUTs of two outputs, which
+            Xilinx devices have; then the costs are those of such a device.
         simulated_samples: Test samples for the simulator; None is all.
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
         yosys: Whether Yosys counts the LUTs of core and encoder.
@@ -76,7 +80,7 @@ def export_run(
         ConfigurationError: An argument is none of these, or the run has no network.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
-    _check_arguments(lut_size, pipeline, max_width, levels, simulated_samples, simulator, place, families)
+    _check_arguments(lut_size, pipeline, max_width, levels, head, simulated_samples, simulator, place, families)
     with configured():
         check_prefix(prefix)
         for write in formats:
@@ -101,7 +105,7 @@ def export_run(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    verilog = {"pipeline": pipeline, "counts": counts, "levels": levels}
+    verilog = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
     design = write_files(network, circuit, target, words, prefix, verilog, expected.first(simulated_samples), steps)
     write_formats(circuit, target, words, prefix, formats, steps)
     steps.attempt("plots", lambda: draw(circuit, simplified, target))
@@ -131,6 +135,7 @@ def _check_arguments(
     pipeline: object,
     max_width: int | str,
     levels: int,
+    head: str,
     simulated_samples: int | None,
     simulator: str,
     place: str | None,
@@ -140,6 +145,7 @@ def _check_arguments(
     check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
     check_names("export.place", [place] if place else [], ["core", "circuit"])
     check_names("export.families", families, FAMILIES)
+    check_names("export.head", [head], HEADS)
     check_lut_size("export.lut_size", lut_size)
     if max_width not in (SMALLEST, *WORD_BITS[1:]):
         raise ConfigurationError(

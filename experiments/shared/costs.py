@@ -40,11 +40,12 @@ def named(cost: Cost) -> dict[str, int]:
 
 
 def in_words(scores: Mapping[str, Any]) -> str:
-    """The number of LUTs, in all and in each part, and whether the circuit was not simplified before."""
+    """The number of LUTs, in all and in each part, carry chains, and whether the circuit was not simplified before."""
     if "luts" not in scores:
         return "cost in hardware unknown"
     parts = ", ".join(f"{name.removeprefix('luts_')} {scores[name]:,}" for name in PARTS)
-    return f"{scores['luts']:,} LUT6{'' if scores.get('simplified', True) else ' as trained'} ({parts})"
+    carries = f", {scores['carries']:,} CARRY4" if scores.get("carries") else ""
+    return f"{scores['luts']:,} LUT6{'' if scores.get('simplified', True) else ' as trained'} ({parts}){carries}"
 
 
 def input_words(circuit: Circuit, x: Tensor) -> InputWords:

@@ -56,14 +56,16 @@ def test_the_cost_of_a_bit_is_that_of_an_encoder_which_gives_it_alone(encoder):
 
 
 @pytest.mark.needs("pyosys")
+@pytest.mark.parametrize("head", ["tables", "chains"])
 @pytest.mark.parametrize("encoder", ["distributive_thermometer", "gray"])
-def test_the_estimate_is_near_what_yosys_counts(encoder, tmp_path):
+def test_the_estimate_is_near_what_yosys_counts(encoder, head, tmp_path):
     data = torch.randint(256, (300, 5), dtype=torch.uint8)
     circuit = simplify(Circuit.from_model(network(n=4, encoder=encoder, data=data)))[0]
     words = pixel_words(circuit)
-    design, cost = write_verilog(circuit, tmp_path, words), estimate_cost(circuit, words)
+    design, cost = write_verilog(circuit, tmp_path, words, head=head), estimate_cost(circuit, words, head=head)
     core, encoded = (synthesize(design, part) for part in ("core", "encoder"))
-    assert cost.core == pytest.approx(core.luts, rel=0.02) and cost.depth == core.depth
+    assert cost.core == pytest.approx(core.luts, rel=0.02) and cost.carries == core.carries
+    assert cost.depth == core.depth or head == "chains"  # a path of the netlist has carry chains beside LUTs
     assert cost.encoder == pytest.approx(encoded.luts, rel=0.02)
 
 
@@ -77,27 +79,29 @@ def test_bits_of_the_encoder_that_are_wires_or_one_table_cost_no_more(encoder, b
 
 
 @pytest.mark.needs("pyosys")
+@pytest.mark.parametrize("head", ["tables", "chains"])
 @pytest.mark.parametrize("levels", [1, 2, 3])
-def test_the_flip_flops_of_the_estimate_are_those_of_the_design(levels, tmp_path, monkeypatch):
+def test_the_flip_flops_of_the_estimate_are_those_of_the_design(levels, head, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "SHIFTED", 10**6)  # the generic library has no shift registers
     circuit = simplify(Circuit.from_model(network(n=4)))[0]
     words = fixed_point_words(circuit)
-    design = write_verilog(circuit, tmp_path, words, True, levels=levels)
-    cost = estimate_cost(circuit, words, levels)
+    design = write_verilog(circuit, tmp_path, words, True, levels=levels, head=head)
+    cost = estimate_cost(circuit, words, levels, head)
     synthesis.run_yosys(synthesis.mapping(design, "circuit") + f"tee -q -o {tmp_path}/report.json stat -json\n")
     cells = json.loads((tmp_path / "report.json").read_text())["design"]["num_cells_by_type"]
     assert cost.flip_flops == cells["$_DFF_P_"] and cost.shift_registers == 0
 
 
 @pytest.mark.needs("pyosys")
-def test_the_netlist_is_proven_and_a_changed_table_found(monkeypatch):
+@pytest.mark.parametrize("head", ["tables", "chains"])
+def test_the_netlist_is_proven_and_a_changed_table_found(head, monkeypatch):
     circuit = simplify(random_circuit(0, n=7, classes=5))[0]
     words = fixed_point_words(circuit)
-    assert prove(circuit, words)
+    assert prove(circuit, words, head=head)
     right, tables = proof.core_blif, circuit.tables.copy()
     tables[-1] ^= True
-    monkeypatch.setattr(proof, "core_blif", lambda circuit: right(replace(circuit, tables=tables)))
-    assert not prove(circuit, words)
+    monkeypatch.setattr(proof, "core_blif", lambda circuit, head: right(replace(circuit, tables=tables), head))
+    assert not prove(circuit, words, head=head)
 
 
 @pytest.mark.needs("pyosys")
@@ -106,7 +110,7 @@ def test_tables_that_are_constant_are_proven():
     tables = circuit.tables.copy()
     tables[:5], tables[5:9] = False, True
     circuit = replace(circuit, tables=tables)
-    assert prove(circuit, fixed_point_words(circuit))
+    assert all(prove(circuit, fixed_point_words(circuit), head=head) for head in ("tables", "chains"))
 
 
 @pytest.mark.needs("pyosys")
@@ -158,6 +162,15 @@ def test_cells_of_a_family_are_counted_by_kind(family, tmp_path):
     assert core / 2 < plain.luts + plain.multiplexers < (1.3 if family == "xilinx" else 8) * core
     assert not plain.multiplexers or family == "xilinx"
     assert str(staged).startswith(f"{staged.luts} LUTs, ")
+
+
+@pytest.mark.needs("pyosys")
+def test_primitives_of_a_head_on_carry_chains_stay_what_they_are(tmp_path):
+    circuit = simplify(Circuit.from_model(network(n=6)))[0]
+    words = fixed_point_words(circuit)
+    cost = estimate_cost(circuit, words, head="chains")
+    cells = family_cost(write_verilog(circuit, tmp_path, words, head="chains"), "core", "xilinx")
+    assert cells.carries == cost.carries > 0 and cells.luts == pytest.approx(cost.core, rel=0.02)
 
 
 def test_an_unknown_family_is_refused(tmp_path):

@@ -164,6 +164,28 @@ def test_a_design_may_give_the_class_alone(pipeline, tmp_path):
     assert design.count_width == 0 and "counts" not in (tmp_path / "circuit.v").read_text()
 
 
+@icarus
+@pytest.mark.parametrize("levels", [None, 1, 2])
+def test_a_head_on_carry_chains_gives_the_same(levels, tmp_path):
+    circuit = random_circuit(6, n=6, classes=7)
+    x = inputs(circuit, 40)
+    design = write_verilog(
+        circuit, tmp_path, fixed_point_words(circuit), bool(levels), True, levels or 1, "a_", head="chains"
+    )
+    write_testbench(design, x, circuit.counts(x), circuit.classes(x))
+    assert simulate(design, "iverilog").mismatches == 0
+    assert "carry #" in (tmp_path / "a_group_sum.v").read_text() and "lut_pair" in (tmp_path / "a_argmax.v").read_text()
+    write_verilog(circuit, tmp_path, fixed_point_words(circuit), head="tables", prefix="a_")
+    assert not (tmp_path / "a_carry.v").exists()
+
+
+def test_an_unknown_head_is_refused(tmp_path):
+    circuit = random_circuit(0)
+    with pytest.raises(ValueError, match="head='chain' must be one of tables, chains"):
+        write_verilog(circuit, tmp_path, fixed_point_words(circuit), head="chain")
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a program is a shell script here")
 def test_a_simulator_that_hangs_is_ended(tmp_path, monkeypatch):
     circuit = random_circuit(0)

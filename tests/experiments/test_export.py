@@ -96,6 +96,18 @@ def test_luts_are_counted_and_the_netlist_is_proven(finished_run, tmp_path, caps
     assert (tmp_path / "luts.png").exists() and (tmp_path / "circuit.svg").exists()
 
 
+@pytest.mark.needs("pyosys", "iverilog")
+def test_a_head_on_carry_chains_is_compared_counted_and_proven(finished_run, tmp_path):
+    options = {"simulated_samples": 9, "simulator": "iverilog", "yosys": True, "prove": True, "head": "chains"}
+    report = export(str(finished_run), str(tmp_path), **options)
+    assert report["checks"]["Verilog"]["mismatches"] == 0 and report["costs"]["proof"] == {"equivalent": True}
+    estimate, counted = (report["costs"][name]["after simplification"] for name in ("estimate", "Yosys"))
+    assert (
+        estimate["luts"] == pytest.approx(counted["luts"], rel=0.02) and estimate["carries"] == counted["carries"] > 0
+    )
+    assert f"), {estimate['carries']} CARRY4, " in (tmp_path / "export.md").read_text()
+
+
 def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name, **_: None)
@@ -136,6 +148,7 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"lut_size": 0}, "export.lut_size must be a whole number, 1 to 12; got 0"),
         ({"max_width": 64}, "export.max_width = 64 must be from 2 to 32, or 'smallest'"),
         ({"max_width": "small"}, "export.max_width = 'small' must be from 2 to 32, or 'smallest'"),
+        ({"head": "carry"}, "export.head: there is no 'carry'; known: tables, chains"),
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
         ({"prefix": "1st"}, "prefix='1st' must be empty, or a letter"),
         ({"formats": [circuits.write_c]}, "write_c is not a registered format"),

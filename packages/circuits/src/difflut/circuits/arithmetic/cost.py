@@ -8,9 +8,10 @@ import numpy as np
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import count_encoder
 from difflut.circuits.arithmetic.features import CountedWords
-from difflut.circuits.arithmetic.head import add_counts, add_tournament
+from difflut.circuits.arithmetic.head import add_counts, add_tournament, has_chains
+from difflut.circuits.arithmetic.pairs import count_luts
 from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, stage
-from difflut.circuits.arithmetic.tables import Table, Tables, plain
+from difflut.circuits.arithmetic.tables import Cell, Tables, plain
 from difflut.circuits.arithmetic.words import InputWords, fixed_point_words
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import split
@@ -29,6 +30,7 @@ class Cost:
         flip_flops: Flip-flops of the design with all registers whose only output is the class.
         shift_registers: Chains of its registers. Each takes a LUT, of a kind that not every LUT is; `total` is without
             them.
+        carries: Parts of carry chains (CARRY4), beside the LUTs.
     """
 
     layers: list[int]
@@ -38,6 +40,7 @@ class Cost:
     depth: int
     flip_flops: int
     shift_registers: int
+    carries: int
 
     @property
     def tables(self) -> int:
@@ -54,25 +57,31 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.total:,} LUT6 (tables {self.tables:,}, popcount {self.popcount:,}, argmax {self.argmax:,}, "
-            f"encoder {self.encoder:,})"
+            f"encoder {self.encoder:,})" + f", {self.carries:,} CARRY4" * (self.carries > 0)
         )
 
 
-def estimate_cost(circuit: Circuit, words: InputWords | None = None, levels: int = LEVELS) -> Cost:
+def estimate_cost(
+    circuit: Circuit, words: InputWords | None = None, levels: int = LEVELS, head: str = "tables"
+) -> Cost:
     """Counts the tables that are written; Yosys finds some of them equal.
 
     Args:
         words: Form of the inputs; None is `fixed_point_words(circuit)`.
         levels: Levels of tables between registers behind the layers, as in `write_verilog`.
+        head: "tables", or "chains" for that of Xilinx devices, where a LUT of two outputs is one.
     """
     words = fixed_point_words(circuit) if words is None else words
-    hard, counters, matches = split(circuit), Tables("p"), Tables("m")
+    chains = has_chains(head)
+    hard, counters, matches = split(circuit), Tables("p", chains), Tables("m", chains)
     counts = add_counts(counters, hard, {signal: f"s{signal}" for signal in hard.outputs.tolist()})
     winner = add_tournament(matches, counts)
     depth = _depth(hard, counters.made + matches.made, winner)
     registers = count_registers(*_pipelined(hard, counters, matches, winner, levels))
     layers = np.bincount(hard.layers).tolist()
-    return Cost(layers, len(counters.made), len(matches.made), _encoder(circuit, words), depth, *registers)
+    votes, best = count_luts(counters), count_luts(matches)
+    carries = sum(cell.carries for cell in counters.made + matches.made)
+    return Cost(layers, votes, best, _encoder(circuit, words), depth, *registers, carries)
 
 
 def _pipelined(
@@ -87,10 +96,11 @@ def _pipelined(
         read.append(([f"s{pin}" for pin in np.unique(circuit.wiring[rows]).tolist() if pin >= 0], last))
     for tables in (counters, matches):
         first, last = last + 1, last + 1
-        for table in tables.made:
-            stage_of[table.output] = first + stage(tables, table, levels)
-            read.append((table.inputs, stage_of[table.output]))
-            last = max(last, stage_of[table.output])
+        for cell in tables.made:
+            made = first + stage(tables, cell, levels)
+            stage_of |= dict.fromkeys(cell.outputs, made)
+            read.append((cell.inputs, made))
+            last = max(last, made)
     return stage_of, [*read, (winner, last + 1)]
 
 
@@ -101,12 +111,12 @@ def _encoder(circuit: Circuit, words: InputWords) -> int:
     return features.tables + compared
 
 
-def _depth(circuit: Circuit, tables: list[Table], winner: list[str]) -> int:
+def _depth(circuit: Circuit, cells: list[Cell], winner: list[str]) -> int:
     depth = np.zeros(circuit.num_signals + 1, int)  # the last is that of a pin without input
     for rows in circuit.layer_slices():
         outputs = slice(circuit.num_inputs + rows.start, circuit.num_inputs + rows.stop)
         depth[outputs] = depth[circuit.wiring[rows]].max(1, initial=0) + 1
     known = {f"s{signal}": level for signal, level in enumerate(depth[:-1].tolist())} | {"0": 0, "1": 0}
-    for table in tables:
-        known[table.output] = 1 + max(known[name] for name in table.inputs)
+    for cell in cells:
+        known |= dict.fromkeys(cell.outputs, 1 + max(known[name] for name in cell.inputs))
     return max(known[plain(digit)] for digit in winner)

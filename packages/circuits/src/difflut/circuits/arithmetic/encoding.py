@@ -91,7 +91,7 @@ class _NeededTables:
         key = limits, inverted, width
         if key not in self._known:
             made = _add_bit(self._tables, limits, inverted, [f"x{bit}" for bit in range(width)])
-            for table in self._tables.made[len(self._below) :]:
+            for table in self._tables.flat[len(self._below) :]:
                 needed = (self._below.get(name, frozenset()) for name in table.inputs)
                 self._below[table.output] = frozenset([table.output]).union(*needed)
             inverter = [made] * made.startswith("~")

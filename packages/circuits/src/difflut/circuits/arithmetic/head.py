@@ -3,12 +3,24 @@
 from collections import Counter
 from functools import lru_cache
 
+from difflut.circuits.arithmetic.chain_sums import add_chains
 from difflut.circuits.arithmetic.compressors import Columns, add_compressors, columns_of
-from difflut.circuits.arithmetic.tables import Tables, inverse
+from difflut.circuits.arithmetic.tables import CHOOSE, Tables, inverse
 from difflut.circuits.circuit import Circuit
 
-CHOOSE = 0b11001010  # a, b, choice: b if chosen
+HEADS = ("tables", "chains")
 GREATER = 0b11010100  # a, b, carry: whether b is greater, by these digits or else by those below
+
+
+def has_chains(head: str) -> bool:
+    """Whether a head counts on carry chains, and two of its tables may share a LUT, as on Xilinx devices.
+
+    Raises:
+        ValueError: There is no such head.
+    """
+    if head not in HEADS:
+        raise ValueError(f"head={head!r} must be one of {', '.join(HEADS)}")
+    return head == "chains"
 
 
 def count_width(circuit: Circuit) -> int:
@@ -23,11 +35,9 @@ def index_width(num_classes: int) -> int:
 
 def add_counts(tables: Tables, circuit: Circuit, names: dict[int, str]) -> list[list[str]]:
     """The digits of each class's count, the lowest first, as many as it needs; `names` are signals of the outputs."""
+    add = add_chains if tables.chains else add_compressors
     widths = [int(most).bit_length() for most in circuit.max_counts]
-    return [
-        add_compressors(tables, columns, width)
-        for columns, width in zip(class_columns(circuit, names), widths, strict=True)
-    ]
+    return [add(tables, columns, width) for columns, width in zip(class_columns(circuit, names), widths, strict=True)]
 
 
 def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
@@ -55,7 +65,7 @@ def class_columns(circuit: Circuit, names: dict[int, str]) -> list[Columns]:
 def add_tournament(tables: Tables, counts: list[list[str]]) -> list[str]:
     """The digits of the class of the highest count, the lowest first. The higher of two wins; the first on ties.
 
-    The last comparison of two digits is part of each table that chooses by it.
+    The last comparison of two digits is part of each table that chooses by it; not where two tables share a LUT.
     """
     label = index_width(len(counts))
     best = [(count, ["01"[number >> digit & 1] for digit in range(label)]) for number, count in enumerate(counts)]
@@ -82,7 +92,7 @@ def _choice(tables: Tables, count: list[str], other: list[str]) -> tuple[int, li
     Two digits each are compared in turn, the lowest first, and three in the first table, which has no carry.
     """
     pairs, below = _paired(count, other), ["0"]
-    while len(pairs) > 1:
+    while len(pairs) > (not tables.chains):
         now, pairs = pairs[: 2 + (below == ["0"])], pairs[2 + (below == ["0"]) :]
         below = [tables.add(_greater(len(now)), [*(digit for pair in now for digit in pair), *below])]
     if not pairs:

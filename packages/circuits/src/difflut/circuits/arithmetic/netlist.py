@@ -55,4 +55,4 @@ def netlist(circuit: Circuit, words: InputWords | None = None) -> Netlist:
     counts, width = add_counts(tables, circuit, names), count_width(circuit)
     winner = add_tournament(tables, counts)
     digits = [digit for count in counts for digit in count + ["0"] * (width - len(count))]
-    return Netlist(inputs, tables.made, digits, winner)
+    return Netlist(inputs, tables.flat, digits, winner)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from difflut.circuits.arithmetic.tables import Table, Tables, plain
+from difflut.circuits.arithmetic.tables import Cell, Tables, plain
 
 LEVELS = 2  # tables on a path from register to register behind the layers, unless said otherwise
 SHIFTED = 3  # registers in a row from which on synthesis makes one shift register
@@ -13,33 +13,34 @@ SHIFTED = 3  # registers in a row from which on synthesis makes one shift regist
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Tables by stage, with registers between two stages.
+    """Tables and chains by stage, with registers between two stages.
 
     Attributes:
-        stages: The tables of each stage; there is at least one stage.
+        stages: Those of each stage; there is at least one stage.
         passed: The signals that pass from each stage but the last to the next.
     """
 
-    stages: list[list[Table]]
+    stages: list[list[Cell]]
     passed: list[list[str]]
 
 
-def stage(tables: Tables, table: Table, levels: int) -> int:
-    return (tables.depth[table.output] - 1) // levels
+def stage(tables: Tables, cell: Cell, levels: int) -> int:
+    return (tables.depth[cell.outputs[0]] - 1) // levels
 
 
 def pipeline(tables: Tables, outputs: Iterable[str], levels: int = LEVELS) -> Pipeline:
     """Stages of so many levels of tables; the outputs are there after the last one."""
     stage_of: defaultdict[str, int] = defaultdict(int)
     last: dict[str, int] = {}
-    for table in tables.made:
-        stage_of[table.output] = stage(tables, table, levels)
-        last |= {name: max(last.get(name, 0), stage_of[table.output]) for name in table.inputs}
+    for cell in tables.made:
+        made = stage(tables, cell, levels)
+        stage_of |= dict.fromkeys(cell.outputs, made)
+        last |= {name: max(last.get(name, 0), made) for name in cell.inputs}
     end = max(stage_of.values(), default=0)
     last |= {plain(name): end for name in outputs if name not in ("0", "1")}
-    stages: list[list[Table]] = [[] for _ in range(end + 1)]
-    for table in tables.made:
-        stages[stage_of[table.output]].append(table)
+    stages: list[list[Cell]] = [[] for _ in range(end + 1)]
+    for cell in tables.made:
+        stages[stage_of[cell.outputs[0]]].append(cell)
     passed = [[name for name in last if stage_of[name] <= cut < last[name]] for cut in range(end)]
     return Pipeline(stages, passed)
 

@@ -4,6 +4,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
+
+CHOOSE = 0b11001010  # a, b, choice: b if chosen
+
+
+class Cell(Protocol):
+    """A table, or what else of a device computes signals.
+
+    Attributes:
+        inputs: Signals that it reads.
+        outputs: Signals that it gives.
+        tables: Tables that compute the same.
+        luts: LUTs that it takes.
+        carries: Parts of carry chains that it takes.
+    """
+
+    @property
+    def inputs(self) -> Sequence[str]: ...
+    @property
+    def outputs(self) -> Sequence[str]: ...
+    @property
+    def tables(self) -> Sequence["Table"]: ...
+    @property
+    def luts(self) -> int: ...
+    @property
+    def carries(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -13,6 +39,16 @@ class Table:
     init: int
     inputs: Sequence[str]
     output: str
+    luts = 1
+    carries = 0
+
+    @property
+    def outputs(self) -> tuple[str]:
+        return (self.output,)
+
+    @property
+    def tables(self) -> tuple["Table"]:
+        return (self,)
 
 
 class Tables:
@@ -20,22 +56,23 @@ class Tables:
 
     Args:
         prefix: Beginning of the names of outputs.
+        chains: Whether the device has carry chains, and LUTs that are two tables of the same five inputs.
 
     Attributes:
-        made: The tables, each after those that it reads.
-        depth: Tables on the longest path to a signal.
+        made: The tables and carry chains, each after those that it reads.
+        depth: Tables and chains on the longest path to a signal.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self.made: list[Table] = []
+    def __init__(self, prefix: str, chains: bool = False) -> None:
+        self.made: list[Cell] = []
         self.depth: dict[str, int] = defaultdict(int)
-        self._prefix = prefix
+        self.prefix, self.chains = prefix, chains
         self._known: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def add(self, init: int, inputs: Sequence[str]) -> str:
         """A table of signals; returns its output, or the signal or constant that it comes to."""
         kinds = "".join(name[0] if name[0] in "01~" else "x" for name in inputs)
-        init, kept = _simplified(init, kinds)
+        init, kept = simplified(init, kinds)
         names = [plain(inputs[position]) for position in kept]
         if not names:
             return "01"[init]
@@ -43,10 +80,20 @@ class Tables:
             return names[0] if init == 0b10 else f"~{names[0]}"
         if known := self._known.get((init, tuple(names))):
             return known
-        output = self._known[init, tuple(names)] = f"{self._prefix}{len(self.made)}"
-        self.made.append(Table(init, names, output))
-        self.depth[output] = 1 + max(self.depth[name] for name in names)
+        output = self._known[init, tuple(names)] = f"{self.prefix}{len(self.made)}"
+        self.append(Table(init, names, output))
         return output
+
+    @property
+    def flat(self) -> list[Table]:
+        """Tables that compute the same as what was made."""
+        return [table for cell in self.made for table in cell.tables]
+
+    def append(self, cell: Cell) -> None:
+        """Adds a cell as it is."""
+        self.made.append(cell)
+        depth = 1 + max((self.depth[name] for name in cell.inputs), default=0)
+        self.depth |= dict.fromkeys(cell.outputs, depth)
 
 
 def plain(signal: str) -> str:
@@ -60,7 +107,7 @@ def inverse(signal: str) -> str:
 
 
 @lru_cache(maxsize=2**16)
-def _simplified(init: int, kinds: str) -> tuple[int, list[int]]:
+def simplified(init: int, kinds: str) -> tuple[int, list[int]]:
     """A table without constants ("0", "1"), inverters ("~") and inputs that do not matter, and the inputs left."""
     # Constants first: an input may matter only for the other value of a constant.
     free = [position for position, kind in enumerate(kinds) if kind not in "01"]

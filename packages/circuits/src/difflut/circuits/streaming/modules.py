@@ -21,7 +21,7 @@ def bits(number: int) -> int:
 
 def encoder(encoded: PixelEncoder, inputs: int) -> str:
     """Words of a pixel, and what the memory has for it, to bits."""
-    lines = [line for table in encoded.tables.made for line in table_lines(table, {})]
+    lines = [line for table in encoded.tables.flat for line in table_lines(table, {})]
     lines.append(together([literal(output, {}) for output in encoded.outputs]))
     memory = encoded.memory.shape[1]
     ports = [vector("input", inputs, "x"), *[vector("input", memory, "t")] * (memory > 0)]

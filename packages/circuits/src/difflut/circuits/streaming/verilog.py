@@ -16,7 +16,6 @@ from difflut.circuits.streaming.timing import Queues
 from difflut.circuits.writers.modules import module, vector
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.verilog import (
-    LUT_MODULE,
     Core,
     Written,
     core,
@@ -73,6 +72,7 @@ def write_stream(
     words: InputWords,
     levels: int = LEVELS,
     prefix: str = "",
+    head: str = "tables",
 ) -> StreamDesign:
     """Writes a module a file, `stream` the top one, with registers after all stages.
 
@@ -80,17 +80,17 @@ def write_stream(
         words: Form of the inputs: `pixel_words(network.circuit)` or `fixed_point_words(network.circuit)`.
         levels: Tables on a path between registers behind the dense layers, as in `write_verilog`.
         prefix: Beginning of the names of all modules and files.
+        head: How votes are counted and compared, as in `write_verilog`.
 
     Raises:
-        ValueError: No name can begin with the prefix.
+        ValueError: There is no such head, or no name can begin with the prefix.
     """
     check_prefix(prefix)
     hard = split(network.head.circuit)
-    encoded, behind = pixel_encoder(network, words), core(hard, stages(hard), False, levels)
+    encoded, behind = pixel_encoder(network, words), core(hard, stages(hard), False, levels, head)
     latency, label = behind.latency, index_width(hard.num_classes)
     top = _Top(network, encoded, words.width, behind)
-    modules = {LUT_MODULE.stem: LUT_MODULE.read_text(encoding="utf-8")}
-    modules |= {name: Path(__file__).with_name(f"{name}.v").read_text(encoding="utf-8") for name in GIVEN}
+    modules = {name: Path(__file__).with_name(f"{name}.v").read_text(encoding="utf-8") for name in GIVEN}
     modules["encoder"] = text.encoder(encoded, network.shape[2] * words.width)
     if encoded.memory.shape[1]:
         modules["thresholds"] = text.thresholds(encoded.memory)
@@ -107,7 +107,7 @@ def write_stream(
     for name, made in (("layer", hard.layer_slices()), ("conv", network.kernels), ("frame", top.frames)):
         forget_after(len(made), name, folder, prefix)
     files = write_modules(modules, folder, prefix)
-    return StreamDesign(folder, files, prefix, words, network.shape, label, latency, top.queues)
+    return StreamDesign(folder, files, prefix, head, words, network.shape, label, latency, top.queues)
 
 
 class _Top:

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from difflut.circuits.tools.synthesis import mapping, run_yosys
+from difflut.circuits.tools.synthesis import mapping, read_primitives, run_yosys
 from difflut.circuits.writers.verilog import Written
 
 # Nothing is placed, so there are no buffers at the pins.
@@ -19,10 +19,11 @@ FAMILIES = {
 }
 # The names of cells, of whatever family.
 KINDS = {
-    "luts": r"(SB_|CC_)?LUT\d|CC_L2T\d|INV",
+    "luts": r"(SB_|CC_)?LUT\d|LUT6_2|CC_L2T\d|INV",
     "multiplexers": r"PFUMX|L6MUX21|MUX2_LUT\d|MUXF\d|CC_MX\d",
     "flip_flops": r"TRELLIS_FF|SB_DFF\w*|CC_DFF|DFF\w*|FD[CPRS]E",
     "shift_registers": r"SRL\w+",
+    "carries": r"CARRY4",
 }
 
 
@@ -31,16 +32,18 @@ class FamilyCost:
     """Cells of a design on a family of devices.
 
     Attributes:
-        luts: Of as many inputs as the family has: six on Xilinx devices, else four.
+        luts: Of as many inputs as the family has: six on Xilinx devices, where one may have two outputs, else four.
         multiplexers: Those beside the LUTs that join them to wider ones.
         flip_flops: Registers of one bit.
         shift_registers: Chains of registers in a LUT, which only Xilinx devices have; not among `luts`.
+        carries: CARRY4 of Xilinx devices, with a head that has carry chains; elsewhere these come to LUTs.
     """
 
     luts: int
     multiplexers: int
     flip_flops: int
     shift_registers: int
+    carries: int
 
     def __str__(self) -> str:
         parts = {name.replace("_", " "): count for name, count in vars(self).items() if count}
@@ -60,7 +63,7 @@ def family_cost(design: Written, part: str, family: str) -> FamilyCost:
         raise ValueError(f"family={family!r} must be one of {', '.join(FAMILIES)}")
     with tempfile.TemporaryDirectory() as folder:
         script = f"{FAMILIES[family]} -top {design.prefix}{part}\ntee -q -o {folder}/report.json stat -json\n"
-        run_yosys(mapping(design, part) + script)
+        run_yosys((read_primitives(design) if family == "xilinx" else mapping(design, part)) + script)
         report = json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))
     cells = report["design"]["num_cells_by_type"]
     return FamilyCost(

@@ -13,7 +13,7 @@ from difflut.circuits.writers.blif import core_blif, encoder_blif
 from difflut.circuits.writers.verilog import write_verilog
 
 
-def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
+def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0, head: str = "tables") -> bool:
     """Whether the Verilog is equivalent to the circuit: encoder and core, mapped to LUTs by Yosys, by ABC's `cec`.
 
     The circuit is written for ABC from its arrays, not by way of the Verilog. The Verilog has no registers here: these
@@ -21,6 +21,7 @@ def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
 
     Args:
         timeout: Seconds that the proof may take.
+        head: How votes are counted and compared, as in `write_verilog`; carry chains are mapped to LUTs, too.
 
     Raises:
         FileNotFoundError: There is no Yosys or no ABC.
@@ -29,9 +30,9 @@ def prove(circuit: Circuit, words: InputWords, timeout: float = 600.0) -> bool:
     """
     abc = find_abc()
     with tempfile.TemporaryDirectory() as folder:
-        design = write_verilog(circuit, Path(folder, "verilog"), words, counts=True)
+        design = write_verilog(circuit, Path(folder, "verilog"), words, counts=True, head=head)
         # The core's inputs are free, so that it is proven for more than the encoder gives.
-        for part, text in (("encoder", encoder_blif(circuit, words)), ("core", core_blif(circuit))):
+        for part, text in (("encoder", encoder_blif(circuit, words)), ("core", core_blif(circuit, head))):
             run_yosys(mapping(design, part) + f"write_blif {folder}/netlist.blif\n")
             Path(folder, "circuit.blif").write_text(text, encoding="utf-8")
             if not _equivalent(abc, folder, timeout):

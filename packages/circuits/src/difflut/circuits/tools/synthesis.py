@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from difflut.circuits.arithmetic.head import has_chains
 from difflut.circuits.tools.programs import run
 from difflut.circuits.writers.verilog import Written
 
@@ -25,6 +26,8 @@ opt -fast -nodffe -nosdff
 abc -lut 6
 opt_clean
 """
+# LUTs of two outputs and carry chains stay what they are on Xilinx devices.
+PRIMITIVES = "read_verilog -lib +/xilinx/cells_sim.v\nverilog_defines -DDIFFLUT_XILINX\n"
 REPORT = """\
 tee -q -o {folder}/report.json stat -json
 tee -q -o {folder}/path.txt ltp -noff
@@ -33,10 +36,14 @@ tee -q -o {folder}/path.txt ltp -noff
 
 @dataclass(frozen=True)
 class Mapped:
-    """A part after mapping: its 6-input LUTs, and those on its longest path between registers."""
+    """A part after mapping: its 6-input LUTs, those on its longest path between registers, and its CARRY4.
+
+    A LUT of two outputs is one; carry chains are part of a path, too.
+    """
 
     luts: int
     depth: int
+    carries: int
 
 
 def synthesize(design: Written, part: str) -> Mapped:
@@ -48,16 +55,25 @@ def synthesize(design: Written, part: str) -> Mapped:
         TimeoutError: It takes longer than ten minutes.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run_yosys(mapping(design, part) + REPORT.format(folder=folder))
+        run_yosys(mapping(design, part, has_chains(design.head)) + REPORT.format(folder=folder))
         cells = json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
         path = re.search(r"\(length=(\d+)\)", Path(folder, "path.txt").read_text(encoding="utf-8"))
-        return Mapped(cells.get("$lut", 0), int(path.group(1)) if path else 0)
+        luts, carries = cells.get("$lut", 0) + cells.get("LUT6_2", 0), cells.get("CARRY4", 0)
+        return Mapped(luts, int(path.group(1)) if path else 0, carries)
 
 
-def mapping(design: Written, part: str) -> str:
-    """The script that reads the design and maps a part of it."""
-    files = " ".join(str((design.folder / name).resolve()) for name in design.files)
-    return MAP.format(files=files, top=design.prefix + part)
+def mapping(design: Written, part: str, primitives: bool = False) -> str:
+    """The script that reads the design and maps a part of it; carry chains come to tables or stay `primitives`."""
+    return PRIMITIVES * primitives + MAP.format(files=_files(design), top=design.prefix + part)
+
+
+def read_primitives(design: Written) -> str:
+    """The script that reads the design in primitives of Xilinx devices."""
+    return f"{PRIMITIVES}read_verilog {_files(design)}\n"
+
+
+def _files(design: Written) -> str:
+    return " ".join(str((design.folder / name).resolve()) for name in design.files)
 
 
 def run_yosys(script: str) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import comparison_tables, encoder_bits
 from difflut.circuits.arithmetic.features import FeatureWords
-from difflut.circuits.arithmetic.head import CHOOSE, GREATER, add_counts, count_width, index_width
-from difflut.circuits.arithmetic.tables import Tables
+from difflut.circuits.arithmetic.head import GREATER, add_counts, count_width, has_chains, index_width
+from difflut.circuits.arithmetic.tables import CHOOSE, Tables
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 
@@ -32,7 +32,7 @@ class Blif:
         return output
 
     def add(self, tables: Tables) -> None:
-        for table in tables.made:
+        for table in tables.flat:
             self.table(table.init, list(table.inputs), table.output)
 
     def constant(self, bit: int) -> str:
@@ -70,8 +70,8 @@ def encoder_blif(circuit: Circuit, words: InputWords) -> str:
     return blif.text("encoder", x, y, _port("y", len(y)))
 
 
-def core_blif(circuit: Circuit) -> str:
-    """All but the encoder, with the ports of the Verilog module `core`."""
+def core_blif(circuit: Circuit, head: str = "tables") -> str:
+    """All but the encoder, with the ports of the Verilog module `core` of such a head."""
     blif = Blif()
     signals = encoder_bits(circuit).signals.tolist()
     s = _port("s", len(signals))
@@ -80,7 +80,7 @@ def core_blif(circuit: Circuit) -> str:
         init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
         pins = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
         names[circuit.num_inputs + lut] = blif.table(init, pins)
-    counts = _counts(blif, circuit, names)
+    counts = _counts(blif, circuit, names, head)
     winner = _argmax(blif, counts, index_width(circuit.num_classes))
     digits = [digit for count in counts for digit in count]
     ports = [*_port("counts", len(digits)), *_port("winner", len(winner))]
@@ -92,12 +92,12 @@ def _port(name: str, width: int) -> list[str]:
     return [name] if width == 1 else [f"{name}[{bit}]" for bit in range(width)]
 
 
-def _counts(blif: Blif, circuit: Circuit, names: dict[int, str]) -> list[list[str]]:
+def _counts(blif: Blif, circuit: Circuit, names: dict[int, str], head: str) -> list[list[str]]:
     """The bits of each class's count, the lowest first: by the same compressors as in the Verilog.
 
     A prover cannot handle another sum; tests show that compressors keep the sum. The tournament is written anew.
     """
-    tables, zero, one = Tables("count"), blif.constant(0), blif.constant(1)
+    tables, zero, one = Tables("count", has_chains(head)), blif.constant(0), blif.constant(1)
     counts = add_counts(tables, circuit, names)
     blif.add(tables)
     constants, width = {"0": zero, "1": one}, count_width(circuit)

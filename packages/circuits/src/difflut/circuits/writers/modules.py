@@ -1,5 +1,7 @@
 """The text of Verilog modules: their common parts, the encoder and the layers."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import EncoderBits
@@ -28,7 +30,7 @@ def encoder(circuit: Circuit, bits: EncoderBits, words: InputWords) -> str:
     inputs, tables = circuit.sample_size * words.width, Tables("t")
     features = FeatureWords(tables, circuit, words, [f"x[{bit}]" for bit in range(inputs)])
     outputs = add_encoder(tables, bits, words, features)
-    lines = [line for table in tables.made for line in table_lines(table, {})]
+    lines = [line for table in tables.flat for line in table_lines(table, {})]
     lines.append(together([literal(output, {}) for output in outputs]))
     return module("encoder", [vector("input", inputs, "x"), vector("output", len(outputs), "y")], lines)
 
@@ -39,7 +41,7 @@ def table_lines(table: Table, names: dict[str, str]) -> list[str]:
     return [f"wire {table.output};", instance(f"lut_{table.output}", table.init, inputs, table.output)]
 
 
-def literal(signal: str, names: dict[str, str]) -> str:
+def literal(signal: str, names: Mapping[str, str]) -> str:
     """A signal, inverted signal or constant as Verilog has it."""
     if signal in ("0", "1"):
         return ONE if signal == "1" else ZERO
@@ -73,11 +75,16 @@ def together(bits: list[str]) -> str:
     return f"assign y = {{{', '.join(reversed(bits or [ZERO]))}}};"
 
 
-def instance(name: str, init: int, inputs: list[str], output: str) -> str:
+def instance(name: str, init: int, inputs: Sequence[str], output: str) -> str:
     """A table; the first input is the least significant bit of the address."""
     if init in (0, 2**2 ** len(inputs) - 1):
         return f"assign {output} = 1'b{init & 1};"
     if len(inputs) == 1 and init in (0b01, 0b10):
         return f"assign {output} = {'~' * (init == 0b01)}{inputs[0]};"
+    return lut_instance(name, init, inputs, output)
+
+
+def lut_instance(name: str, init: int, inputs: Sequence[str], output: str) -> str:
+    """A table that takes a LUT whatever it comes to."""
     address = ", ".join(reversed(inputs))
     return f"lut #(.N({len(inputs)}), .INIT({2 ** len(inputs)}'h{init:x})) {name} (.a({{{address}}}), .y({output}));"

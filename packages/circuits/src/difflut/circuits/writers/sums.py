@@ -2,32 +2,33 @@
 
 from collections.abc import Iterable
 
-from difflut.circuits.arithmetic.head import add_counts, add_tournament, count_width
+from difflut.circuits.arithmetic.head import add_counts, add_tournament, count_width, has_chains
 from difflut.circuits.arithmetic.pipeline import Pipeline, pipeline
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.circuit import Circuit
-from difflut.circuits.writers.modules import CLOCK, literal, module, table_lines, vector
+from difflut.circuits.writers.cells import CellWriter
+from difflut.circuits.writers.modules import CLOCK, literal, module, vector
 
 
-def group_sum(circuit: Circuit, reads: list[int], levels: int | None) -> tuple[str, int]:
+def group_sum(circuit: Circuit, reads: list[int], levels: int | None, head: str) -> tuple[str, int]:
     """Bits to the counts of all classes, of one width.
 
     Returns:
         The text and its latency: registers stand between stages of so many `levels` of tables; None is none.
     """
-    tables, width = Tables("t"), count_width(circuit)
+    tables, width = Tables("t", has_chains(head)), count_width(circuit)
     counts = add_counts(tables, circuit, {signal: f"s[{index}]" for index, signal in enumerate(reads)})
     digits = [digit for count in counts for digit in count + ["0"] * (width - len(count))]
     return _module("group_sum", vector("input", len(reads), "s"), "counts", tables, digits, levels)
 
 
-def argmax(circuit: Circuit, levels: int | None) -> tuple[str, int]:
+def argmax(circuit: Circuit, levels: int | None, head: str) -> tuple[str, int]:
     """Counts to the class of the highest.
 
     Returns:
         The text and its latency: registers stand between stages of so many `levels` of tables; None is none.
     """
-    tables, width = Tables("t"), count_width(circuit)
+    tables, width = Tables("t", has_chains(head)), count_width(circuit)
     counts = [
         [f"counts[{number * width + place}]" for place in range(int(most).bit_length())]
         for number, most in enumerate(circuit.max_counts)
@@ -40,11 +41,11 @@ def _module(
     name: str, reads: str, gives: str, tables: Tables, outputs: list[str], levels: int | None
 ) -> tuple[str, int]:
     staged = pipeline(tables, outputs, levels) if levels else Pipeline([tables.made], [])
+    writer = CellWriter(tables)
     lines: list[str] = []
     names: dict[str, str] = {}
     for number, stage in enumerate(staged.stages):
-        for table in stage:
-            lines += table_lines(table, names)
+        lines += writer.lines(stage, names)
         if number < len(staged.passed):
             lines += _register(f"level{number}", [names.get(one, one) for one in staged.passed[number]])
             names |= {one: f"level{number}[{index}]" for index, one in enumerate(staged.passed[number])}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
-from difflut.circuits.arithmetic.head import count_width, index_width
+from difflut.circuits.arithmetic.head import count_width, has_chains, index_width
 from difflut.circuits.arithmetic.pipeline import LEVELS
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
@@ -18,7 +18,10 @@ from difflut.circuits.writers.modules import CLOCK, encoder, layer, module, vect
 from difflut.circuits.writers.names import check_prefix, prefixed
 from difflut.circuits.writers.sums import argmax, group_sum
 
-LUT_MODULE = Path(__file__).with_name("lut.v")
+GIVEN, CHAINED = (
+    ["lut"],
+    ["lut_pair", "carry"],
+)  # modules in files beside this one; the latter of a head on carry chains
 HEADER = """\
 // A network of {luts} look-up tables, written by DiffLUT. Top module: {prefix}circuit; `{prefix}core` is all of it but
 // the encoder.
@@ -41,11 +44,13 @@ class Written:
         folder: Folder of the files.
         files: Names of the design's files in it.
         prefix: Beginning of the names of modules and files.
+        head: How votes are counted and compared: in "tables", or on carry "chains".
     """
 
     folder: Path
     files: list[str]
     prefix: str
+    head: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Core:
     """What follows the encoder.
 
     Attributes:
-        modules: The text of each of its modules, "core" the last.
+        modules: The text of each of its modules and of those that they are made of, "core" the last.
         reads: The signals of its input `s`.
         latency: Clock cycles from them to the class.
     """
@@ -133,6 +138,7 @@ def write_verilog(
     counts: bool = False,
     levels: int = LEVELS,
     prefix: str = "",
+    head: str = "tables",
 ) -> Design:
     """Writes a module a file: encoder, each layer, group sum, argmax, `core` of the latter, and `circuit`.
 
@@ -146,46 +152,51 @@ def write_verilog(
         levels: Tables on a path between the registers of "compressors" and of "tournament": with fewer the clock is
             faster, and there are more cycles and registers.
         prefix: Beginning of the names of all modules and files, so that several circuits fit into one design.
+        head: How votes are counted and compared: "tables" are for every device; "chains" are carry chains and pairs of
+            tables in a LUT of two outputs, which are primitives of Xilinx devices where `DIFFLUT_XILINX` is defined.
 
     Raises:
-        ValueError: There is no such stage, no name can begin with the prefix, or a bias is negative.
+        ValueError: There is no such stage or head, no name can begin with the prefix, or a bias is negative.
     """
     check_prefix(prefix)
     registers = _chosen(stages(circuit), pipeline)
     circuit = split(circuit)
     bits, width, label = encoder_bits(circuit), count_width(circuit) * counts, index_width(circuit.num_classes)
-    behind = core(circuit, registers, counts, levels)
+    behind = core(circuit, registers, counts, levels, head)
     encoded = Part("encoder", "x", "y", len(bits.signals), "encoder" in registers, "encoder" in registers)
     top = _circuit(encoded, circuit.sample_size * words.width, circuit.num_classes * width, label, behind.latency)
     latency = behind.latency + encoded.latency
     modules = {
-        LUT_MODULE.stem: LUT_MODULE.read_text(encoding="utf-8"),
-        "encoder": encoder(circuit, bits, words),
         **behind.modules,
+        "encoder": encoder(circuit, bits, words),
         "circuit": _header(circuit, words, width, latency, registers, prefix) + top,
     }
     folder = Path(folder)
     forget_after(len(circuit.layer_slices()), "layer", folder, prefix)
     files = write_modules(modules, folder, prefix)
-    return Design(folder, files, prefix, words, width, label, latency, behind.latency, levels)
+    return Design(folder, files, prefix, head, words, width, label, latency, behind.latency, levels)
 
 
 def write_modules(modules: Mapping[str, str], folder: Path, prefix: str) -> list[str]:
-    """Writes a file for each module; returns their names."""
+    """Writes a file for each module; returns their names. What only another head needs is removed."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in {*CHAINED} - {*modules}:
+        (folder / f"{prefix}{name}.v").unlink(missing_ok=True)
     for name, text in modules.items():
         (folder / f"{prefix}{name}.v").write_text(prefixed(text, prefix, modules), encoding="utf-8")
     return [f"{prefix}{name}.v" for name in modules]
 
 
-def core(circuit: Circuit, registers: Collection[str], counts: bool, levels: int) -> Core:
+def core(circuit: Circuit, registers: Collection[str], counts: bool, levels: int, head: str) -> Core:
     """Layers, group sum and argmax of a circuit whose tables are split, with registers after the stages that are named.
 
-    For `counts` and `levels` see `write_verilog`.
+    For `counts`, `levels` and `head` see `write_verilog`.
     """
     live, width = _live(circuit), count_width(circuit)
     sums, label = circuit.num_classes * width, index_width(circuit.num_classes)
-    parts, modules = [], {}
+    given = GIVEN + CHAINED * has_chains(head)
+    modules = {name: Path(__file__).with_name(f"{name}.v").read_text(encoding="utf-8") for name in given}
+    parts: list[Part] = []
 
     def add(name: str, text: str, reads: str, gives: str, size: int, latency: int = 0) -> None:
         modules[name] = text
@@ -194,9 +205,9 @@ def core(circuit: Circuit, registers: Collection[str], counts: bool, levels: int
     for number, luts in enumerate(circuit.layer_slices(), start=1):
         name, (reads, gives) = f"layer{number}", live[number - 1 : number + 1]
         add(name, layer(circuit, name, luts, reads, gives), "s", "y", len(gives))
-    summed, latency = group_sum(circuit, live[-1], levels if "compressors" in registers else None)
+    summed, latency = group_sum(circuit, live[-1], levels if "compressors" in registers else None, head)
     add("group_sum", summed, "s", "counts", sums, latency)
-    chosen, latency = argmax(circuit, levels if "tournament" in registers else None)
+    chosen, latency = argmax(circuit, levels if "tournament" in registers else None, head)
     add("argmax", chosen, "counts", "winner", label, latency)
     modules["core"], latency = _core(parts, len(live[0]), counts)
     return Core(modules, live[0], latency)
