@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -110,6 +111,20 @@ def test_every_node_type_is_refined_in_every_precision(node, dtype):
     assert torch.equal(trained.layers[0].node.truth_table()[:, 0], state.levels[0].tables.bool())
     assert all(p.isfinite().all() for p in trained.parameters())
     assert evaluate(trained, x, y)["accuracy_hard"] == pytest.approx(state.totals()[1] / ROWS)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_no_visit_raises_the_loss_however_few_rows_pins_choose_on(depth):
+    trained, (x, y) = model(depth), data()
+    descent, wirings = CoordinateDescent(trained, rows=12, moves=3), [trained.layers[0].wiring()]
+    state = descent.begin(x, y)
+    losses = [state.totals()[0]]
+    for epoch in range(2):
+        for _ in descent.visits(state, torch.Generator().manual_seed(epoch)):
+            losses.append(state.totals()[0])
+        wirings.append(trained.layers[0].wiring())
+    assert all(after <= before + 1e-3 for before, after in pairwise(losses))  # of about 100
+    assert (wirings[0] != wirings[1]).any() and losses[-1] < 0.9 * losses[0]
 
 
 def test_pins_keep_to_their_candidates():

@@ -27,7 +27,7 @@ class Cost(Protocol):
 
 @register_cost("area")
 class Area:
-    """The price of the LUTs of the hard network, all-in: tables, votes, and what the encoder compares.
+    """The price of the LUTs of the hard network: tables, votes, and what the encoder compares; not sums of detectors.
 
     The gradient passes straight through (arXiv 1308.3432), as that of `dwn` does: the logit of an input gets what the
     cost would change by if it were chosen, and the entries of a table what follows. In LUTs, of six inputs:

@@ -47,7 +47,8 @@ class CoordinateDescent:
 
     Args:
         model: A chain of dense layers of nodes that hold every table, with one output each, and a group sum.
-        rows: Samples, drawn anew for each epoch, on which pins choose; tables are set on all.
+        rows: Samples, drawn anew for each epoch, on which pins choose; tables are set on all, and a pin stays where its
+            choice is worth nothing on all.
         moves: Pins that may move at each visit of a node; those of a random wiring stay.
         copies: Number of times that an epoch sees the samples, each time augmented in another way.
         price: Price of each table of the encoder, in mean loss: a pin moves to a bit that nobody reads only if that is
@@ -84,16 +85,25 @@ class CoordinateDescent:
         ]
         if self.price and self.model.encoder is not None:
             bit_prices, feature_prices = self._prices(state)
-            pins[0].prices = bit_prices.to(device) * len(rows)
-            pins[0].feature_prices = feature_prices.to(device) * len(rows) if feature_prices.any() else None
+            pins[0].prices = bit_prices.to(device)
+            pins[0].feature_prices = feature_prices.to(device) if feature_prices.any() else None
         nodes = [(number, node) for number, level in enumerate(state.levels) for node in range(len(level.wiring))]
         order = torch.randperm(len(nodes), generator=generator).tolist()
         for visit, (number, node) in enumerate((nodes[i] for i in order), start=1):
-            d, level = state.difference(number, node), state.levels[number]
+            d, table = state.difference(number, node), state.levels[number].tables[node]
+            sums = _sums(addresses(state.read(number, node)), d, len(table))
             for _ in range(self.moves):
-                pins[number].move(node, d[rows])
-            worth = _sums(addresses(state.read(number, node)), d, level.tables.shape[1])
-            table = torch.where(worth == 0, level.tables[node], (worth < 0).to(torch.uint8))
+                found = pins[number].best_move(node, d[rows])
+                if found is None:
+                    break
+                paid, back = pins[number].paid(), pins[number].move(node, *found)
+                moved = _sums(addresses(state.read(number, node)), d, len(table))
+                gained = UNIT * (moved.abs().sum() - sums.abs().sum()) / samples - (pins[number].paid() - paid)
+                if gained <= 0:  # the best of many moves on a few samples is often none on all
+                    pins[number].move(node, *back)
+                    break
+                sums = moved
+            table = torch.where(sums == 0, table, (sums < 0).to(torch.uint8))
             for after, changed, outputs in state.change(number, node, table):
                 if after + 1 < len(layers):
                     pins[after + 1].bits[changed] = outputs[:, rows].float()
@@ -115,7 +125,7 @@ class _Pins:
 
     Attributes:
         bits: The layer's inputs on the rows on which pins choose: `(features, rows)`.
-        prices: Price of the first pin that reads an input, in summed loss: `(features,)`.
+        prices: Price of the first pin that reads an input, in mean loss: `(features,)`.
         feature_prices: Price of the first pin that reads any of a part of the inputs, besides: `(parts,)` of equal
             sizes, the bits of each feature of the encoder. None where there are no such prices.
         readers: Pins that read each input: `(features,)`.
@@ -128,10 +138,29 @@ class _Pins:
         self.feature_prices: Tensor | None = None
         self.readers = torch.bincount(level.wiring.flatten(), minlength=len(bits))
 
-    def move(self, node: int, d: Tensor) -> None:
-        """Moves the pin of a node whose move is worth most, if any move is worth anything."""
+    def paid(self) -> Tensor:
+        """The price of all inputs that are read."""
+        paid = self.prices @ (self.readers > 0).to(self.prices)
+        if self.feature_prices is not None:
+            paid += self.feature_prices @ (self._by_feature(self.readers) > 0).to(self.prices)
+        return paid
+
+    def _by_feature(self, of: Tensor) -> Tensor:
+        assert self.feature_prices is not None  # the caller has looked
+        return of.unflatten(-1, (len(self.feature_prices), -1)).sum(-1)
+
+    def move(self, node: int, pin: int, read: int) -> tuple[int, int]:
+        """Moves a pin of a node to another input; returns the move back."""
+        before = int(self.level.wiring[node, pin])
+        self.level.wiring[node, pin] = read
+        self.readers[before] -= 1
+        self.readers[read] += 1
+        return pin, before
+
+    def best_move(self, node: int, d: Tensor) -> tuple[int, int] | None:
+        """The pin of a node whose move is worth most on the rows, and where to; None if no move is worth anything."""
         if not self.may_move:
-            return
+            return None
         pins = self.level.wiring[node]
         by_address = _by_address(addresses(self.bits[pins].to(torch.uint8)), d, self.level.tables.shape[1])
         together, if_set = by_address.sum(1), by_address @ self.bits.t()  # (2**n,), (2**n, features)
@@ -140,17 +169,16 @@ class _Pins:
         own = F.one_hot(pins, len(self.bits))
         paid = self.prices * (self.readers == own)
         if self.feature_prices is not None:
-            own, readers = (of.unflatten(-1, (len(self.feature_prices), -1)).sum(-1) for of in (own, self.readers))
+            own, readers = self._by_feature(own), self._by_feature(self.readers)
             paid += (self.feature_prices * (readers == own)).repeat_interleave(len(self.bits) // own.shape[1], 1)
-        worth += paid.gather(1, pins[:, None]) - paid
+        worth += len(d) * (paid.gather(1, pins[:, None]) - paid)
         if self.choices is not None:
             worth = worth.gather(1, self.choices[node])
         best, where = worth.flatten().max(0)
-        if best > together.abs().sum() * (1 + GAIN):
-            pin, chosen = divmod(int(where), worth.shape[1])
-            self.readers[pins[pin]] -= 1
-            pins[pin] = chosen if self.choices is None else self.choices[node, pin, chosen]
-            self.readers[pins[pin]] += 1
+        if best <= together.abs().sum() * (1 + GAIN):
+            return None
+        pin, chosen = divmod(int(where), worth.shape[1])
+        return pin, chosen if self.choices is None else int(self.choices[node, pin, chosen])
 
 
 def _worth(together: Tensor, if_set: Tensor, pin: int) -> Tensor:
