@@ -19,8 +19,8 @@ _choice = os.environ.get("DIFFLUT_BACKEND", "auto")
 def backend_for(tensor: Tensor, use_cuda: bool = True) -> Backend:
     """The back end that serves a tensor.
 
-    Compiled kernels take float32; everything else, and every device without kernels, is served by the reference.
-    With `use_cuda=False`, CUDA tensors are too.
+    Compiled kernels take float32. Everything else, and every device without kernels, is served by the reference; with
+    `use_cuda=False`, so are CUDA tensors.
     """
     if _checked(_choice) == "reference" or tensor.dtype != torch.float32:
         return reference

@@ -20,8 +20,8 @@ def binarize(values: Tensor, smoothing: Tensor | None = None, *, use_cuda: bool 
 
     Args:
         values: (L, m, 2**n)
-        smoothing: Its entry (a, b) depends on the bits in which a and b differ alone (see `smoothing_matrix` of the
-            nodes). Without it only the bits are made. (2**n, 2**n)
+        smoothing: Matrix whose entry (a, b) depends only on the bits in which a and b differ (see `smoothing_matrix`
+            of the nodes). Without it only the bits are made. (2**n, 2**n)
         use_cuda: False keeps CUDA tensors on the torch reference.
 
     Returns:

@@ -46,7 +46,13 @@ def accept_factors(logits: Tensor) -> None:
 
 
 def left_as_factors(logits: Tensor, make: Callable[[], Factors]) -> bool:
-    """Leaves the gradient as the factors that `make` gives, where they are asked for; a second one is not."""
+    """Leaves the gradient as the factors that `make` gives, where an optimizer asks for them.
+
+    Of several gradients only the first is left so, since factors cannot be added.
+
+    Returns:
+        Whether it was left.
+    """
     mailbox = _mailboxes.get(logits)
     if mailbox is None or not mailbox.is_open:
         return False

@@ -26,7 +26,7 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
 
     The library lies in the folder of torch's extensions under a name that holds a hash of all it depends on and one of
     its content, so that a damaged one is compiled anew. It is compiled in a folder of its own and moved into place, so
-    that neither a killed build nor a simultaneous one harms. One that came with the wheel is taken before.
+    that neither a killed build nor a simultaneous one harms. A library that came with the wheel is taken instead.
     """
     try:
         if shipped := prebuilt.find(name, files, flags):

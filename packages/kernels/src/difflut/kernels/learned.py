@@ -34,9 +34,10 @@ def learned_lookup(
 ) -> Tensor:
     """Looks up nodes whose pins read their best inputs: `lookup(select(x, logits, candidates), pins, table, slope)`.
 
-    What the pins read is never written down. On a GPU, without candidates and where x is known to be bits and needs no
-    gradient, that of the pins is kept in bfloat16 pairs (16 bits of precision). Without candidates, and for small
-    batches, an optimizer may ask for the gradient of the logits as two factors (see `accept_factors`).
+    What the pins read is never written down. On a GPU, where there are no candidates and x is known to be bits and has
+    no gradient, the gradient of the pins is kept as pairs of bfloat16 numbers, with 16 bits of precision. Without
+    candidates, and for small batches, an optimizer may ask for the gradient of the logits as two factors (see
+    `accept_factors`).
 
     Args:
         x: (batch, features)

@@ -1,7 +1,8 @@
-"""The operations in CUDA for float32 tensors: same names and signatures as in `reference`.
+"""The operations in CUDA for float32 tensors: see `contract.Backend`.
 
-Tensors are handed to the kernels feature-major, as (features, batch). Nothing here waits for the device, and nothing is
-summed in an order that depends on it: results are the same in every run.
+Tensors are handed to the kernels feature-major, as (features, batch). Nothing here waits for the device, except where a
+wiring or candidates are prepared, once while they stay. Sums are done in an order that does not depend on timing, so
+results are the same in every run.
 """
 
 from difflut.kernels.cuda.extension import multilinear as multilinear

@@ -21,7 +21,7 @@ class Union(NamedTuple):
 
     Attributes:
         among: Their positions in the window, in order. (groups, most) int32
-        counts: Number of inputs in each group. (groups,) int32
+        counts: Number of different candidates in each group. (groups,) int32
         slots: Position of each candidate among them. (pins, K) int32
     """
 
@@ -31,7 +31,7 @@ class Union(NamedTuple):
 
 
 def union_of(candidates: Tensor, group: int) -> Union:
-    """The union of the candidates (pins, K) of so many pins that follow each other, found once while they stay."""
+    """The unions of the candidates (pins, K) of every `group` pins in a row, found once while the candidates stay."""
     union = known(candidates, f"union of {group}")
     if union is None:
         union = _united(candidates, group)
@@ -44,7 +44,7 @@ def union_of(candidates: Tensor, group: int) -> Union:
 
 def _united(candidates: Tensor, group: int) -> Union:
     pins, choices = candidates.shape
-    missing = candidates[-1:].expand(-pins % group, -1)
+    missing = candidates[-1:].expand(-pins % group, -1)  # the last pin again, until the last group is full
     values, order = torch.cat([candidates, missing]).reshape(-1, group * choices).sort(1)
     places = (values.diff(dim=1, prepend=values[:, :1]) != 0).cumsum(1)
     among = torch.zeros_like(values).scatter_(1, places, values)  # equal ones are written to one place
@@ -90,11 +90,13 @@ def logits_gradient(
 
 
 def listeners_of(logits: Tensor, candidates: Tensor | None, tau: float, placements: Placements) -> tuple[Tensor, ...]:
-    """For each channel the pins that pass it a share of their gradient, `softmax(logits / tau)`, that counts.
+    """For each channel the pins that pass it a share of their gradient, where that is large enough to count.
+
+    Shares are `softmax(logits / tau)`.
 
     Returns:
-        Where those of a channel begin and end, (channels,) and more, the pins, where in the window they read, and their
-        shares.
+        Where the pins of each channel begin, (channels + 1,), and where they end, (channels,); the pins, where in the
+        window each reads, and the shares.
     """
     area, channels = placements.kernel[0] * placements.kernel[1], placements.channels
     if candidates is None:

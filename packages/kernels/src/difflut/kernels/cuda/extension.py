@@ -58,7 +58,7 @@ def multilinear_gradients(
 
 
 def _parts(rows: int, batch: int) -> int:
-    """Into how many equal parts the batch is divided, so that a warp for each and row fills a GPU."""
+    """Into how many equal parts the batch is divided, so that a warp for each part of each row fills a GPU."""
     quads, rows = max(1, padded(batch) // SAMPLES), max(1, rows)
     most = max(8192 // rows, min(quads // 8, 32768 // rows), 1)
     length = -(-quads // min(most, 32))
@@ -66,5 +66,5 @@ def _parts(rows: int, batch: int) -> int:
 
 
 def _turns(rows: int, items: int) -> int:
-    """Into how many parts a row's items are divided, so that a warp for each fills a GPU."""
+    """Into how many parts the items of a row are divided, so that a warp for each part of each row fills a GPU."""
     return min(items, -(-16384 // max(1, rows)))

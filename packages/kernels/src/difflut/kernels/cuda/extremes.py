@@ -14,7 +14,7 @@ from difflut.kernels.placements import Placements
 
 
 def maximum(x: Tensor | Bits, wiring: Tensor, least: bool, placements: Placements) -> tuple[Tensor, Kept]:
-    """See `Backend.maximum`; what x is known to be, bits, the result is too, and the next bank reads them packed."""
+    """See `Backend.maximum`; where x is known to be bits, the result is also packed, and the next bank reads that."""
     batch, (nodes, n) = len(x), wiring.shape
     wires, outputs = wires_of(wiring, placements), nodes * placements.count
     chosen = torch.empty(nodes, items_of(placements, batch) * 32, dtype=torch.int32, device=x.device)

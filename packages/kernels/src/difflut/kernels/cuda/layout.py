@@ -57,7 +57,7 @@ def image_of(placements: Placements) -> Tensor | None:
 
 
 def items_of(placements: Placements, batch: int) -> int:
-    """Placements times quads of 128 samples: what a warp takes at a time."""
+    """Placements times quads of words, 128 samples each: what a warp takes at a time."""
     return placements.count * padded(batch) // SAMPLES
 
 

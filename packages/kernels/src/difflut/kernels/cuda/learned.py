@@ -8,7 +8,10 @@ from difflut.kernels.facts import known
 
 
 def signs(bits: Tensor) -> Tensor:
-    """1 where a bit is set and -1 elsewhere, twice side by side: (features, 2 * padded batch) bfloat16."""
+    """1 where a bit is set and -1 elsewhere, twice side by side: (features, 2 * padded batch) bfloat16.
+
+    A product with numbers that `pin_gradient` split into pairs then adds up both of each pair.
+    """
     features, words = bits.shape
     out = torch.empty(features, 64 * words, dtype=torch.bfloat16, device=bits.device)
     launch("signs", bits, features, words, out)

@@ -13,7 +13,7 @@ from difflut.kernels.placements import Placements
 
 
 class Upstream(NamedTuple):
-    """The gradient of a bank's outputs; where it is a group's, each output of the group has the same."""
+    """The gradient of a bank's outputs; where it is that of groups, all outputs of a group have the same."""
 
     grad: Tensor  # (rows or groups, batch), contiguous
     shape: tuple[int, ...]  # of the bank's table
@@ -78,7 +78,10 @@ def chained_gradient(
     needs_table: bool,
     keep: bool,
 ) -> tuple[Tensor | None, Upstream | None]:
-    """The table gradient of a bank from that of the next one's outputs, and the one between the two if `keep`."""
+    """The gradient of a bank's tables from that of the next bank's outputs.
+
+    With `keep`, also the gradient of what the first gives the second; without, that may be None.
+    """
     (nodes, m, _), n, batch = shape, wiring.shape[1], upstream.batch
     fused = placements.is_dense and upstream.placements.is_dense and next_wiring.shape[1] == n
     if not (fused and needs_table):
