@@ -3,6 +3,7 @@ import os
 import pickle
 import random
 import sys
+import time
 import zipfile
 
 import pytest
@@ -186,6 +187,30 @@ def test_candidates_that_are_no_inputs_are_refused(candidate, tmp_path):
     save_sealed(content, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="reads inputs"):
         load_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda config: config["layers"][0].update(output_size=10**12),
+            r"layers\[0\].output_size: 1000000000000 is",
+        ),
+        (lambda config: config["layers"][1].update(input_size=10**12), r"layers\[1\].input_size: 1000000000000 is"),
+        (lambda config: config["layers"][0].update(input_size=[10**4, 10**4, 5]), r"layers\[0\]: 24000000000 weights"),
+        (lambda config: config["layers"][0].update(top_k=10**7), r"layers\[0\]: 480000000 weights"),
+        (lambda config: config["encoder"]["params"].update(num_bits=10**9), "encoder.params.num_bits: 1000000000"),
+        (lambda config: config["groupsum"].update(k=10**9), "groupsum.k: 1000000000"),
+    ],
+)
+def test_sizes_that_a_file_cannot_be_of_are_refused_before_memory_is_taken(change, message, tmp_path):
+    content = contents(network(layer="learnable"), tmp_path)
+    change(content["config"])
+    save_sealed(content, tmp_path / "model.pt")
+    start = time.process_time()
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "model.pt")
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("log_tau", [math.inf, -math.inf, math.nan])

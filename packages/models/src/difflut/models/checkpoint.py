@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from difflut.models.claims import check_claims
 from difflut.models.description import build_model, describe
 from difflut.models.hardening import hardened, pack, unpack
 from difflut.models.networks import LUTNetwork
@@ -62,6 +63,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
     """
     content = read_checkpoint(path)
     try:
+        check_claims(content["config"], sum(value.nbytes for key in TENSORS for value in content[key].values()))
         model = build_model(content["config"])
         model.load_state_dict(unpack(model, content["state"], content["tables"]))
         freeze(model.layers[number] for number in content["frozen"])
