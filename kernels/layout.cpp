@@ -70,6 +70,15 @@ void difflut_pack_bits(const float* x, int64_t batch_stride, int64_t feature_str
                 std::min(kBlock, batch - w * kBlock), std::min(kBlock, features - f), bits + f * words + w, words);
 }
 
+// x[features][batch]: the bits as the floats 0 and 1.
+void difflut_unpack_bits(const uint64_t* bits, int64_t batch, int64_t features, float* x, int64_t threads) {
+  const int64_t words = words_of(batch);
+#pragma omp parallel for num_threads(threads) if (batch * features > 16384)
+  for (int64_t f = 0; f < features; ++f)
+    for (int64_t w = 0; w < words; ++w)
+      unpack(bits[f * words + w], std::min(kBlock, batch - w * kBlock), x + f * batch + w * kBlock);
+}
+
 // Whether all of x is exactly 0 or 1; other values are usually met in the first row.
 int difflut_is_binary(const float* x, int64_t batch_stride, int64_t feature_stride, int64_t batch, int64_t features) {
   if (batch_stride == 1) std::swap(batch, features), std::swap(batch_stride, feature_stride);

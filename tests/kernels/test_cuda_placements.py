@@ -3,7 +3,7 @@ import torch
 
 from difflut import kernels
 from difflut.kernels import HardBank, PlacedWiring, Placements
-from tests.kernels.operations import OPERATIONS, assert_as_in_double, evaluated
+from tests.kernels.operations import OPERATIONS, assert_as_in_double, evaluated, looked_up
 from tests.kernels.test_placements import CASES, IDS
 
 pytestmark = pytest.mark.cuda
@@ -109,7 +109,7 @@ def test_a_stack_of_convolution_pooling_and_dense_layers_is_one_lookup_after_the
             for (wiring, _, slope, placements), table in zip(banks, tables, strict=True)
         ]
         if fused:
-            y = kernels.lookup_stack(inputs, given, groups, 2.5)
+            y = looked_up(inputs, given, groups, 2.5)
         else:
             y = inputs
             for bank in given:

@@ -1,9 +1,9 @@
-import numpy as np
 import pytest
 import torch
 
 from difflut import kernels
-from difflut.kernels import HardBank, PlacedWiring, Placements, cpp, cuda
+from difflut.kernels import HardBank, PlacedWiring, Placements, cuda
+from tests.kernels.operations import looked_up
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 SHAPES = {  # inputs, then (nodes, n, m) of each bank
@@ -81,7 +81,7 @@ def test_is_one_lookup_after_the_other(shape, groups, device):
     x, banks = random_stack(*SHAPES[shape])
     grad = torch.randn(len(x), groups or banks[-1].table.shape[0] * banks[-1].table.shape[1]).double()
     expected = results(lambda x, banks: one_after_the_other(x, banks, groups, 2.5), x, banks, grad)
-    found = results(lambda x, banks: kernels.lookup_stack(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
+    found = results(lambda x, banks: looked_up(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
     for single, double in zip(found, expected, strict=True):
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=2e-4)  # sums of up to 300 terms
 
@@ -94,7 +94,7 @@ def test_placed_banks_are_one_lookup_after_the_other(shape, groups, device):
     outputs = len(banks[-1].table) * banks[-1].table.shape[1] * PLACES[shape][-1][0].count
     grad = torch.randn(len(x), groups or outputs, generator=torch.Generator().manual_seed(2)).double()
     expected = results(lambda x, banks: one_after_the_other(x, banks, groups, 2.5), x, banks, grad)
-    found = results(lambda x, banks: kernels.lookup_stack(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
+    found = results(lambda x, banks: looked_up(x, banks, groups, 2.5), x, banks, grad, device, torch.float32)
     for single, double in zip(found, expected, strict=True):
         # Gradients of a few hundred, sums of up to 131 * 42 terms.
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-4, atol=1e-3)
@@ -106,7 +106,7 @@ def test_does_not_depend_on_the_number_of_threads():
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         grad = torch.arange(1800.0).view(600, 3).sin()
-        found.append(results(lambda x, banks: kernels.lookup_stack(x, banks, 3), x, banks, grad, dtype=torch.float32))
+        found.append(results(lambda x, banks: looked_up(x, banks, 3), x, banks, grad, dtype=torch.float32))
     for other in found[1:]:
         assert all(map(torch.equal, found[0], other))
 
@@ -117,7 +117,7 @@ def test_unknown_inputs_of_any_bank_are_an_error(position):
     banks = [HardBank(bank.wiring, bank.table.float(), None) for bank in banks]
     banks[position].wiring[3, 1] = 100
     with pytest.raises(ValueError, match="wiring reads inputs 0 to 100"):
-        kernels.lookup_stack(x.float(), banks, 3)
+        looked_up(x.float(), banks, 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -125,31 +125,15 @@ def test_without_slopes_only_the_last_tables_learn(device):
     x, banks = random_stack(*SHAPES["two banks"])
     tables = [bank.table.to(device, torch.float32).requires_grad_() for bank in banks]
     banks = [HardBank(bank.wiring.to(device), table, None) for bank, table in zip(banks, tables, strict=True)]
-    kernels.lookup_stack(x.to(device, torch.float32), banks, 3).sum().backward()
+    looked_up(x.to(device, torch.float32), banks, 3).sum().backward()
     assert tables[0].grad is None or not tables[0].grad.any()
     assert tables[1].grad.sum() == len(x) * 30
-
-
-@pytest.mark.needs("c++")
-@pytest.mark.parametrize("batch", [1, 63, 64, 70])
-def test_packed_bits_past_the_batch_are_zero_between_banks(batch):
-    features, sizes = SHAPES["three banks"]
-    x, banks = random_stack(features, sizes, batch=batch)
-    reads, tables = [], [bank.table.float() for bank in banks]
-    for bank, (nodes, _, m) in zip(banks, sizes, strict=True):
-        reads.append(PlacedWiring(bank.wiring, Placements(features)))
-        features = nodes * m
-    _, between = cpp.stack.look_up_chain(x.float(), reads, [(table > 0.4).float() for table in tables], None, 1.0)
-    assert len(between) == 3
-    for bits in between:
-        last_words = bits.numpy().view(np.uint64)[:, -1]
-        assert last_words.any() and not (batch % 64 and (last_words >> np.uint64(batch % 64)).any())
 
 
 def test_groups_that_do_not_divide_the_outputs_are_an_error():
     x, banks = random_stack(*SHAPES["one bank"])
     with pytest.raises(ValueError, match="12 outputs cannot be divided into groups=5"):
-        kernels.lookup_stack(x, banks, 5)
+        looked_up(x, banks, 5)
 
 
 @pytest.mark.cuda
@@ -161,7 +145,7 @@ def test_packed_bits_stand_for_the_tensor(batch):
     banks = [HardBank(bank.wiring, bank.table.float(), bank.slope.float()) for bank in banks]
     bits = kernels.Bits(cuda.pack(x), batch)
     assert bits.shape == x.shape and torch.equal(bits.float(), x)
-    assert torch.equal(kernels.lookup_stack(bits, banks), kernels.lookup_stack(x, banks))
+    assert torch.equal(looked_up(bits, banks), looked_up(x, banks))
     assert torch.equal(kernels.lookup(bits, *banks[0]), kernels.lookup(x, *banks[0]))
     table = banks[0].table.requires_grad_()
     results = []

@@ -172,6 +172,54 @@ def test_trees_run_as_one_operation(monkeypatch, node, count, pooling):
     assert len(called) == count
 
 
+def paths(node="dwn", pooling=None, **head):
+    """Two convolutions, of which the second reads the image too, their maximum, pooling and dense layers."""
+    options = {"node_type": NODE_TYPES[node], "n": 4}
+    convolution = {"kernel_size": 3, "padding": 1, "output_size": 6, **options}
+    layers = [
+        make_layer("random", shape=(3, 4, 4), name="a", **convolution),
+        make_layer("random", shape=(9, 4, 4), reads=["encoder", "a"], **convolution),
+        LAYERS["merge"]((12, 4, 4), ["a", "1"], name="joined"),
+        make_layer("pool", shape=(6, 4, 4), **(pooling or {})),
+        make_layer("random", shape=(24,), output_size=16, **options),
+        make_layer("random", shape=(112,), output_size=8, reads=["4", "joined"], **options),
+    ]
+    return LUTNetwork(None, layers, GroupSum(2, 2.0, **head))
+
+
+@pytest.mark.parametrize(
+    ("options", "trained", "hooked", "evaluated"),  # and how many layers each operation has
+    [
+        ({}, [6], [3, 2], [6]),
+        ({"pooling": {"operation": "and"}}, [6], [3, 2], [6]),
+        ({"pooling": {"relaxation": "smoothed"}}, [6], [3, 2], [6]),
+        ({"pooling": {"relaxation": "multilinear"}}, [3, 2], [3, 2], [6]),
+        ({"reads": ["4", "5"]}, [6], [3, 2], [6]),
+        ({"reads": ["4"]}, [5], [3, 1], [5]),  # and nobody reads the last layer
+        ({"node": "dwn_stable"}, [2, 2], [2, 2], [6]),  # it trains with values, whose maximum is no operation on bits
+        ({"node": "probabilistic"}, [], [], [6]),
+    ],
+)
+def test_hard_layers_and_maxima_of_bits_run_as_one_operation(monkeypatch, options, trained, hooked, evaluated):
+    network, x, called = paths(**options), torch.rand(9, 48).round(), []
+
+    def counted(*args, one=kernels.lookup_graph, **kwargs):
+        called.append(len(args[1]))
+        return one(*args, **kwargs)
+
+    monkeypatch.setattr(kernels, "lookup_graph", counted)
+    assert_same(network, x)
+    assert called == trained
+    called.clear()
+    network.eval()
+    assert_same(network, x)
+    assert called == evaluated
+    called.clear()
+    network.train().layers[3].register_forward_hook(lambda module, inputs, output: None)
+    assert_same(network, x)
+    assert called == hooked
+
+
 def test_skips_and_several_heads_are_read_by_name():
     options = {"node_type": NODES["dwn"], "n": 3}
     layers = [

@@ -23,6 +23,9 @@ from difflut.kernels.gates import gate_table as gate_table
 from difflut.kernels.gathering import gather as gather
 from difflut.kernels.gathering import side_by_side as side_by_side
 from difflut.kernels.grouping import group_sum as group_sum
+from difflut.kernels.hard_banks import HardBank as HardBank
+from difflut.kernels.hard_banks import Maximum as Maximum
+from difflut.kernels.hard_graph import lookup_graph as lookup_graph
 from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookups import are_bits as are_bits
 from difflut.kernels.lookups import lookup as lookup
@@ -35,8 +38,6 @@ from difflut.kernels.selection import best_inputs as best_inputs
 from difflut.kernels.selection import select as select
 from difflut.kernels.selection import straight_through as straight_through
 from difflut.kernels.series import fourier as fourier
-from difflut.kernels.stack import HardBank as HardBank
-from difflut.kernels.stack import lookup_stack as lookup_stack
 from difflut.kernels.step import PackedRows as PackedRows
 from difflut.kernels.step import cross_entropy_gradient as cross_entropy_gradient
 from difflut.kernels.tracing import untraced as untraced

@@ -16,8 +16,8 @@ CHOICES = ("auto", "reference")
 _choice = os.environ.get("DIFFLUT_BACKEND", "auto")
 
 
-def backend_for(tensor: Tensor, use_cuda: bool = True) -> Backend:
-    """The back end that serves a tensor.
+def backend_for(tensor: Tensor | Bits, use_cuda: bool = True) -> Backend:
+    """The back end that serves a tensor, or packed bits.
 
     Compiled kernels take float32. Everything else, and every device without kernels, is served by the reference; with
     `use_cuda=False`, so are CUDA tensors.

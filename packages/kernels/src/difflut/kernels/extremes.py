@@ -34,7 +34,7 @@ def maximum(x: Tensor | Bits, wiring: Wiring, *, least: bool = False, use_cuda: 
         ValueError: The arguments do not fit each other, or the wiring reads an input which there is not.
     """
     reads = check_reads(x, wiring)
-    backend = backend_for(x.words.new_empty(0, dtype=torch.float32) if isinstance(x, Bits) else x, use_cuda)
+    backend = backend_for(x, use_cuda)
     y = _Maximum.apply(accepted(x, backend), reads, least, backend)
     return mark_bits(y) if holds_bits(x) else y
 

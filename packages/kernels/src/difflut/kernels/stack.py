@@ -1,76 +1,43 @@
-"""Consecutive hard layers as one operation."""
+"""Hard layers that read nothing but the one before, as one operation on a GPU."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from difflut.kernels import cpp, cuda
+from difflut.kernels import cuda
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
 from difflut.kernels.grouping import group_sum
+from difflut.kernels.hard_banks import HardBank
 from difflut.kernels.lookups import entries_of, lookup
-from difflut.kernels.placements import PlacedWiring, Wiring
-from difflut.kernels.tracing import untraced
-from difflut.kernels.validation import check_bank
+from difflut.kernels.placements import PlacedWiring
 
 
-class HardBank(NamedTuple):
-    """What `lookup` needs besides its input."""
-
-    wiring: Wiring
-    table: Tensor
-    slope: Tensor | None
-
-
-@untraced
 def lookup_stack(
-    x: Tensor | Bits, banks: Sequence[HardBank], groups: int | None = None, tau: float = 1.0, *, use_cuda: bool = True
+    x: Tensor | Bits, banks: Sequence[HardBank], groups: int | None, tau: float, *, use_cuda: bool
 ) -> Tensor:
-    """Looks up banks one after the other, and sums the last one's outputs by class.
+    """Looks up banks one after the other, and sums the last one's outputs by class: see `lookup_graph`.
 
-    The same as `lookup` for each bank and a sum over `groups` equal stretches of the outputs, divided by `tau`. With
-    compiled kernels the activations between the banks stay packed bits, and the last bank's outputs and their gradients
-    are not written down where they are summed; on a GPU, nor are the gradients between the last two.
-
-    Args:
-        x: Inputs, as for `lookup`, or packed bits. (batch, features)
-        banks: Banks, each of which reads the outputs of the one before, at placements of its own.
-        groups: Number of classes; where not given, the last bank's outputs are returned.
-        tau: Temperature that divides the sums.
-        use_cuda: False keeps CUDA tensors on the torch reference.
-
-    Returns:
-        (batch, groups) or (batch, L * m * P), stored with the batch as the fast axis.
-
-    Raises:
-        ValueError: The arguments do not fit each other.
+    On a GPU the activations between the banks stay packed bits, and the last bank's outputs and their gradients are not
+    written down where they are summed, nor are the gradients between the last two. The wirings have their placements.
     """
-    reads, outputs = _check_chain(x, banks)
-    if groups is not None and outputs % groups:
-        raise ValueError(f"{outputs} outputs cannot be divided into groups={groups} equal groups")
-    backend = backend_for(banks[-1].table, use_cuda)
-    if backend in (cpp, cuda):
-        stack = _Stack if backend is cuda else _StackOnCPU
-        arguments = reads, [bank.slope for bank in banks], groups, tau, *(bank.table for bank in banks)
-        y = stack.apply(accepted(x, backend), *arguments)
+    if backend_for(banks[-1].table, use_cuda) is cuda:
+        arguments = (
+            [bank.wiring for bank in banks],
+            [bank.slope for bank in banks],
+            groups,
+            tau,
+            *(bank.table for bank in banks),
+        )
+        y = _Stack.apply(accepted(x, cuda), *arguments)
         return y if groups is not None else entries_of(banks[-1].table, y)
     y = lookup(x, *banks[0], use_cuda=use_cuda)
     for bank in banks[1:]:
         y = lookup(y, *bank, use_cuda=use_cuda)
     return y if groups is None else group_sum(y, groups) / tau
-
-
-def _check_chain(x: Tensor | Bits, banks: Sequence[HardBank]) -> tuple[list[PlacedWiring], int]:
-    """Checks that each bank fits the one before; returns their wirings with placements, and the last one's outputs."""
-    reads = []
-    for bank in banks:
-        reads.append(check_bank(x, bank.wiring, bank.table))
-        outputs = bank.table.shape[0] * bank.table.shape[1] * reads[-1].placements.count
-        x = bank.table.new_empty(()).expand(len(x), outputs)
-    return reads, x.shape[1]
 
 
 class _Stack(torch.autograd.Function):
@@ -127,35 +94,6 @@ class _Stack(torch.autograd.Function):
             upstream = between
         if needs_x:
             x_grad = cuda.input_gradient(codes[0], wirings[0], slopes[0], upstream).t()
-        return x_grad, None, None, None, None, *table_grads
-
-
-class _StackOnCPU(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        reads: Sequence[PlacedWiring],
-        slopes: Sequence[Tensor | None],
-        groups: int | None,
-        tau: float,
-        *tables: Tensor,
-    ) -> Tensor:
-        y, bits = cpp.look_up_chain(x, reads, tables, groups, tau)
-        ctx.placements, ctx.scale = [read.placements for read in reads], 1.0 if groups is None else 1 / tau
-        ctx.outputs = [table.shape[1] for table in tables]
-        ctx.save_for_backward(*bits, *(read.wiring for read in reads), *slopes)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        count = len(ctx.outputs)
-        bits, wirings, slopes = (ctx.saved_tensors[i : i + count] for i in range(0, 3 * count, count))
-        reads = list(map(PlacedWiring, wirings, ctx.placements))
-        grad = cpp.feature_major(grad if ctx.scale == 1 else grad * ctx.scale)
-        needs_x, _, _, _, _, *needs_table = ctx.needs_input_grad
-        x_grad, table_grads = cpp.chain_gradients(bits, reads, slopes, grad, ctx.outputs, needs_x, needs_table)
         return x_grad, None, None, None, None, *table_grads
 
 

@@ -1,6 +1,6 @@
 """What reads what in a network: sources by name, and layers that run as one operation."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 
 from difflut.layers import GroupSum, Layer, fusion
@@ -55,14 +55,35 @@ class Graph:
                 shapes.setdefault(ENCODER, layer.input_shape)
             shapes[i] = layer.output_shape
 
-    def chain(self, layers: Sequence[Layer], start: int) -> int:
-        """The end of the layers that run as one operation from `start` on; `start` itself where that is no look-up."""
-        end = start
-        while end < len(layers) and fusion.is_lookup(layers[end]):
-            if end > start and not self._follows(end):
+    def run(self, layers: Sequence[Layer], start: int, known_bits: Collection[int]) -> int:
+        """The end of the layers from `start` on that run as one operation on bits; `start` itself where none do.
+
+        Args:
+            layers: All layers.
+            start: The number of the first one.
+            known_bits: Numbers of the sources before it that are known to hold bits.
+        """
+        bits, end = set(known_bits), start
+        while end < len(layers):
+            layer = layers[end]
+            of_bits = fusion.is_maximum(layer) and bits.issuperset(self.sources[end])
+            if not of_bits and not fusion.is_lookup(layer):
                 break
+            if fusion.gives_bits(layer):
+                bits.add(end)
             end += 1
         return end
+
+    def outputs(self, start: int, end: int) -> list[int]:
+        """Those of the layers from `start` to `end` that are read behind them."""
+        return [number for number in range(start, end) if not self.is_last_use(number, end - 1)]
+
+    def behind(self, outputs: Sequence[int], start: int) -> list[int]:
+        """The layers from `start` on of which outputs are made, and before them the sources that those read."""
+        needed = set(outputs)
+        for number in reversed(range(start, len(self.sources))):
+            needed.update(self.sources[number] if number in needed else ())
+        return sorted(needed)
 
     def tree(self, layers: Sequence[Layer], start: int) -> int:
         """The end of the tree whose leaves are the given layer; the next layer where no level reads this one alone."""
@@ -71,7 +92,7 @@ class Graph:
             return end
         while end < len(layers) and self._follows(end) and fusion.is_level(layers[end]):
             end += 1
-        pooled = end > start + 1 and end < len(layers) and self._follows(end) and fusion.is_maximum(layers[end])
+        pooled = end > start + 1 and end < len(layers) and self._follows(end) and fusion.is_pooling(layers[end])
         return end + 1 if pooled else end
 
     def _follows(self, number: int) -> bool:

@@ -1,6 +1,7 @@
 """LUT networks: encoder, layers, group sum."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple, cast
 
@@ -109,14 +110,14 @@ class LUTNetwork(nn.Module):
         outputs: dict[int, Tensor | kernels.Bits] = {ENCODER: x}
         start = 0
         while start < len(layers):
-            read = [outputs[number] for number in graph.sources[start]]
-            x = read[0] if len(read) == 1 else kernels.side_by_side(read)
-            end = graph.chain(layers, start)
+            end = graph.run(layers, start, [number for number, y in outputs.items() if kernels.holds_bits(y)])
             if end == len(layers) and end > start and graph.head_sources == (end - 1,):
-                return self._look_up(x, layers[start:], head)
+                return self._look_up(outputs, start, end, head)[0]
             if end > start:
-                outputs[end - 1] = self._look_up(x, layers[start:end], None)
+                outputs |= zip(graph.outputs(start, end), self._look_up(outputs, start, end, None), strict=True)
             else:
+                read = [outputs[number] for number in graph.sources[start]]
+                x = read[0] if len(read) == 1 else kernels.side_by_side(read)
                 end = graph.tree(layers, start)
                 outputs[end - 1] = layers[start](x) if end == start + 1 else self._climb(x, layers[start:end])
             outputs = {number: y for number, y in outputs.items() if not graph.is_last_use(number, end - 1)}
@@ -126,17 +127,38 @@ class LUTNetwork(nn.Module):
             return head(*read)
         return read[0].float() if isinstance(read[0], kernels.Bits) else read[0]
 
-    def _look_up(self, x: Tensor | kernels.Bits, layers: Sequence[Layer], head: GroupSum | None) -> Tensor:
-        layers[0].check_input(x)
-        learning = torch.is_grad_enabled()
-        banks = [fusion.bank(layer, learning and (i > 0 or x.requires_grad), x.dtype) for i, layer in enumerate(layers)]
+    def _look_up(
+        self, known: Mapping[int, Tensor | kernels.Bits], start: int, end: int, head: GroupSum | None
+    ) -> list[Tensor]:
+        """What the layers from `start` to `end` give to those behind them; with a head, the logits."""
+        wanted = self.graph.outputs(start, end)
+        if not wanted:
+            return []
+        numbers = self.graph.behind(wanted, start)
+        inputs = [known[number] for number in numbers if number < start]
+        layers = [self.layers[number] for number in numbers if number >= start]
+        reads = [self.graph.sources[number] for number in numbers if number >= start]
+        learning = {number for number in numbers if number >= start or known[number].requires_grad}
+        if not torch.is_grad_enabled():
+            learning.clear()
+        banks = []
+        for layer, read in zip(layers, reads, strict=True):
+            if not read[1:] and read[0] in known:
+                layer.check_input(known[read[0]])
+            banks.append(fusion.bank(layer, not learning.isdisjoint(read), inputs[0].dtype))
+        place = {number: i for i, number in enumerate(numbers)}
+        outputs = [place[number] for number in wanted]
+        sources = [[place[number] for number in read] for read in reads]
         use_cuda = all(layer.node.use_cuda for layer in layers)
-        if head is None or not fusion.is_plain_sum(head) or layers[-1].out_features % head.k:
-            y = kernels.lookup_stack(x, banks, use_cuda=use_cuda)
-            return y if head is None else head(y)
-        if not head.tau_is_fixed:
-            return head.scale(kernels.lookup_stack(x, banks, head.k, use_cuda=use_cuda))
-        return kernels.lookup_stack(x, banks, head.k, head.tau, use_cuda=use_cuda)
+        look_up = partial(kernels.lookup_graph, inputs, banks, sources, outputs, use_cuda=use_cuda)
+        if head is None:
+            return look_up()
+        sums = isinstance(banks[-1], kernels.HardBank) and fusion.is_plain_sum(head)
+        if not sums or layers[-1].out_features % head.k:
+            return [head(*look_up())]
+        if head.tau_is_fixed:
+            return look_up(head.k, head.tau)
+        return [head.scale(*look_up(head.k))]
 
     @staticmethod
     def _climb(x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:

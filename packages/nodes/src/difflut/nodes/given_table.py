@@ -25,6 +25,7 @@ class GivenTable(HardLookup):
         ValueError: There is no such operation.
     """
 
+    gives_bits = True
     table: Tensor
     slope: Tensor
 

@@ -9,12 +9,16 @@ from difflut.kernels.cpp.extension import multilinear as multilinear
 from difflut.kernels.cpp.extension import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cpp.extremes import maximum as maximum
 from difflut.kernels.cpp.extremes import maximum_gradient as maximum_gradient
+from difflut.kernels.cpp.hard_graph import look_up_graph as look_up_graph
+from difflut.kernels.cpp.hard_graph import passed_back as passed_back
+from difflut.kernels.cpp.hard_graph import sum_of as sum_of
 from difflut.kernels.cpp.layout import feature_major as feature_major
 from difflut.kernels.cpp.layout import is_binary as is_binary
 from difflut.kernels.cpp.lookups import lookup as lookup
 from difflut.kernels.cpp.lookups import lookup_input_gradient as lookup_input_gradient
 from difflut.kernels.cpp.lookups import lookup_pin_gradient as lookup_pin_gradient
 from difflut.kernels.cpp.lookups import lookup_table_gradient as lookup_table_gradient
+from difflut.kernels.cpp.lookups import table_gradient as table_gradient
 from difflut.kernels.cpp.selection import FACTORED_BATCH as FACTORED_BATCH
 from difflut.kernels.cpp.selection import best_inputs as best_inputs
 from difflut.kernels.cpp.selection import dense_logits_gradient as dense_logits_gradient
@@ -25,8 +29,6 @@ from difflut.kernels.cpp.selection import select_logits_gradient as select_logit
 from difflut.kernels.cpp.selection import select_x_gradient as select_x_gradient
 from difflut.kernels.cpp.series import fourier as fourier
 from difflut.kernels.cpp.series import fourier_gradients as fourier_gradients
-from difflut.kernels.cpp.stack import chain_gradients as chain_gradients
-from difflut.kernels.cpp.stack import look_up_chain as look_up_chain
 from difflut.kernels.cpp.updates import adam as adam
 from difflut.kernels.cpp.updates import select_adam as select_adam
 

@@ -27,6 +27,7 @@ FLAGS = ("-O3", "-march=native", "-fopenmp")
 _FUNCTIONS = {
     "transpose": "piiiip",
     "pack_bits": "piiiip",
+    "unpack_bits": "piip",
     "lookup": "pppppiiii",
     "lookup_bits": "pppppiiii",
     "lookup_sums": "ppppidpiiii",
@@ -39,7 +40,9 @@ _FUNCTIONS = {
     "multilinear_input_gradient": "ppppppiiii",
     "multilinear_table_gradient": "pppppiiii",
     "maximum": "pppipppiii",
+    "maximum_bits": "ppippiii",
     "maximum_gradient": "pppppiii",
+    "maximum_bits_gradient": "ppipppiii",
     "fourier_waves": "pip",
     "fourier_fold": "ppiip",
     "fourier_unfold": "piipp",

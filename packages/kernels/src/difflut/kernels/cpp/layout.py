@@ -8,6 +8,7 @@ from torch import Tensor
 
 from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.calling import call, symbol
+from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.placements import Placements
 
 
@@ -25,10 +26,27 @@ def is_binary(x: Tensor) -> bool:
 
 def packed(x: Tensor, placements: Placements) -> Kept:
     """The bits `x >= 1/2` of x (batch, features), by 64 samples: (padded rows, ceil(batch / 64)) int64."""
+    return Kept(padded(pack(x), placements), len(x), "bits")
+
+
+def pack(x: Tensor) -> Tensor:
+    """The same without padding, (features, ceil(batch / 64)) int64."""
     batch, features = x.shape
-    bits = torch.empty(features, (batch + 63) // 64, dtype=torch.int64)
+    bits = empty_bits(features, batch)
     call("pack_bits", x, *x.stride(), batch, features, bits)
-    return Kept(padded(bits, placements), batch, "bits")
+    return bits
+
+
+def unpack(bits: Tensor, batch: int) -> Tensor:
+    """Packed bits as the floats 0 and 1, (batch, features)."""
+    rows = recycled(len(bits), batch)
+    call("unpack_bits", bits, batch, len(bits), rows)
+    return rows.t()
+
+
+def empty_bits(features: int, batch: int) -> Tensor:
+    """Room for packed bits."""
+    return torch.empty(features, (batch + 63) // 64, dtype=torch.int64)
 
 
 def values(x: Tensor, placements: Placements) -> Kept:
