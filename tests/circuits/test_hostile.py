@@ -1,7 +1,6 @@
 """Circuits in files that were damaged or made to do harm: an error that says so, or a circuit as any other."""
 
 import io
-import time
 import tracemalloc
 import zipfile
 from contextlib import contextmanager
@@ -165,9 +164,8 @@ def chain(length):
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_numbers_that_no_circuit_has_are_refused_at_once(changes, said):
-    circuit, start = random_circuit(0), time.process_time()
-    with pytest.raises(ValueError, match=said):
+    circuit = random_circuit(0)
+    with little_memory(), pytest.raises(ValueError, match=said):
         replace(circuit, **changes)
-    assert time.process_time() - start < 5
     if "sums" in changes and "levels" in said:
         assert replace(circuit, sums=chain(MOST_DEPTH)).sums.levels[-1].tolist() == [MOST_DEPTH - 1]

@@ -3,7 +3,6 @@ import os
 import pickle
 import random
 import sys
-import time
 import zipfile
 
 import pytest
@@ -203,14 +202,13 @@ def test_candidates_that_are_no_inputs_are_refused(candidate, tmp_path):
         (lambda config: config["groupsum"].update(k=10**9), "groupsum.k: 1000000000"),
     ],
 )
-def test_sizes_that_a_file_cannot_be_of_are_refused_before_memory_is_taken(change, message, tmp_path):
+def test_sizes_that_a_file_cannot_be_of_are_refused_before_memory_is_taken(change, message, tmp_path, monkeypatch):
     content = contents(network(layer="learnable"), tmp_path)
     change(content["config"])
     save_sealed(content, tmp_path / "model.pt")
-    start = time.process_time()
+    monkeypatch.setattr("difflut.models.checkpoint.build_model", None)  # which would take it
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "model.pt")
-    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("log_tau", [math.inf, -math.inf, math.nan])
