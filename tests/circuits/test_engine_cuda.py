@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from difflut.circuits import Circuit
+from difflut.circuits.engine import cpu, cuda, levels
 from difflut.circuits.engine.cuda import CudaEngine, arranged, chunks, comparisons
+from difflut.circuits.engine.levels import LevelsEngine
 from tests.circuits.networks import inputs, random_circuit
 
 compiled = pytest.mark.needs("c++")
@@ -184,3 +186,15 @@ def test_tensors_give_tensors():
     found = circuit.engine("cuda").classes(x)
     assert found.is_cuda
     np.testing.assert_array_equal(found.cpu().numpy(), circuit.classes(x.cpu().numpy()))
+
+
+@pytest.mark.parametrize(("module", "engine"), [(cuda, CudaEngine), (levels, LevelsEngine)])
+def test_kernels_that_cannot_be_compiled_are_said_so(module, engine, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(module, "library", lambda: None)
+    with pytest.raises(RuntimeError, match="could not be compiled, stderr says why"):
+        engine(random_circuit(0))
+    monkeypatch.setattr(cpu, "available", lambda: False)
+    monkeypatch.setattr(module, "library", lambda: pytest.fail("there is no use in compiling"))
+    with pytest.raises(RuntimeError, match="could not be compiled, stderr says why"):
+        engine(random_circuit(0))
