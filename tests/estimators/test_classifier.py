@@ -19,7 +19,7 @@ from difflut.models import load_checkpoint
 from difflut.sklearn import LUTClassifier
 from difflut.training import Trainer
 
-SMALL = {"votes": 30, "candidates": 16, "num_bits": 12, "epochs": 10, "tau": 7.0, "random_state": 0}
+SMALL = {"votes": 30, "candidates": 16, "num_bits": 12, "epochs": 10, "tau": 7.0, "explores": True, "random_state": 0}
 
 
 @pytest.fixture
@@ -156,16 +156,26 @@ def test_of_equal_epochs_the_later_is_kept(table, monkeypatch):
     assert np.array_equal(equal, rising) and not np.array_equal(equal, falling)
 
 
-def test_a_high_temperature_is_chosen_for_noise_and_a_low_one_for_a_clean_function():
+def test_tables_explore_a_clean_function_and_keep_to_the_forest_in_noise():
     random = np.random.default_rng(4)
     x = random.random((700, 4))
     clean = (x[:, 0] > 0.5) ^ (x[:, 1] > 0.5) ^ (x[:, 2] > 0.5)
     noisy = random.random(700) < 0.35 + 0.3 * (x[:, 0] > 0.5)
-    taus = [LUTClassifier(votes=60, random_state=0, epochs=12).fit(x, y).recipe_.tau for y in (clean, noisy)]
-    assert taus[0] < taus[1]
+    exploring, keeping = (LUTClassifier(votes=60, random_state=0, epochs=12).fit(x, y).recipe_ for y in (clean, noisy))
+    assert exploring.explores and not keeping.explores
+    assert exploring.tau < keeping.tau and exploring.learning_rate > keeping.learning_rate
 
 
-def test_tables_choose_their_inputs_in_the_first_half_of_the_epochs(table, monkeypatch):
+def test_what_the_user_chooses_is_compared_and_taken(table):
+    recipes = [LUTClassifier(**SMALL | {"explores": explores}).fit(*table).recipe_ for explores in (None, False, True)]
+    assert [recipe.tau for recipe in recipes] == [7.0] * 3
+    assert [recipe.explores for recipe in recipes[1:]] == [False, True]
+
+
+@pytest.mark.parametrize(("explores", "expected"), [(True, [True] * 3 + [False] * 3), (False, [False] * 6)])
+def test_tables_that_explore_choose_their_inputs_in_the_first_half_of_the_epochs(
+    table, monkeypatch, explores, expected
+):
     wirings = []
     run_epoch = Trainer.run_epoch
 
@@ -175,9 +185,8 @@ def test_tables_choose_their_inputs_in_the_first_half_of_the_epochs(table, monke
         return metrics
 
     monkeypatch.setattr(Trainer, "run_epoch", noted)
-    network = LUTClassifier(**SMALL | {"epochs": 7}).fit(*table).network_
-    changed = [not torch.equal(before, after) for before, after in pairwise(wirings)]
-    assert changed == [True, True, True, False, False, False]
+    network = LUTClassifier(**SMALL | {"epochs": 7, "explores": explores}).fit(*table).network_
+    assert [not torch.equal(before, after) for before, after in pairwise(wirings)] == expected
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
@@ -217,7 +226,7 @@ def test_a_column_without_two_values_is_read_by_no_table():
     classifier = LUTClassifier(**SMALL).fit(x, x[:, 1] > 0)
     bits = distinct_bits(classifier.network_.encoder)
     assert set(classifier.network_.layers[0].wiring().flatten().tolist()) <= set(bits.tolist())
-    assert sum(bits < 12) == 1 and sum((bits >= 12) & (bits < 24)) == 1 and sum(bits >= 24) == 12
+    assert sum(bits < 12) == 1 and sum((bits >= 12) & (bits < 24)) == 1 and 6 <= sum(bits >= 24) <= 12
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert classifier.score(x, x[:, 1] > 0) == 1
@@ -234,3 +243,9 @@ def test_default_recipes_are_within_bounds(rows, classes):
 def test_few_rows_need_fewer_votes_and_many_rows_fewer_epochs():
     few, some, many = (default_recipe(rows, 10, 3) for rows in (150, 3000, 10**6))
     assert few.votes < some.votes == many.votes and few.epochs == some.epochs > many.epochs
+
+
+def test_a_shortened_recipe_is_as_confident():
+    recipe = default_recipe(3000, 10, 3)
+    short = recipe.shortened()
+    assert short.votes == 300 and short.tau / short.votes**0.5 == pytest.approx(recipe.tau / recipe.votes**0.5)

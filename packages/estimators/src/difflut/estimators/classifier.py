@@ -25,7 +25,7 @@ from difflut.circuits import (
 )
 from difflut.estimators.columns import Columns, columns_of, is_frame
 from difflut.estimators.fitting import Fitter, Table
-from difflut.estimators.recipe import Recipe, default_recipe
+from difflut.estimators.recipe import HIGH_TAU, Recipe, default_recipe
 from difflut.models import save_checkpoint
 from difflut.nodes import Node
 from difflut.registry import REGISTRY
@@ -51,13 +51,15 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         epochs: Passes over the rows.
         batch_size: Rows in a step.
         learning_rate: Learning rate of the first step; it falls along half a cosine.
-        tau: Temperature: votes divided by it are logits. A higher one copes with more noise. With None, `fit` compares
-            two by cross-validation.
+        tau: Temperature: votes divided by it are logits. A higher one copes with more noise.
+        explores: Whether half of the tables start at random and all choose their inputs, which follows a function of
+            little noise further. Otherwise all start as parts of a forest, and keep its splits. With None, `fit`
+            compares both by cross-validation.
         early_stopping: Whether a tenth of the rows is held out to choose the best epoch; "auto" does so from 10,000
             rows on. Otherwise the last epoch is taken.
         class_weight: "balanced", or the weight of each class in the loss.
-        random_state: Seed or generator of wiring, start, held-out rows and the order of the rows; an integer makes
-            `fit` repeatable.
+        random_state: Seed or generator of the forest, wiring, start, held-out rows and the order of the rows; an
+            integer makes `fit` repeatable.
 
     Attributes:
         classes_: The labels, sorted: `(classes,)`.
@@ -81,6 +83,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         batch_size: int | None = None,
         learning_rate: float | None = None,
         tau: float | None = None,
+        explores: bool | None = None,
         early_stopping: bool | str = "auto",
         class_weight: str | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -94,6 +97,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.tau = tau
+        self.explores = explores
         self.early_stopping = early_stopping
         self.class_weight = class_weight
         self.random_state = random_state
@@ -123,8 +127,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         node_type = REGISTRY.get_node(self.node_type) if isinstance(self.node_type, str) else self.node_type
         fitter, table = Fitter(node_type, self.n, seed), Table(x, indices, weights)
-        recipe = self._recipe(len(x), x.shape[1])
-        self.recipe_ = fitter.choose_tau(table, recipe) if self.tau is None else recipe
+        recipes = self._recipes(len(x), x.shape[1])
+        self.recipe_ = fitter.choose(table, recipes) if self.explores is None else recipes[bool(self.explores)]
         self.network_, self.history_ = fitter.fit(table, self.recipe_)
         self.n_iter_ = len(self.history_)
         self.circuit_ = Circuit.from_model(self.network_)
@@ -175,13 +179,15 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         (folder / "columns.json").write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
         return folder
 
-    def _recipe(self, rows: int, features: int) -> Recipe:
-        """The default recipe with what the user chose."""
+    def _recipes(self, rows: int, features: int) -> tuple[Recipe, Recipe]:
+        """The recipes for a noisy table and for one with little noise, with what the user chose."""
         recipe = default_recipe(rows, features, len(self.classes_))
-        chosen = {name: getattr(self, name, None) for name in asdict(recipe)}
-        recipe = replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+        given = {name: getattr(self, name, None) for name in asdict(recipe)}
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         stops = rows >= ROWS_TO_VALIDATE if self.early_stopping == "auto" else self.early_stopping
-        return replace(recipe, validation_rows=min(max(1, rows // 10), MOST_VALIDATION_ROWS) if stops else 0)
+        chosen["validation_rows"] = min(max(1, rows // 10), MOST_VALIDATION_ROWS) if stops else 0
+        recipe = replace(recipe, **chosen).with_tau(HIGH_TAU)
+        return replace(recipe, **chosen), replace(recipe.exploring(), **chosen)
 
     def _columns(self, X: Any, reset: bool) -> list[np.ndarray]:
         """The columns of a checked table; with `reset`, later tables must have the same columns."""

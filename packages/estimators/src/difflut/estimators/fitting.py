@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difflut.encoders import Encoder, MidpointThermometer
-from difflut.estimators.recipe import HIGH_TAU, LOW_TAU, Recipe
+from difflut.estimators.forest import forest_splits, set_thresholds, votes_of_rows
+from difflut.estimators.recipe import Recipe
 from difflut.layers import GroupSum
 from difflut.layers.wiring import random_wiring
 from difflut.models import LUTNetwork
@@ -97,26 +98,40 @@ class Fitter:
         return network.requires_grad_().eval(), history
 
     def make_network(self, table: Table, recipe: Recipe) -> LUTNetwork:
-        """A network of one layer whose tables choose among the bits that differ on the training rows."""
-        encoder = MidpointThermometer(recipe.num_bits).fit(_without_missing(table.x))
-        bits, classes = distinct_bits(encoder), len(table.class_weights)
-        n, candidates, width = min(self.n, len(bits)), min(recipe.candidates, len(bits)), recipe.votes * classes
-        learnable = REGISTRY.get_layer("learnable")
+        """A network of one layer whose tables choose among the bits that differ on the training rows.
+
+        A table that begins as part of a forest reads successive splits, and votes as the rows there do.
+        """
+        known, classes = _without_missing(table.x), len(table.class_weights)
+        encoder, weights = MidpointThermometer(recipe.num_bits).fit(known), table.class_weights[table.y]
+        width, n = recipe.votes * classes, min(self.n, len(distinct_bits(encoder)))
+        begun, every = torch.full((width, n), -1), 2 if recipe.explores else 1
+        splits = forest_splits(table.x, table.y, weights, -(-width // every), n, recipe.trees, self.seed)
+        begun[::every] = set_thresholds(encoder, splits)
+        bits = distinct_bits(encoder)
+        candidates, learnable = min(recipe.candidates, len(bits)), REGISTRY.get_layer("learnable")
         layer = learnable(encoder.output_size, width, self.node_type, n, top_k=candidates, seed=self.seed)
-        layer.candidates.copy_(bits[random_wiring(len(bits), width * n, candidates, layer.generator())])
+        drawn = bits[random_wiring(len(bits), width * n, candidates, layer.generator())]
+        drawn[:, 0] = torch.where(begun.flatten() < 0, drawn[:, 0], begun.flatten())
+        layer.candidates.copy_(drawn)
+        wiring = torch.where(begun < 0, layer.wiring(), begun)
+        layer.load_wiring(wiring)
+        read, y = encoder(torch.from_numpy(table.x)), torch.from_numpy(table.y)
+        tables = votes_of_rows(read, y, torch.from_numpy(weights), wiring, classes, self.seed)
+        layer.node.load_table(torch.where(begun[:, :1, None] < 0, layer.soft_table().detach(), tables))
         return LUTNetwork(encoder, [layer], GroupSum(classes, recipe.tau))
 
-    def choose_tau(self, table: Table, recipe: Recipe) -> Recipe:
-        """The recipe at the low temperature if that classifies more held-out rows correctly, else at the high one.
+    def choose(self, table: Table, recipes: tuple[Recipe, Recipe]) -> Recipe:
+        """The second recipe if it classifies more held-out rows correctly than the first, else the first.
 
-        The low one must be better by more than one standard deviation of chance. A third of the rows is held out; of a
-        large table, a third of a sample. Where there are fewer than 300 rows, each third is held out once.
+        It must be better by more than one standard deviation of chance. A third of the rows is held out; of a large
+        table, a third of a sample. Where there are fewer than 300 rows, each third is held out once.
         """
-        gain, short = np.zeros(0), recipe.shortened()
+        gain = np.zeros(0)
         for training, held_out in self._splits(table):
-            high, low = (held_out.right(self.fit(training, short.with_tau(tau))[0]) for tau in (HIGH_TAU, LOW_TAU))
-            gain = np.append(gain, low - high)
-        return recipe.with_tau(LOW_TAU if gain.sum() > np.sqrt((gain**2).sum()) else HIGH_TAU)
+            first, second = (held_out.right(self.fit(training, recipe.shortened())[0]) for recipe in recipes)
+            gain = np.append(gain, second - first)
+        return recipes[bool(gain.sum() > np.sqrt((gain**2).sum()))]
 
     def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:
         order = np.random.default_rng(self.seed).permutation(len(table.y))[:ROWS_TO_COMPARE]

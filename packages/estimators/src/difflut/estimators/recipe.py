@@ -7,6 +7,8 @@ from typing import Self
 # Temperatures, as multiples of the square root of the votes. At a high one every row has a gradient, which copes with
 # noise in the labels; at a low one only rows that are still classed wrong have one.
 HIGH_TAU, LOW_TAU = 2.8, 1.0
+# First learning rates. Tables that start as a forest stay near it at the low one.
+LOW_RATE, HIGH_RATE = 0.02, 0.05
 MOST_STEPS = 2000  # of a training on many rows, which has at least ten epochs all the same
 
 
@@ -18,6 +20,9 @@ class Recipe:
         votes: Tables of each class.
         num_bits: Thresholds of each feature.
         candidates: Bits among which each input of a table chooses.
+        trees: Trees of the forest at whose splits tables start.
+        explores: Whether every second table starts at random, and tables choose their inputs in the first half of the
+            epochs. Otherwise all start as parts of the forest, and keep the splits that they read.
         epochs: Passes over the rows.
         batch_size: Rows in a step.
         learning_rate: Learning rate of the first step; it falls along half a cosine.
@@ -28,6 +33,8 @@ class Recipe:
     votes: int
     num_bits: int
     candidates: int
+    trees: int
+    explores: bool
     epochs: int
     batch_size: int
     learning_rate: float
@@ -41,21 +48,27 @@ class Recipe:
         """
         return replace(self, tau=factor * math.sqrt(self.votes))
 
+    def exploring(self) -> Self:
+        """The recipe for a function with little noise, which is followed as far as the tables can."""
+        return replace(self, explores=True, learning_rate=HIGH_RATE).with_tau(LOW_TAU)
+
     @property
     def wiring_epochs(self) -> int:
-        """The first half of the epochs, in which tables choose their inputs; then they keep them.
+        """The first half of the epochs, in which tables that explore choose their inputs; then they keep them.
 
         Choosing takes most of the time of a step, and only one choice in twenty would still change later.
         """
-        return -(-self.epochs // 2)
+        return -(-self.epochs // 2) if self.explores else 0
 
     def shortened(self) -> Self:
-        """A recipe for a comparison of temperatures: a third of the votes, and six epochs."""
-        return replace(self, votes=-(-self.votes // 3), epochs=min(self.epochs, 6), validation_rows=0)
+        """A recipe for a comparison, as confident: a third of the votes and trees, and six epochs."""
+        votes, trees = -(-self.votes // 3), -(-self.trees // 3)
+        tau = self.tau * math.sqrt(votes / self.votes)
+        return replace(self, votes=votes, trees=trees, epochs=min(self.epochs, 6), tau=tau, validation_rows=0)
 
 
 def default_recipe(rows: int, features: int, classes: int) -> Recipe:
-    """The recipe for a table, found by cross-validation on many small ones.
+    """The recipe for a noisy table, found by cross-validation on many small ones; see `Recipe.exploring` for others.
 
     A batch is about an eighth of the rows, within bounds: what a step costs hardly depends on a small batch. Where
     there are few features their values matter more, and they have more thresholds. Fewer rows need fewer votes, and
@@ -64,10 +77,12 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
     votes, batch_size = max(100, min(900, 2700 // classes)), 2 ** round(math.log2(max(32, min(1024, rows / 8))))
     return Recipe(
         votes=max(100, round(votes * max(1 / 3, min(1, math.sqrt(rows / 2000))))),
-        num_bits=64 if features <= 16 else 32,
-        candidates=64,
+        num_bits=max(32, min(256, 1024 // features)),
+        candidates=16,
+        trees=32,
+        explores=False,
         epochs=max(10, min(20, MOST_STEPS * batch_size // rows)),
         batch_size=batch_size,
-        learning_rate=0.05,
+        learning_rate=LOW_RATE,
         tau=math.nan,
     ).with_tau(HIGH_TAU)

@@ -1,0 +1,131 @@
+"""Where tables start: at the splits of a random forest, voting as it does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from torch import Tensor
+
+from difflut.encoders import Encoder
+
+MOST_LOOKUPS = 2**23  # rows times tables on which votes are counted: 64 MiB
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Comparisons `feature > threshold`, one for each pin of a table; both `(tables, n)`.
+
+    Attributes:
+        feature: The feature of each comparison, -1 where there is none.
+        threshold: Its threshold in float32.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+
+
+def forest_splits(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, tables: int, n: int, trees: int, seed: int
+) -> Splits:
+    """For each table n successive splits on the way that a row takes through a tree.
+
+    Trees find which comparisons matter together, also where none of them alone tells the classes apart. Tables take
+    trees in turn, a row at random, and a stretch of its way at random, so that splits near the root and near the leaves
+    are both read. A shorter way is taken as a whole.
+
+    Args:
+        x: Features `(rows, features)`, float32; a missing value is below all others.
+        y: Class indices `(rows,)`.
+        weights: Weight of each row: `(rows,)`.
+        tables: Number of tables.
+        n: Inputs of a table.
+        trees: Trees of the forest.
+        seed: Seed of the forest, the rows and the stretches.
+    """
+    missing = np.isnan(x)
+    if missing.any():
+        x = np.where(missing, np.where(missing, np.float32(np.inf), x).min(0), x)
+        x[:, missing.all(0)] = 0
+    forest = RandomForestClassifier(trees, random_state=seed).fit(x, y, weights)
+    structures = [tree.tree_ for tree in forest.estimators_]
+    first = np.cumsum([0] + [tree.node_count for tree in structures])
+    feature = np.concatenate([tree.feature for tree in structures])
+    threshold = np.concatenate([tree.threshold for tree in structures])
+    children = np.concatenate(
+        [
+            np.stack([tree.children_left, tree.children_right], axis=1) + start
+            for tree, start in zip(structures, first[:-1], strict=True)
+        ]
+    )
+    generator = np.random.default_rng(seed)
+    node, row = first[np.arange(tables) % trees], generator.integers(len(x), size=tables)
+    way = []
+    while (feature[node] >= 0).any():
+        split = feature[node] >= 0
+        way.append(np.where(split, node, -1))
+        above = x[row, np.maximum(feature[node], 0)] > threshold[node]
+        node = np.where(split, children[node, above.astype(int)], node)
+    ways = np.stack([*way, *[np.full(tables, -1)] * n], axis=1)
+    length = (ways >= 0).sum(axis=1)
+    start = (generator.random(tables) * np.maximum(length - n + 1, 1)).astype(int)
+    chosen = np.take_along_axis(ways, start[:, None] + np.arange(n), axis=1)
+    exact = threshold[chosen]
+    rounded = exact.astype(np.float32)
+    # Rounded up, a threshold might reach the value above it, which must exceed it.
+    rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    return Splits(np.where(chosen >= 0, feature[chosen], -1), rounded)
+
+
+def set_thresholds(encoder: Encoder, splits: Splits) -> Tensor:
+    """Moves a thermometer's thresholds to those of the splits, and finds the bit of each split.
+
+    Where a feature has more of them than bits they are quantiles of its splits, and a split is the nearest of these. A
+    feature without splits keeps its thresholds.
+
+    Returns:
+        The position among the bits `(tables, n)`, -1 where there is no split.
+    """
+    thresholds, num_bits = encoder.thresholds.numpy(), encoder.num_bits
+    fractions = (np.arange(num_bits) + 0.5) / num_bits
+    for feature in np.unique(splits.feature[splits.feature >= 0]):
+        found = splits.threshold[splits.feature == feature]
+        distinct = np.unique(found)
+        if len(distinct) > num_bits:
+            distinct = np.quantile(found, fractions, method="nearest")
+        thresholds[feature] = np.pad(distinct, (0, num_bits - len(distinct)), mode="edge")
+    nearest = np.abs(thresholds[splits.feature] - splits.threshold[..., None]).argmin(-1)
+    return torch.from_numpy(np.where(splits.feature >= 0, splits.feature * num_bits + nearest, -1))
+
+
+def votes_of_rows(bits: Tensor, y: Tensor, weights: Tensor, wiring: Tensor, classes: int, seed: int) -> Tensor:
+    """Tables that vote together as a forest does: `(tables, 1, 2**n)` in [0, 1], to be rounded at one half.
+
+    A table knows the share of its class among the rows at each address. It votes where this exceeds a level of its own,
+    and the levels of a class's tables are spread over [0, 1]: so the number of votes follows the mean of the shares.
+
+    Args:
+        bits: Bits of the rows: `(rows, bits)`.
+        y: Class indices `(rows,)`.
+        weights: Weight of each row: `(rows,)`.
+        wiring: Bits that each table reads, those of class 0 first: `(tables, n)`.
+        classes: Number of classes, of equally many tables.
+        seed: Seed of the levels, and of the rows that are counted where there are too many.
+    """
+    tables, n = wiring.shape
+    generator = torch.Generator().manual_seed(seed)
+    counted = torch.randperm(len(y), generator=generator)[: max(1, MOST_LOOKUPS // tables)]
+    bits, y, weights = bits[counted].bool(), y[counted], weights[counted].double()
+    votes = tables // classes
+    own_class = torch.arange(classes).repeat_interleave(votes)
+    address = torch.arange(tables) << n
+    for pin in range(n):
+        address = address + (bits[:, wiring[:, pin]].long() << pin)  # (rows, tables)
+    of_row = weights[:, None].expand(-1, tables)
+    own = of_row * (y[:, None] == own_class)
+    every, own = (torch.bincount(address.flatten(), each.flatten(), tables << n) for each in (of_row, own))
+    prior = torch.bincount(y, weights, classes)[own_class] / weights.sum()
+    share = (own.view(tables, -1) + prior[:, None]) / (every.view(tables, -1) + 1)
+    ranks = torch.stack([torch.randperm(votes, generator=generator) for _ in range(classes)]).flatten()
+    level = (ranks[:, None] + 0.5) / votes
+    return (share - level + 0.5).clamp(0, 1)[:, None].float()
