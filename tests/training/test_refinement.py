@@ -244,7 +244,7 @@ def test_the_trainer_refines_from_an_epoch_on_and_continues_as_if_it_had_not_sto
         assert torch.equal(value, second.model.state_dict()[name])
 
 
-def test_an_epoch_sees_several_augmented_copies():
+def seen_in_two_epochs(**options):
     seen = []
 
     class Watched(CoordinateDescent):
@@ -255,10 +255,22 @@ def test_an_epoch_sees_several_augmented_copies():
     def louder(x, generator):
         return x + torch.rand(x.shape, generator=generator)
 
-    x, y = data()
-    trained = trainer(model(0), refinement=partial(Watched, copies=3), augmentation=louder)
+    trained = trainer(model(0), refinement=partial(Watched, **options), augmentation=louder)
     trained.run_epoch()
     trained.run_epoch()
+    return seen
+
+
+def test_all_epochs_may_see_the_samples_and_one_set_of_copies():
+    (x, y), (first, second) = data(), seen_in_two_epochs(copies=2, redraws=False)
+    assert torch.equal(first[0], second[0]) and torch.equal(first[0][:ROWS], x)
+    assert torch.equal(first[1], torch.cat([y, y, y])) and torch.equal(first[1], second[1])
+    copies = first[0][ROWS:].view(2, ROWS, 5) - x
+    assert ((copies >= 0) & (copies < 1)).all() and (copies[0] != copies[1]).any()
+
+
+def test_an_epoch_sees_several_augmented_copies():
+    (x, y), seen = data(), seen_in_two_epochs(copies=3)
     for found, labels in seen:
         assert torch.equal(labels, torch.cat([y, y, y]))
         parts = found.view(3, ROWS, 5) - x
@@ -320,3 +332,5 @@ def test_a_price_needs_an_encoder_and_copies_an_augmentation():
         CoordinateDescent(trained, price=0.1)
     with pytest.raises(ValueError, match="copies=3 has no effect without an augmentation"):
         trainer(model(), refinement=partial(CoordinateDescent, copies=3))
+    with pytest.raises(ValueError, match="redraws=False has no effect without an augmentation"):
+        trainer(model(), refinement=partial(CoordinateDescent, redraws=False))

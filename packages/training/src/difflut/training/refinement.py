@@ -22,9 +22,11 @@ class Refinement(Protocol):
 
     Attributes:
         copies: Number of times that an epoch sees the samples, each time augmented in another way.
+        redraws: Whether each epoch sees other copies; otherwise all see one set of them, and the samples themselves.
     """
 
     copies: int
+    redraws: bool
 
     def begin(self, x: Tensor, y: Tensor) -> HardState:
         """The network as it is, with samples `(samples, *features)` and class indices on the model's device."""
@@ -51,6 +53,8 @@ class CoordinateDescent:
             choice is worth nothing on all.
         moves: Pins that may move at each visit of a node; those of a random wiring stay.
         copies: Number of times that an epoch sees the samples, each time augmented in another way.
+        redraws: Whether each epoch sees other copies. Otherwise all see the samples as they are and beside them one set
+            of copies, on which descent settles.
         price: Price of each table of the encoder, in mean loss: a pin moves to a bit that nobody reads only if that is
             worth more than the tables that compute it, those of detectors included where nobody reads their response.
 
@@ -60,7 +64,13 @@ class CoordinateDescent:
 
     @checked_constructor
     def __init__(
-        self, model: LUTNetwork, rows: int = ROWS, moves: int = 1, copies: int = 1, price: float = 0.0
+        self,
+        model: LUTNetwork,
+        rows: int = ROWS,
+        moves: int = 1,
+        copies: int = 1,
+        price: float = 0.0,
+        redraws: bool = True,
     ) -> None:
         if rows < 1 or moves < 0 or copies < 1 or price < 0:
             raise ValueError(
@@ -69,7 +79,8 @@ class CoordinateDescent:
             )
         _check(model)
         _check_moves(model, rows, moves, price)
-        self.model, self.rows, self.moves, self.copies, self.price = model, rows, moves, copies, price
+        self.model, self.rows, self.moves = model, rows, moves
+        self.copies, self.price, self.redraws = copies, price, redraws
 
     def begin(self, x: Tensor, y: Tensor) -> HardState:
         return HardState(self.model, x, y)

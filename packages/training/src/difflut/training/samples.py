@@ -77,14 +77,19 @@ class Samples:
             with torch.no_grad():
                 self.taught = torch.cat([self.teacher(rows) for rows in self._stretches(self.x)]).to(self.y.device)
 
-    def augmented(self, epoch: int, copies: int = 1) -> tuple[Tensor, Tensor]:
-        """Inputs and labels: `copies` times with different changes of an epoch, or once without an augmentation."""
+    def augmented(self, epoch: int, copies: int = 1, beside: bool = False) -> tuple[Tensor, Tensor]:
+        """Inputs and labels: `copies` times with different changes of an epoch, or once without an augmentation.
+
+        Args:
+            beside: Whether the copies come beside the rows as they are.
+        """
         if not self.augmentation:
             return self._original, self.y
         # Random numbers other than those of the orders, which follow from the same seed.
         generator, device = self.generator(epoch + 500_000), self._original.device
         stretches = (rows for _ in range(copies) for rows in self._stretches(self._original))
-        return torch.cat([self.augmentation(rows, generator).to(device) for rows in stretches]), self.y.repeat(copies)
+        changed = [self.augmentation(rows, generator).to(device) for rows in stretches]
+        return torch.cat([self._original, *changed] if beside else changed), self.y.repeat(copies + beside)
 
     def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The arguments of the loss besides logits: class indices and, with a teacher, its logits."""

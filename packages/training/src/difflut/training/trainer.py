@@ -112,11 +112,8 @@ class Trainer:
         self.sums = GradientSums(model.parameters(), self.ranks)
         self.schedule = schedule(self.optimizer) if schedule else None
         self.refinement, self.refined_from = refinement and refinement(model), refined_from
-        if self.refinement and self.refinement.copies > 1 and augmentation is None:
-            raise ValueError(
-                f"copies={self.refinement.copies} has no effect without an augmentation, by which the copies differ; "
-                "give one, or leave copies out"
-            )
+        if self.refinement and augmentation is None:
+            _check_copies(self.refinement)
         self.freezes, self._frozen = freezes or [], 0
         self.cost = cost and cost(model)
         self.epoch = 0
@@ -242,7 +239,8 @@ class Trainer:
     def _refine(self, refinement: Refinement, progress: Progress | None) -> dict[str, float]:
         """An epoch of visits to nodes; all processes do the same."""
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
-        x, y = self.samples.augmented(self.epoch, refinement.copies)
+        drawn = self.epoch if refinement.redraws else self.refined_from
+        x, y = self.samples.augmented(drawn, refinement.copies, beside=not refinement.redraws)
         state, rows = refinement.begin(x, y.to(self.device)), len(x)
 
         def metrics() -> dict[str, float]:
@@ -306,6 +304,16 @@ class Trainer:
         torch.set_rng_state(state["rng"])
         if state["device_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["device_rng"], self.device)
+
+
+def _check_copies(refinement: Refinement) -> None:
+    """Refuses options of copies where there is no augmentation, by which they would differ."""
+    for name, value, default in (("copies", refinement.copies, 1), ("redraws", refinement.redraws, True)):
+        if value != default:
+            raise ValueError(
+                f"{name}={value} has no effect without an augmentation, by which copies differ; "
+                "give one, or leave it out"
+            )
 
 
 def _check_optimizer(name: str, groups: list[dict[str, Any]], state: dict[str, Any]) -> None:
