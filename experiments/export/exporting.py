@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from difflut.circuits import FAMILIES, Circuit, simplify, stages
+from difflut.circuits import DELAYS, FAMILIES, Circuit, choose_stages, depths, estimate_cost, simplify, stages
 from difflut.circuits.arithmetic.head import HEADS
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
@@ -34,6 +34,7 @@ def export_run(
     counts: bool = False,
     levels: int = 2,
     head: str = "tables",
+    clock_mhz: float | None = None,
     simulated_samples: int | None = 1000,
     simulator: str = "auto",
     yosys: bool = False,
@@ -61,6 +62,8 @@ def export_run(
         levels: Tables on a path between the registers of "compressors" and of "tournament": fewer for a faster clock.
         head: How votes are counted and compared: in "tables", or on carry "chains" and in LUTs of two outputs, which
             Xilinx devices have; then the costs are those of such a device.
+        clock_mhz: A clock in MHz that the Verilog is to reach; `pipeline` and `levels` are then the fewest registers
+            with which it does, by the estimate of delays on an ECP5.
         simulated_samples: Test samples for the simulator; None is all.
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
         yosys: Whether Yosys counts the LUTs of core and encoder.
@@ -80,7 +83,9 @@ def export_run(
         ConfigurationError: An argument is none of these, or the run has no network.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
-    _check_arguments(lut_size, pipeline, max_width, levels, head, simulated_samples, simulator, place, families)
+    _check_arguments(
+        lut_size, pipeline, max_width, levels, head, clock_mhz, simulated_samples, simulator, place, families
+    )
     with configured():
         check_prefix(prefix)
         for write in formats:
@@ -105,6 +110,11 @@ def export_run(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
+    luts, deep = estimate_cost(circuit, words, head=head).total, depths(circuit, words, head)
+    if clock_mhz:
+        with configured():
+            pipeline, levels = choose_stages(deep, luts, clock_mhz)
+        print(f"registers for {clock_mhz:g} MHz by estimate: after {', '.join(pipeline)}; {levels} tables between them")
     verilog = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
     design = write_files(network, circuit, target, words, prefix, verilog, expected.first(simulated_samples), steps)
     write_formats(circuit, target, words, prefix, formats, steps)
@@ -116,6 +126,7 @@ def export_run(
         "simplification": vars(simplified),
         "words": str(words),
         "latency": design.latency,
+        "unregistered_ns": DELAYS["ecp5"].period(deep.total, luts),
         "samples": len(expected.x),
         "samples_per_second": expected.speed,
         "checks": check_back_ends(expected, circuit, design, target, simulator, steps),
@@ -136,6 +147,7 @@ def _check_arguments(
     max_width: int | str,
     levels: int,
     head: str,
+    clock_mhz: float | None,
     simulated_samples: int | None,
     simulator: str,
     place: str | None,
@@ -146,6 +158,10 @@ def _check_arguments(
     check_names("export.place", [place] if place else [], ["core", "circuit"])
     check_names("export.families", families, FAMILIES)
     check_names("export.head", [head], HEADS)
+    if clock_mhz is not None:
+        if not clock_mhz > 0:
+            raise ConfigurationError(f"export.clock_mhz = {clock_mhz} must be more than 0, or None")
+        check_effect("export", {"pipeline": pipeline, "levels": levels}, "where export.clock_mhz chooses it")
     check_lut_size("export.lut_size", lut_size)
     if max_width not in (SMALLEST, *WORD_BITS[1:]):
         raise ConfigurationError(

@@ -28,12 +28,13 @@ def write_table(report: dict[str, Any], path: Path) -> None:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """Accuracy, all LUTs, the clock of a placed design, and the latency."""
+    """Accuracy, all LUTs, the clock of a placed design, the latency, and what all tables take without registers."""
     estimate, placement = report["costs"]["estimate"], report["costs"].get("placement")
     parts = [f"{report['dataset']} {report['accuracy']:.2%}"]
     parts += [in_words(estimate["after simplification"])] if estimate else []
     parts += [f"{placement['megahertz']:.0f} MHz"] if placement else []
     parts += [f"{report['latency']} cycles"] if report["latency"] else []
+    parts += [f"{report['unregistered_ns']:.0f} ns without registers (estimate, ECP5)"]
     return ", ".join(parts)
 
 

@@ -108,6 +108,14 @@ def test_a_head_on_carry_chains_is_compared_counted_and_proven(finished_run, tmp
     assert f"), {estimate['carries']} CARRY4, " in (tmp_path / "export.md").read_text()
 
 
+def test_a_slower_clock_takes_fewer_cycles_and_the_delay_without_registers_is_told(finished_run, tmp_path, capsys):
+    slow, fast = (export(str(finished_run), str(tmp_path), simulator="none", clock_mhz=mhz) for mhz in (40, 200))
+    assert 2 <= slow["latency"] < fast["latency"]
+    delay = slow["unregistered_ns"]
+    assert 4 < delay == fast["unregistered_ns"] < 40
+    assert f"{delay:.0f} ns without registers (estimate, ECP5)" in (tmp_path / "export.md").read_text().splitlines()[0]
+
+
 def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name, **_: None)
@@ -149,6 +157,9 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"max_width": 64}, "export.max_width = 64 must be from 2 to 32, or 'smallest'"),
         ({"max_width": "small"}, "export.max_width = 'small' must be from 2 to 32, or 'smallest'"),
         ({"head": "carry"}, "export.head: there is no 'carry'; known: tables, chains"),
+        ({"clock_mhz": 0}, "export.clock_mhz = 0 must be more than 0, or None"),
+        ({"clock_mhz": 5000}, "a clock of 5000 MHz is faster than one table between registers"),
+        ({"clock_mhz": 90, "levels": 3}, "export.levels = 3 has no effect where export.clock_mhz chooses it"),
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
         ({"prefix": "1st"}, "prefix='1st' must be empty, or a letter"),
         ({"formats": [circuits.write_c]}, "write_c is not a registered format"),

@@ -1,5 +1,8 @@
 """Trained networks as circuits: what evaluation computes, in arrays that hardware back ends start from."""
 
+from difflut.circuits.arithmetic.clock import DELAYS as DELAYS
+from difflut.circuits.arithmetic.clock import choose_stages as choose_stages
+from difflut.circuits.arithmetic.clock import depths as depths
 from difflut.circuits.arithmetic.cost import Cost as Cost
 from difflut.circuits.arithmetic.cost import estimate_cost as estimate_cost
 from difflut.circuits.arithmetic.encoding import bit_costs as bit_costs
