@@ -13,6 +13,7 @@ QUICKLY_SIMPLIFIED = 100_000  # LUTs, which takes some seconds
 # The parts of which `luts` is the sum.
 PARTS = ("luts_tables", "luts_popcount", "luts_argmax", "luts_encoder")
 REGISTERS = ("flip_flops", "shift_registers")  # of a design with registers after all stages
+CHAINED = "luts_chains"  # all of it where votes are counted on carry chains, as Xilinx devices have them
 SIZES = ("tables", "lookups", "bits")
 USED = ("train_seconds", "cpu_seconds", "peak_bytes")  # by a training, all its processes together
 
@@ -23,7 +24,7 @@ def size_of(model: LUTNetwork) -> dict[str, int]:
 
 
 def estimated_cost(circuit: Circuit, x: Tensor, largest: int = QUICKLY_SIMPLIFIED) -> dict[str, int]:
-    """The cost of a circuit on inputs like `x`, for a result.json.
+    """The cost of a circuit on inputs like `x`, for a result.json: that of any device, and on carry chains.
 
     Args:
         largest: With more LUTs a circuit is counted as trained; `simplified` says whether it was simplified.
@@ -31,7 +32,9 @@ def estimated_cost(circuit: Circuit, x: Tensor, largest: int = QUICKLY_SIMPLIFIE
     is_small = circuit.num_luts <= largest
     if is_small:
         circuit, _ = simplify(circuit)
-    return named(estimate_cost(circuit, input_words(circuit, x))) | {"simplified": is_small}
+    words = input_words(circuit, x)
+    chained = estimate_cost(circuit, words, head="chains").total
+    return named(estimate_cost(circuit, words)) | {CHAINED: chained, "simplified": is_small}
 
 
 def named(cost: Cost) -> dict[str, int]:

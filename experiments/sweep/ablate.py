@@ -90,8 +90,9 @@ def ablate(
         objectives: "max" or "min" by measure: `val_accuracy_hard`, `val_accuracy_relaxed`, `gap` (of the validation
             rows), `train_accuracy`, `train_loss`, `train_seconds`, `cpu_seconds`, `peak_bytes` (of memory), `luts` (all
             that the network costs in hardware), its parts `luts_encoder`, `luts_tables`, `luts_popcount`,
-            `luts_argmax`, `flip_flops`, `shift_registers`, `tables` (as trained), `lookups` (for a sample) and `bits`
-            (of tables and wiring). The first is the scheduler's; all are Optuna's.
+            `luts_argmax`, `luts_chains` (all of it, with votes counted on carry chains), `flip_flops`,
+            `shift_registers`, `tables` (as trained), `lookups` (for a sample) and `bits` (of tables and wiring). The
+            first is the scheduler's; all are Optuna's.
         scheduler: "asha" stops trials that are behind after `grace_epochs`, and `reduction` times as many, and so on:
             only the best one in `reduction` goes on (arXiv 1810.05934). "none" stops none.
         cpus_per_trial: Also the number of threads; as many trials as fit run at once.

@@ -5,11 +5,11 @@ from typing import Any
 
 from difflut.config import ConfigurationError
 from experiments.runs import RunFolder
-from experiments.shared.costs import PARTS, REGISTERS, SIZES, USED
+from experiments.shared.costs import CHAINED, PARTS, REGISTERS, SIZES, USED
 
 OF_EPOCHS = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
 OF_VALIDATION = ("val_accuracy_hard", "val_accuracy_relaxed", "gap")
-OF_RESULTS = ("luts", *PARTS, *REGISTERS, *SIZES, *USED)
+OF_RESULTS = ("luts", *PARTS, CHAINED, *REGISTERS, *SIZES, *USED)
 
 
 def check_objectives(objectives: Mapping[str, str], scheduler: str, search: str = "grid") -> list[str]:

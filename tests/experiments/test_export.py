@@ -105,6 +105,8 @@ def test_a_head_on_carry_chains_is_compared_counted_and_proven(finished_run, tmp
     assert (
         estimate["luts"] == pytest.approx(counted["luts"], rel=0.02) and estimate["carries"] == counted["carries"] > 0
     )
+    result = json.loads((finished_run / "result.json").read_text())
+    assert result["luts_chains"] == estimate["luts"] < result["luts"]
     assert f"), {estimate['carries']} CARRY4, " in (tmp_path / "export.md").read_text()
 
 
