@@ -22,6 +22,8 @@ from difflut.circuits.imports import from_torch_dwn as from_torch_dwn
 from difflut.circuits.imports import from_torchlogix as from_torchlogix
 from difflut.circuits.passes.simplify import Report as Report
 from difflut.circuits.passes.simplify import simplify as simplify
+from difflut.circuits.streaming.cost import StreamCost as StreamCost
+from difflut.circuits.streaming.cost import estimate_stream_cost as estimate_stream_cost
 from difflut.circuits.streaming.network import StreamedNetwork as StreamedNetwork
 from difflut.circuits.streaming.testbench import write_stream_testbench as write_stream_testbench
 from difflut.circuits.streaming.verilog import StreamDesign as StreamDesign

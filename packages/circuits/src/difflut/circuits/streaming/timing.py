@@ -59,6 +59,15 @@ class Queues:
         whole = max(self._latest[other][-1] for other in streams)
         return self._room(stream, streams, np.full(len(self._earliest[stream]), whole))
 
+    def all(self, network: StreamedNetwork) -> list[tuple[int, int]]:
+        """The pixels of every queue, and the bits of each."""
+        width = {ENCODER: len(network.reads)} | {kernel.stream: len(kernel.gives) for kernel in network.kernels}
+        rooms = [(self.before_kernel(stream, kernel), width[stream] + 1)
+                 for kernel in network.kernels for stream in kernel.reads]  # fmt: skip
+        streams = network.head.streams
+        rooms += [(self.before_head(stream, streams), width[stream] + 1) for stream in streams]
+        return [(room, size) for room, size in rooms if room]
+
     def _room(self, stream: Stream, streams: list[Stream], taken: np.ndarray) -> int:
         if len(streams) == 1:
             return 0

@@ -101,7 +101,7 @@ module window #(
         end
         for (r = 0; r < KH; r = r + 1) begin : row
             localparam AT = C * KW * r;
-            wire of_image = line + r >= PH && line + r < H + PH;
+            wire of_image = (r >= PH || line + r >= PH) && (LAST_Y + r < H + PH || line + r < H + PH);
             wire left = next_x == 0;
             assign moved[AT+C*(KW-1) +: C] = {C{of_image}} & pixels[C*r +: C];
             for (j = 0; j < KW - 1; j = j + 1) begin : place

@@ -24,6 +24,7 @@ KINDS = {
     "flip_flops": r"TRELLIS_FF|SB_DFF\w*|CC_DFF|DFF\w*|FD[CPRS]E",
     "shift_registers": r"SRL\w+",
     "carries": r"CARRY4",
+    "memories": r"RAM\w+|RAMB\w+|TRELLIS_DPR16X4|DP16KD|SB_RAM\w+|CC_BRAM\w+|S?DPX?9\w*|RAM16S?\w+",
 }
 
 
@@ -37,6 +38,7 @@ class FamilyCost:
         flip_flops: Registers of one bit.
         shift_registers: Chains of registers in a LUT, which only Xilinx devices have; not among `luts`.
         carries: CARRY4 of Xilinx devices, with a head that has carry chains; elsewhere these come to LUTs.
+        memories: Cells of memory, of LUTs or of blocks; not among `luts`.
     """
 
     luts: int
@@ -44,6 +46,7 @@ class FamilyCost:
     flip_flops: int
     shift_registers: int
     carries: int
+    memories: int = 0
 
     def __str__(self) -> str:
         parts = {name.replace("_", " "): count for name, count in vars(self).items() if count}
@@ -51,7 +54,7 @@ class FamilyCost:
 
 
 def family_cost(design: Written, part: str, family: str) -> FamilyCost:
-    """Counts the cells of a part of the design, "core", "encoder" or "circuit", on a family.
+    """Counts the cells of a part of the design, such as "core", "circuit" or "stream", on a family.
 
     Raises:
         ValueError: The family is unknown.

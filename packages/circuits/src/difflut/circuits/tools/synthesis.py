@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from difflut.circuits.arithmetic.head import has_chains
+from difflut.circuits.streaming.verilog import StreamDesign
 from difflut.circuits.tools.programs import run
 from difflut.circuits.writers.verilog import Written
 
 TIMEOUT = 600.0
-# Tables are LUTs already; everything else is broken into gates and mapped. Registers stay without enable and reset.
+# Tables are LUTs already; everything else is broken into gates and mapped.
 MAP = """\
 read_verilog -icells -DDIFFLUT_YOSYS {files}
 hierarchy -top {top}
 proc
 flatten
-opt -nodffe -nosdff
+opt {registers}
 techmap t:* t:$lut %d
-opt -fast -nodffe -nosdff
+opt -fast {registers}
 abc -lut 6
 opt_clean
 """
@@ -64,7 +65,9 @@ def synthesize(design: Written, part: str) -> Mapped:
 
 def mapping(design: Written, part: str, primitives: bool = False) -> str:
     """The script that reads the design and maps a part of it; carry chains come to tables or stay `primitives`."""
-    return PRIMITIVES * primitives + MAP.format(files=_files(design), top=design.prefix + part)
+    # Registers of a circuit stay without enable and reset; those of a stream have them, and memories.
+    registers = "-mux_undef" if isinstance(design, StreamDesign) else "-nodffe -nosdff"
+    return PRIMITIVES * primitives + MAP.format(files=_files(design), top=design.prefix + part, registers=registers)
 
 
 def read_primitives(design: Written) -> str:

@@ -1,0 +1,121 @@
+"""What a stream costs in 6-input LUTs, registers and memory, estimated without any tool."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from difflut.circuits.arithmetic.cost import estimate_cost
+from difflut.circuits.arithmetic.pipeline import LEVELS
+from difflut.circuits.arithmetic.words import InputWords
+from difflut.circuits.passes.split import LUT_SIZE, split
+from difflut.circuits.streaming.encoder import pixel_encoder
+from difflut.circuits.streaming.modules import bits, window_channels
+from difflut.circuits.streaming.network import Kernel, StreamedNetwork
+from difflut.circuits.streaming.timing import Queues
+
+CONTROL = 40  # LUTs that count the lines and columns of a window, and hand pixels on
+RAM_DEPTH, RAM_BITS, RAM_LUTS = 32, 6, 4  # a memory of so many words and bits is so many LUTs
+ROM_DEPTH = 2**LUT_SIZE
+
+
+@dataclass(frozen=True)
+class StreamCost:
+    """6-input LUTs of a network that takes a pixel a clock; `total` is all of them.
+
+    Attributes:
+        kernels: LUTs of each kernel's tables, once for all windows.
+        windows: LUTs that make the windows: counters, and zeros at the borders.
+        memory: LUTs of the memories of lines, and of pixels that wait, where these are made of LUTs.
+        encoder: LUTs of the comparisons of a pixel, and of the memory of thresholds.
+        dense: LUTs of the tables of dense layers, their frames of pixels included.
+        popcount: LUTs that count the ones of each class.
+        argmax: LUTs that find the highest count.
+        flip_flops: Flip-flops of all stages.
+        shift_registers: Chains of registers behind the dense layers; each takes a LUT, which `total` leaves out.
+        line_bits: Bits of the memories of lines, which `memory` has as LUTs.
+        queue_bits: Bits of pixels that wait where streams meet.
+        threshold_bits: Bits of the memory of thresholds.
+    """
+
+    kernels: list[int]
+    windows: int
+    memory: int
+    encoder: int
+    dense: int
+    popcount: int
+    argmax: int
+    flip_flops: int
+    shift_registers: int
+    line_bits: int
+    queue_bits: int
+    threshold_bits: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.kernels) + self.windows + self.memory + self.encoder + self.dense + self.popcount + self.argmax
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total:,} LUT6 (kernels {sum(self.kernels):,}, windows {self.windows:,}, line buffers "
+            f"{self.memory:,}, dense {self.dense:,}, popcount {self.popcount:,}, argmax {self.argmax:,}, encoder "
+            f"{self.encoder:,}), {self.flip_flops:,} flip-flops, {self.line_bits:,} bits of lines"
+        )
+
+
+def estimate_stream_cost(network: StreamedNetwork, words: InputWords, levels: int = LEVELS) -> StreamCost:
+    """Counts the tables that are written, and the memories as Xilinx devices have them.
+
+    Args:
+        words: Form of the inputs, as in `write_stream`.
+        levels: Levels of tables between registers behind the dense layers, as in `write_stream`.
+    """
+    encoded, head = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels)
+    pixels, width = encoded.memory.shape
+    windows = [_Window(kernel) for kernel in network.kernels]
+    queues = Queues(network).all(network)
+    registers = len(network.reads) + sum(len(kernel.gives) for kernel in network.kernels)
+    sizes = [*((one.depth, one.width) for one in windows), *queues]
+    frames = sum(len(np.unique(network.head.sources[network.head.sources[:, 0] == stream, 2]))
+                 for stream in network.head.streams)  # fmt: skip
+    return StreamCost(
+        kernels=[split(kernel.circuit).num_luts for kernel in network.kernels],
+        windows=sum(one.luts for one in windows),
+        memory=sum(RAM_LUTS * -(-size // RAM_BITS) * -(-depth // RAM_DEPTH) for depth, size in sizes),
+        encoder=len(encoded.tables.made) + width * -(-pixels // ROM_DEPTH),
+        dense=head.tables + frames,
+        popcount=head.popcount,
+        argmax=head.argmax,
+        flip_flops=head.flip_flops + registers + width + sum(one.flip_flops for one in windows),
+        shift_registers=head.shift_registers,
+        line_bits=sum(one.depth * one.width for one in windows),
+        queue_bits=sum(depth * size for depth, size in queues),
+        threshold_bits=pixels * width,
+    )
+
+
+class _Window:
+    """What a kernel's window takes: the bits that its tables read, and those that come to be read later.
+
+    Attributes:
+        depth: Words of its memory of lines.
+        width: Bits of each; 0 where it needs no memory.
+        luts: LUTs of its counters and of zeros at the borders.
+        flip_flops: Flip-flops of the window and of the counters.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        where, channels = kernel.placements, len(window_channels(kernel))
+        (high, wide), (above, left) = where.kernel, where.padding
+        read = np.zeros((where.channels, high, wide), bool)
+        read.reshape(-1)[kernel.circuit.read_inputs()] = True
+        held = np.logical_or.accumulate(read, axis=2)  # the columns move to the left
+        last_y, last_x = ((count - 1) * stride for count, stride in
+                          zip((where.out_height, where.out_width), where.stride, strict=True))  # fmt: skip
+        rows, columns = np.arange(high), np.arange(wide)
+        cut = (rows < above) | (last_y + rows >= where.height + above)
+        borders = held[:, cut, -1].sum() + held[..., : min(left, wide - 1)].sum()
+        borders += read[..., last_x + columns >= where.width + left].sum()
+        counters = 3 * bits(where.width) + 2 * bits(where.height)
+        self.depth, self.width = where.width, channels * (high - 1)
+        self.luts = int(borders) + CONTROL
+        self.flip_flops = int(held.sum()) + self.width + counters
