@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from difflut.circuits import Circuit, CompiledCircuit, Design, simulate
+from difflut.circuits import Circuit, CompiledCircuit, Design, StreamDesign, simulate
+from difflut.circuits.writers.verilog import Written
 from difflut.models import LUTNetwork
 from experiments.export.steps import Steps
 
@@ -75,7 +76,13 @@ def expect(network: LUTNetwork, x: torch.Tensor, tau: float) -> Expected:
 
 
 def check_back_ends(
-    expected: Expected, circuit: Circuit, design: Design, folder: Path, simulator: str, steps: Steps
+    expected: Expected,
+    circuit: Circuit,
+    design: Design,
+    stream: StreamDesign | None,
+    folder: Path,
+    simulator: str,
+    steps: Steps,
 ) -> dict[str, Any]:
     """Compares the written files and the engines; None is what could not be run."""
     checks: dict[str, Callable[[], Check]] = {
@@ -86,7 +93,9 @@ def check_back_ends(
     if torch.cuda.is_available():
         checks["engine, cuda"] = lambda: _engine("cuda", circuit, expected, steps)
     if simulator != "none":
-        checks["Verilog"] = lambda: _verilog(design, simulator, steps)
+        checks["Verilog"] = lambda: _verilog("Verilog", design, simulator, steps)
+        if stream:
+            checks["Verilog, streaming"] = lambda: _verilog("Verilog, streaming", stream, simulator, steps)
     found = {}
     for name, check in checks.items():
         if result := steps.attempt(name, check):
@@ -117,10 +126,10 @@ def _engine(device: str, circuit: Circuit, expected: Expected, steps: Steps) -> 
     return _compare(engine.name, engine.logits, expected.x, expected.logits)
 
 
-def _verilog(design: Design, simulator: str, steps: Steps) -> Check:
+def _verilog(kind: str, design: Written, simulator: str, steps: Steps) -> Check:
     """The testbench; "auto" is the simulator that there is."""
     found = simulate(design, None if simulator == "auto" else simulator)
-    name = f"Verilog ({found.simulator})"
+    name = f"{kind} ({found.simulator})"
     steps.note(f"{name}, build", found.build_seconds)
     steps.note(f"{name}, simulate", found.seconds)
     return Check(name, found.samples, found.mismatches, found.first, found.samples / found.seconds)

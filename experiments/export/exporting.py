@@ -6,6 +6,7 @@ from typing import Any
 
 from difflut.circuits import DELAYS, FAMILIES, Circuit, choose_stages, depths, estimate_cost, simplify, stages
 from difflut.circuits.arithmetic.head import HEADS
+from difflut.circuits.streaming.checks import check_streams
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
@@ -17,6 +18,7 @@ from experiments.export.costs import find_costs
 from experiments.export.files import Format, draw, write_files, write_formats
 from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
+from experiments.export.streaming import forget_streaming, streaming_cost, write_streaming
 from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, dataset_of
 from experiments.shared.arguments import check_effect, check_lut_size, check_names, check_whole, configured
@@ -43,6 +45,7 @@ def export_run(
     families: Sequence[str] = (),
     prefix: str = "",
     formats: Sequence[Format] = (),
+    streaming: bool = False,
 ) -> dict[str, Any]:
     """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
 
@@ -75,6 +78,8 @@ def export_run(
         prefix: Beginning of the names of C functions, Verilog modules and their files, so that several networks fit
             into one program or FPGA.
         formats: Formats for other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
+        streaming: Whether a network of convolutions is also written to streaming/, as Verilog that takes a pixel a
+            clock and has each kernel once; registers follow all of its stages.
 
     Returns:
         The content of report.json.
@@ -98,6 +103,8 @@ def export_run(
         data, network = dataset_of(source), load_checkpoint(source.best).eval()
         if network.encoder is None:
             check_effect("export", {"max_width": max_width}, "on a network without encoder, which reads bits")
+        if streaming:
+            check_streams(network, network.hard())
         network = narrowed(network, data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))
@@ -117,6 +124,11 @@ def export_run(
         print(f"registers for {clock_mhz:g} MHz by estimate: after {', '.join(pipeline)}; {levels} tables between them")
     verilog = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
     design = write_files(network, circuit, target, words, prefix, verilog, expected.first(simulated_samples), steps)
+    forget_streaming(target)
+    stream = None
+    if streaming:
+        once = {"levels": levels, "head": head, "prefix": prefix}
+        stream = write_streaming(network, target, words, lut_size, once, expected.first(simulated_samples), steps)
     write_formats(circuit, target, words, prefix, formats, steps)
     steps.attempt("plots", lambda: draw(circuit, simplified, target))
     report = {
@@ -129,11 +141,13 @@ def export_run(
         "unregistered_ns": DELAYS["ecp5"].period(deep.total, luts),
         "samples": len(expected.x),
         "samples_per_second": expected.speed,
-        "checks": check_back_ends(expected, circuit, design, target, simulator, steps),
+        "checks": check_back_ends(expected, circuit, design, stream and stream.design, target, simulator, steps),
         "costs": find_costs(original, circuit, design, yosys, prove, place, families, steps),
         "seconds": steps.seconds,
         "not_done": steps.not_done,
     }
+    if stream:
+        report["costs"]["streaming"] = streaming_cost(stream, levels, steps)
     write_json(target / "report.json", report)
     write_table(report, target / "export.md")
     print(f"{headline(report)}\nwritten: {target}")

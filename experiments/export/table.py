@@ -73,6 +73,8 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
             f"The {placement['part']} placed and routed on an ECP5-85: {placement['megahertz']:.0f} MHz, latency "
             f"{placement['nanoseconds']:.0f} ns, {placement['luts']:,} LUT4, {placement['flip_flops']:,} flip-flops."
         )
+    if streaming := costs.get("streaming"):
+        yield f"Streaming, a pixel each clock, {streaming['cycles']:,} cycles an image: {streaming['in words']}."
     for family, cells in (costs.get("families") or {}).items():
         yield f"The whole design on {family}: {FamilyCost(**cells)}."
     for name, reason in report["not_done"].items():

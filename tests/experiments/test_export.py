@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
@@ -8,10 +9,10 @@ import torch
 
 from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit
-from difflut.models import load_checkpoint
-from difflut.registry import FORMATS
+from difflut.models import load_checkpoint, network
+from difflut.registry import ENCODERS, FORMATS, LAYERS
 from experiments.data import load_dataset
-from experiments.export import checks, plots
+from experiments.export import checks, exporting, plots
 from experiments.export.export import export
 from experiments.shared.failures import MismatchError
 
@@ -72,6 +73,28 @@ def test_a_mismatch_is_a_failure_that_names_the_first_sample_after_the_report(fi
         export(str(finished_run), str(tmp_path), simulator="none")
     assert read(tmp_path)["checks"]["C"]["mismatches"] == 1
     assert "| C | 360 | 1 |" in (tmp_path / "export.md").read_text()
+
+
+@pytest.mark.needs("iverilog")
+def test_a_network_of_convolutions_takes_a_pixel_a_clock(finished_run, tmp_path, monkeypatch):
+    bank = partial(LAYERS["random"], node_type="dwn", n=4)
+    layers = [
+        partial(bank, output_size=4, kernel_size=3, padding=1),
+        partial(LAYERS["pool"]),
+        partial(bank, output_size=20),
+    ]
+    encoder = ENCODERS["thermometer"](num_bits=2).fit(load_dataset("digits").x_train)
+    model = network((8, 8), 10, encoder, layers, seed=3).eval()
+    monkeypatch.setattr(exporting, "load_checkpoint", lambda path: model)
+    options = {"simulated_samples": 15, "simulator": "iverilog", "streaming": True, "prefix": "a_"}
+    report = export(str(finished_run), str(tmp_path), **options)
+    check, cost = report["checks"]["Verilog, streaming"], report["costs"]["streaming"]
+    assert (check["samples"], check["mismatches"]) == (15, 0) and cost["cycles"] == 64
+    assert cost["luts"] < report["costs"]["estimate"]["after simplification"]["luts"]
+    assert "- Streaming, a pixel each clock, 64 cycles an image: " in (tmp_path / "export.md").read_text()
+    (tmp_path / "streaming" / "notes.md").touch()
+    export(str(finished_run), str(tmp_path), simulator="none")
+    assert [file.name for file in (tmp_path / "streaming").iterdir()] == ["notes.md"]
 
 
 @pytest.mark.needs("pyosys")
@@ -162,6 +185,7 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"clock_mhz": 0}, "export.clock_mhz = 0 must be more than 0, or None"),
         ({"clock_mhz": 5000}, "a clock of 5000 MHz is faster than one table between registers"),
         ({"clock_mhz": 90, "levels": 3}, "export.levels = 3 has no effect where export.clock_mhz chooses it"),
+        ({"streaming": True}, "a stream needs a convolution, but all layers are dense; give one a kernel_size"),
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
         ({"prefix": "1st"}, "prefix='1st' must be empty, or a letter"),
         ({"formats": [circuits.write_c]}, "write_c is not a registered format"),

@@ -62,14 +62,17 @@ class StreamCost:
         )
 
 
-def estimate_stream_cost(network: StreamedNetwork, words: InputWords, levels: int = LEVELS) -> StreamCost:
+def estimate_stream_cost(
+    network: StreamedNetwork, words: InputWords, levels: int = LEVELS, head: str = "tables"
+) -> StreamCost:
     """Counts the tables that are written, and the memories as Xilinx devices have them.
 
     Args:
         words: Form of the inputs, as in `write_stream`.
         levels: Levels of tables between registers behind the dense layers, as in `write_stream`.
+        head: How votes are counted and compared, as in `write_stream`.
     """
-    encoded, head = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels)
+    encoded, once = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels, head)
     pixels, width = encoded.memory.shape
     windows = [_Window(kernel) for kernel in network.kernels]
     queues = Queues(network).all(network)
@@ -82,11 +85,11 @@ def estimate_stream_cost(network: StreamedNetwork, words: InputWords, levels: in
         windows=sum(one.luts for one in windows),
         memory=sum(RAM_LUTS * -(-size // RAM_BITS) * -(-depth // RAM_DEPTH) for depth, size in sizes),
         encoder=len(encoded.tables.made) + width * -(-pixels // ROM_DEPTH),
-        dense=head.tables + frames,
-        popcount=head.popcount,
-        argmax=head.argmax,
-        flip_flops=head.flip_flops + registers + width + sum(one.flip_flops for one in windows),
-        shift_registers=head.shift_registers,
+        dense=once.tables + frames,
+        popcount=once.popcount,
+        argmax=once.argmax,
+        flip_flops=once.flip_flops + registers + width + sum(one.flip_flops for one in windows),
+        shift_registers=once.shift_registers,
         line_bits=sum(one.depth * one.width for one in windows),
         queue_bits=sum(depth * size for depth, size in queues),
         threshold_bits=pixels * width,

@@ -61,6 +61,11 @@ class StreamDesign(Written):
     queues: dict[tuple[str, str], int]
 
     @property
+    def pixels(self) -> int:
+        """Pixels of an image, the clock cycles between two of them."""
+        return self.shape[0] * self.shape[1]
+
+    @property
     def pixel_width(self) -> int:
         """Bits of a pixel as it comes, whole bytes."""
         return -(-self.shape[2] * self.words.width // BYTE) * BYTE

@@ -24,7 +24,7 @@ KINDS = {
     "flip_flops": r"TRELLIS_FF|SB_DFF\w*|CC_DFF|DFF\w*|FD[CPRS]E",
     "shift_registers": r"SRL\w+",
     "carries": r"CARRY4",
-    "memories": r"RAM\w+|RAMB\w+|TRELLIS_DPR16X4|DP16KD|SB_RAM\w+|CC_BRAM\w+|S?DPX?9\w*|RAM16S?\w+",
+    "memories": r"RAM\w+|TRELLIS_DPR16X4|DP16KD|SB_RAM\w+|CC_BRAM\w+|S?DPX?9?B",
 }
 
 
@@ -46,7 +46,7 @@ class FamilyCost:
     flip_flops: int
     shift_registers: int
     carries: int
-    memories: int = 0
+    memories: int
 
     def __str__(self) -> str:
         parts = {name.replace("_", " "): count for name, count in vars(self).items() if count}

