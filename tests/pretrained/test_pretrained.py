@@ -1,3 +1,5 @@
+import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -98,6 +100,57 @@ def test_a_card_that_is_none_is_refused(written, text):
     folder, *_ = written
     (folder / "card.json").write_text(text)
     with pytest.raises(ModelError, match=r"card\.json: (cannot be read|no card)"):
+        load(folder)
+
+
+def sealed(folder, name, content):
+    """Puts content in the place of a file of a model, with its digest in the card."""
+    (folder / name).write_bytes(content)
+    card = json.loads((folder / "card.json").read_text())
+    card["sha256"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def arrays(**changes):
+    content, random = io.BytesIO(), np.random.default_rng(0)
+    whole = {
+        "x": random.integers(256, size=(4, 6, 5, 2), dtype=np.uint8),
+        "y": random.integers(3, size=4),
+        "counts": random.integers(9, size=(4, 3)),
+    }
+    np.savez(content, **{name: array for name, array in (whole | changes).items() if array is not None})
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("best.pt", b"no checkpoint"),
+        ("circuit.npz", b"no circuit"),
+        ("vectors.npz", b"no arrays"),
+        ("vectors.npz", arrays(x=None)),
+        ("vectors.npz", arrays(z=np.ones(1))),
+        ("vectors.npz", arrays(x=np.array(["text", None], object))),
+        ("vectors.npz", arrays(x=np.ones((4, 61)))),
+        ("vectors.npz", arrays(x=np.ones(()))),
+        ("vectors.npz", arrays(y=np.ones(3, int))),
+        ("vectors.npz", arrays(counts=np.ones((4, 2), int))),
+    ],
+)
+def test_files_that_are_no_model_are_refused_though_their_digests_are_right(written, name, content):
+    folder, *_ = written
+    sealed(folder, "vectors.npz", arrays())
+    assert load(folder).x.shape == (4, 6, 5, 2)
+    sealed(folder, name, content)
+    with pytest.raises(ModelError, match="its card fits the files, and these are no model"):
+        load(folder)
+
+
+def test_a_card_reads_no_file_elsewhere(written):
+    folder, *_ = written
+    (folder.parent / "secret").write_bytes(b"secret")
+    sealed(folder, "../secret", b"secret")
+    with pytest.raises(ModelError, match=r"'../secret' is no file beside it"):
         load(folder)
 
 
