@@ -2,6 +2,7 @@
 
 import experiments.benchmark.benchmark
 import experiments.benchmark.scaling
+import experiments.benchmark.tabular
 import experiments.export.export
 import experiments.export.publish
 import experiments.inference.inference
