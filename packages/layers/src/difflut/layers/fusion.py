@@ -70,7 +70,7 @@ def is_pooling(layer: Layer) -> bool:
 
 def gives_bits(layer: Layer) -> bool:
     """Whether a layer that `is_lookup`, or `is_maximum` of bits, gives bits."""
-    return is_maximum(layer) or not layer.is_relaxed or layer.node.gives_bits
+    return not layer.is_relaxed or layer.node.gives_bits
 
 
 def is_plain_sum(head: nn.Module) -> bool:

@@ -66,8 +66,7 @@ class Graph:
         bits, end = set(known_bits), start
         while end < len(layers):
             layer = layers[end]
-            of_bits = fusion.is_maximum(layer) and bits.issuperset(self.sources[end])
-            if not of_bits and not fusion.is_lookup(layer):
+            if not fusion.is_lookup(layer) and not (fusion.is_maximum(layer) and bits.issuperset(self.sources[end])):
                 break
             if fusion.gives_bits(layer):
                 bits.add(end)
