@@ -6,7 +6,7 @@ from typing import Any
 
 from difflut.config import ConfigurationError, read_bindings
 from difflut.registry import register_job
-from experiments.reproduction.summary import RESULT, mean_and_deviation, mean_cost, time_in_words
+from experiments.reproduction.summary import RESULT, accuracy_in_words, mean_cost, time_in_words
 from experiments.shared.costs import in_words
 from experiments.shared.files import read_json, write_file
 from experiments.shared.tables import markdown_table
@@ -85,10 +85,10 @@ def _row(summary: dict[str, Any]) -> dict[str, str]:
     row |= {key: _percent(summary.get(key)) for key in ("published", "goal")}
     if "hard" not in summary:
         return row | {"measured": "not run"}
-    mean, deviation = mean_and_deviation(summary["hard"])
+    mean = statistics.fmean(summary["hard"])
     goal = summary.get("goal") or summary.get("published")
     return row | {
-        "measured": f"{mean:.2f} ± {deviation:.2f}" + ("" if goal is None or mean >= goal else " (missed)"),
+        "measured": accuracy_in_words(summary["hard"]) + ("" if goal is None or mean >= goal else " (missed)"),
         "seeds": str(len(summary["seeds"])),
         "gap": f"{statistics.fmean(summary['gap']):+.2f}",
         "tables": f"{summary['tables']:,}",

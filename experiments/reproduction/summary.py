@@ -25,9 +25,10 @@ def summarized(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and the sample's standard deviation, 0 for a single value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+def accuracy_in_words(values: Sequence[float]) -> str:
+    """The mean, and the sample's standard deviation where there are several values."""
+    mean = f"{statistics.fmean(values):.2f}"
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def mean_cost(summary: Mapping[str, Any]) -> dict[str, int]:
@@ -37,8 +38,8 @@ def mean_cost(summary: Mapping[str, Any]) -> dict[str, int]:
 
 def summary_in_words(summary: dict[str, Any]) -> str:
     """What was measured, and how it compares with what was published, in a line."""
-    mean, deviation = mean_and_deviation(summary["hard"])
-    parts = [f"measured {mean:.2f} ± {deviation:.2f} % ({len(summary['seeds'])} seeds)"]
+    mean, seeds = statistics.fmean(summary["hard"]), len(summary["seeds"])
+    parts = [f"measured {accuracy_in_words(summary['hard'])} % ({seeds} seed{'s' * (seeds > 1)})"]
     if summary["published"] is not None:
         parts += [f"published {summary['published']:.2f} %", f"difference {mean - summary['published']:+.2f}"]
     if summary["goal"] is not None:
