@@ -249,3 +249,9 @@ def test_a_shortened_recipe_is_as_confident():
     recipe = default_recipe(3000, 10, 3)
     short = recipe.shortened()
     assert short.votes == 300 and short.tau / short.votes**0.5 == pytest.approx(recipe.tau / recipe.votes**0.5)
+
+
+def test_many_rows_have_more_steps_in_an_epoch_and_many_classes_enough_votes():
+    steps = [rows / default_recipe(rows, 10, 2).batch_size for rows in (1000, 4000, 16000)]
+    assert steps == pytest.approx([8, 16, 16], rel=0.05)
+    assert default_recipe(4000, 10, 26).votes == 160

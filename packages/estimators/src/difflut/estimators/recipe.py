@@ -70,11 +70,12 @@ class Recipe:
 def default_recipe(rows: int, features: int, classes: int) -> Recipe:
     """The recipe for a noisy table, found by cross-validation on many small ones; see `Recipe.exploring` for others.
 
-    A batch is about an eighth of the rows, within bounds: what a step costs hardly depends on a small batch. Where
-    there are few features their values matter more, and they have more thresholds. Fewer rows need fewer votes, and
-    many rows fewer epochs.
+    A batch is about an eighth of few rows and a sixteenth of many, within bounds: what a step costs hardly depends on a
+    small batch. Where there are few features their values matter more, and they have more thresholds. Fewer rows need
+    fewer votes, and many rows fewer epochs.
     """
-    votes, batch_size = max(100, min(900, 2700 // classes)), 2 ** round(math.log2(max(32, min(1024, rows / 8))))
+    votes = max(160, min(900, 2700 // classes))
+    batch_size = 2 ** round(math.log2(max(32, min(128, rows / 8), min(1024, rows / 16))))
     return Recipe(
         votes=max(100, round(votes * max(1 / 3, min(1, math.sqrt(rows / 2000))))),
         num_bits=max(32, min(256, 1024 // features)),
