@@ -179,6 +179,42 @@ def test_a_head_on_carry_chains_gives_the_same(levels, tmp_path):
     assert not (tmp_path / "a_carry.v").exists()
 
 
+# As Xilinx' library guide for designs of the 7 series (UG953) describes them.
+PRIMITIVES = """\
+module LUT6 #(parameter [63:0] INIT = 0) (input I0, I1, I2, I3, I4, I5, output O);
+    assign O = INIT[{I5, I4, I3, I2, I1, I0}];
+endmodule
+module LUT6_2 #(parameter [63:0] INIT = 0) (input I0, I1, I2, I3, I4, I5, output O5, O6);
+    assign O5 = INIT[{1'b0, I4, I3, I2, I1, I0}], O6 = INIT[{I5, I4, I3, I2, I1, I0}];
+endmodule
+module CARRY4 (input CI, CYINIT, input [3:0] DI, S, output [3:0] O, CO);
+    wire [4:0] c = {S[3] ? CO[2] : DI[3], S[2] ? CO[1] : DI[2], S[1] ? CO[0] : DI[1], S[0] ? c[0] : DI[0], CI | CYINIT};
+    assign O = S ^ c[3:0], CO = c[4:1];
+endmodule
+"""
+
+
+@icarus
+@pytest.mark.parametrize("head", ["tables", "chains"])
+def test_primitives_of_xilinx_devices_compute_the_same(head, tmp_path):
+    circuit = random_circuit(8, n=6, width=60, classes=5)
+    often = np.repeat(2 ** np.arange(6), 2)  # two words of six bits, so that a chain is longer than a CARRY4
+    outputs = np.concatenate([np.arange(60, 170), np.repeat(np.arange(170, 182), often)])
+    groups = np.where(np.arange(len(outputs)) < 110, 1 + np.arange(len(outputs)) % 4, 0)
+    circuit = replace(
+        circuit, outputs=outputs, inverted=outputs % 3 == 0, groups=groups, bias=np.array([0, 2, 1, 1, 0])
+    )
+    x = inputs(circuit, 40)
+    design = write_verilog(circuit, tmp_path, fixed_point_words(circuit), counts=True, head=head)
+    write_testbench(design, x, circuit.counts(x), circuit.classes(x))
+    assert ("carry #(.N(6))" in (tmp_path / "group_sum.v").read_text()) == (head == "chains")
+    (tmp_path / "primitives.v").write_text(PRIMITIVES)
+    command = (tmp_path / "testbench.v").read_text().split("In this folder: ")[1].splitlines()[0]
+    run = command.replace("*.v", "-DDIFFLUT_XILINX *.v")
+    output = subprocess.run(run, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "RESULT 40 0 -1" in output and "WARNING" not in output
+
+
 def test_an_unknown_head_is_refused(tmp_path):
     circuit = random_circuit(0)
     with pytest.raises(ValueError, match="head='chain' must be one of tables, chains"):

@@ -131,7 +131,7 @@ def _digits(taken: list[int], most: int) -> int:
 
 @lru_cache
 def _chains(columns: int) -> list[Atoms]:
-    """The chains on so many columns: up to one CARRY4, and the longest one that adds two words."""
+    """The chains on so many columns: up to one CARRY4, and longer ones that add two words."""
     chains: list[Atoms] = []
     begun: list[Atoms] = [()]
     while begun:
@@ -139,4 +139,4 @@ def _chains(columns: int) -> list[Atoms]:
             (*atoms, atom) for atoms in begun for atom in ATOMS if sum(map(len, (*atoms, atom))) <= min(columns, LENGTH)
         ]
         chains += begun
-    return chains + [((2,),) * columns] * (columns > LENGTH)
+    return chains + [((2,),) * length for length in range(LENGTH + 1, columns + 1)]

@@ -5,7 +5,8 @@ module carry #(parameter N = 4) (input ci, input [N-1:0] one, two, output [N-1:0
     genvar i;
 `ifdef DIFFLUT_XILINX
     localparam M = (N + 3) / 4;
-    wire [4*M-1:0] s = one, d = two, sums, carries;
+    wire [4*M-1:0] s = one, d = two;
+    wire [4*M-1:0] sums, carries;
     generate
         for (i = 0; i < M; i = i + 1) begin : part
             if (i == 0)
