@@ -1,4 +1,6 @@
+import subprocess
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,12 +8,15 @@ import torch
 
 from difflut.circuits import (
     StreamedNetwork,
+    estimate_stream_cost,
+    family_cost,
     fixed_point_words,
     pixel_words,
     simulate,
     write_stream,
     write_stream_testbench,
 )
+from difflut.circuits.streaming import verilog
 from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS
 from tests.circuits.convolutions import convolution
@@ -100,6 +105,65 @@ def test_the_testbench_finds_the_first_image_of_another_class(tmp_path):
     result = simulate(design, "iverilog")
     assert (result.mismatches, result.first) == (2, 7)
     assert all(name.startswith("one_") for name in design.files)
+
+
+FRAMING = """\
+module testbench;
+    reg clk = 0, reset = 1, last, valid, ready;
+    reg [6:0] steps [0:{steps}-1];
+    reg [3:0] data;
+    wire [3:0] out;
+    wire out_last, out_valid, taken;
+    integer i;
+    framing #(.D(4), .N({pixels})) framing_ (
+        .clk(clk), .reset(reset), .s_data(data), .s_last(last), .s_valid(valid), .s_ready(taken),
+        .m_data(out), .m_last(out_last), .m_valid(out_valid), .m_ready(ready));
+    initial begin
+        $readmemh("steps.hex", steps);
+        #1 clk = 1;
+        #1 clk = 0; reset = 0;
+        i = 0;
+        while (i < {steps}) begin
+            {{ready, valid, last, data}} = steps[i];
+            #1 if (out_valid && ready) $display("OUT %0d %0d", out, out_last);
+            if (!valid || taken) i = i + 1;
+            else if (!ready) steps[i][6] = 1;
+            #1 clk = 1;
+            #1 clk = 0;
+        end
+    end
+endmodule
+"""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_image_of_too_few_or_too_many_pixels_leaves_the_next_one_right(seed, tmp_path):
+    rng, pixels, steps, expected = np.random.default_rng(seed), 5, [], []
+    for size in [*rng.permutation(np.arange(1, 10)).tolist(), pixels]:
+        image = rng.integers(1, 16, size)
+        for number, pixel in enumerate(image.tolist()):
+            steps += [rng.integers(2) << 6] * int(rng.integers(3))
+            steps.append(int(rng.integers(2)) << 6 | 1 << 5 | (number == size - 1) << 4 | pixel)
+        whole = np.append(image, np.zeros(pixels, int))[:pixels].tolist()
+        expected += [(pixel, int(number == pixels - 1)) for number, pixel in enumerate(whole)]
+    (tmp_path / "steps.hex").write_text("".join(f"{step:x}\n" for step in steps))
+    (tmp_path / "testbench.v").write_text(FRAMING.format(steps=len(steps), pixels=pixels))
+    framing = Path(verilog.__file__).with_name("framing.v")
+    subprocess.run(["iverilog", "-g2005", "-o", "bench", "testbench.v", framing], cwd=tmp_path, check=True)
+    output = subprocess.run(["vvp", "-n", "bench"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    given = [tuple(map(int, line.split()[1:])) for line in output.splitlines() if line.startswith("OUT")]
+    assert given == expected
+
+
+@pytest.mark.needs("pyosys")
+def test_the_estimate_is_near_what_yosys_makes_of_it(tmp_path):
+    layers = [bank(24, kernel_size=3, padding=1), partial(LAYERS["pool"]), bank(60)]
+    stream, _ = streamed(layers, (8, 8, 1), feature_wise=True)
+    cost = estimate_stream_cost(stream, pixel_words(stream.circuit))
+    found = family_cost(write_stream(stream, tmp_path, pixel_words(stream.circuit)), "stream", "xilinx")
+    assert cost.total == pytest.approx(found.luts + 4 * found.memories, rel=0.1)
+    assert cost.flip_flops == pytest.approx(found.flip_flops, rel=0.1)
+    assert cost.memory == 4 * found.memories
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from difflut.circuits.streaming.network import Kernel, StreamedNetwork
 from difflut.circuits.streaming.timing import Queues
 
 CONTROL = 40  # LUTs that count the lines and columns of a window, and hand pixels on
+ONCE = 60  # LUTs that count pixels from the input to the head, and about as many flip-flops
 RAM_DEPTH, RAM_BITS, RAM_LUTS = 32, 6, 4  # a memory of so many words and bits is so many LUTs
 ROM_DEPTH = 2**LUT_SIZE
 
@@ -24,7 +25,7 @@ class StreamCost:
 
     Attributes:
         kernels: LUTs of each kernel's tables, once for all windows.
-        windows: LUTs that make the windows: counters, and zeros at the borders.
+        windows: LUTs that make the windows, zeros at the borders, and all counters of pixels.
         memory: LUTs of the memories of lines, and of pixels that wait, where these are made of LUTs.
         encoder: LUTs of the comparisons of a pixel, and of the memory of thresholds.
         dense: LUTs of the tables of dense layers, their frames of pixels included.
@@ -82,13 +83,13 @@ def estimate_stream_cost(
                  for stream in network.head.streams)  # fmt: skip
     return StreamCost(
         kernels=[split(kernel.circuit).num_luts for kernel in network.kernels],
-        windows=sum(one.luts for one in windows),
+        windows=ONCE + sum(one.luts for one in windows),
         memory=sum(RAM_LUTS * -(-size // RAM_BITS) * -(-depth // RAM_DEPTH) for depth, size in sizes),
         encoder=len(encoded.tables.made) + width * -(-pixels // ROM_DEPTH),
         dense=once.tables + frames,
         popcount=once.popcount,
         argmax=once.argmax,
-        flip_flops=once.flip_flops + registers + width + sum(one.flip_flops for one in windows),
+        flip_flops=ONCE + once.flip_flops + registers + width + sum(one.flip_flops for one in windows),
         shift_registers=once.shift_registers,
         line_bits=sum(one.depth * one.width for one in windows),
         queue_bits=sum(depth * size for depth, size in queues),
