@@ -43,6 +43,7 @@ CASES |= {
     "convolution": {"layers": ["learnable"], "kernel_size": 2, "padding": 1},
     "regularized": {"node_kwargs": {"regularizers": {"l2": 0.5}}},
     "learned temperature": {"head": {"learn_tau": True}},
+    "learnable thresholds": {"encoder": {"learnable": True}, "dtype": torch.float32, "epochs": 4},
     "augmented": {"augmentation": shift},
     "taught": {"loss": LOSSES["distillation"], "teacher": teacher},
     "frozen": {"freezes": [1, 1, 2], "dtype": torch.float32},
@@ -58,11 +59,11 @@ def data():
 
 def trainer(
     layers=("random",), node="dwn_stable", head=None, loss=LOSSES["cross_entropy"], optimizer=ADAM,
-    augmentation=None, teacher=None, freezes=None, dtype=torch.float64, **options,
+    augmentation=None, teacher=None, freezes=None, dtype=torch.float64, encoder=None, **options,
 ):  # fmt: skip
     """Of two convolutions side by side, layers each of which reads both, and a dense one that reads all these."""
     (x, y), nodes = data(), {"node_type": NODES[node], "n": NODES[node].nearest_inputs(3)}
-    encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(x)
+    encoder = ENCODERS["distributive_thermometer"](num_bits=3, **encoder or {}).fit(x)
     shapes = {"encoder": (6, 2, 2)}
     front = {"reads": ["encoder"], "output_size": 6, "kernel_size": 1, **nodes}
     fronts = [LAYERS["random"](shapes, **front, seed=seed, name=name) for seed, name in enumerate("ab")]
