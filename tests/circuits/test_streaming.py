@@ -56,6 +56,12 @@ def test_images_with_gaps_and_classes_that_wait_are_classified_as_by_the_network
     assert_equal(stream, images[:25].numpy(), tmp_path, seed=n)
 
 
+def test_streams_that_meet_wait_for_one_another_on_wide_images(tmp_path):
+    model, images = convolution("skips", n=2, shape=(4, 40, 1))
+    design, _ = assert_equal(StreamedNetwork.from_model(model), images[:8].numpy(), tmp_path)
+    assert design.queues["pixel", "conv4"] >= 2 * 41  # two windows of three lines come after it
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_windows_of_any_form(seed, tmp_path):
     rng = np.random.default_rng(seed)
