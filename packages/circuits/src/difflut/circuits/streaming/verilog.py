@@ -82,7 +82,7 @@ def write_stream(
     """Writes a module a file, `stream` the top one, with registers after all stages.
 
     Args:
-        words: Form of the inputs: `pixel_words(network.circuit)` or `fixed_point_words(network.circuit)`.
+        words: Form of the inputs: `pixel_words` or `fixed_point_words` of the network's circuit.
         levels: Tables on a path between registers behind the dense layers, as in `write_verilog`.
         prefix: Beginning of the names of all modules and files.
         head: How votes are counted and compared, as in `write_verilog`.
