@@ -1,6 +1,7 @@
 import json
 import pickle
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -247,8 +248,14 @@ def test_few_rows_need_fewer_votes_and_many_rows_fewer_epochs():
 
 def test_a_shortened_recipe_is_as_confident():
     recipe = default_recipe(3000, 10, 3)
-    short = recipe.shortened()
+    short = recipe.shortened(2000)
     assert short.votes == 300 and short.tau / short.votes**0.5 == pytest.approx(recipe.tau / recipe.votes**0.5)
+
+
+def test_a_comparison_of_few_rows_has_more_epochs_and_never_more_than_the_training():
+    lengths = [default_recipe(rows, 10, 3).shortened(2 * rows // 3).epochs for rows in (40, 300, 900, 4000)]
+    assert lengths == [12, 10, 12, 6]
+    assert replace(default_recipe(40, 10, 3), epochs=4).shortened(26).epochs == 4
 
 
 def test_many_rows_have_more_steps_in_an_epoch_and_many_classes_enough_votes():

@@ -124,14 +124,15 @@ class Fitter:
     def choose(self, table: Table, recipes: tuple[Recipe, Recipe]) -> Recipe:
         """The second recipe if it classifies more held-out rows correctly than the first, else the first.
 
-        It must be better by more than one standard deviation of chance. A third of the rows is held out; of a large
+        It must be better by more than half a standard deviation of chance. A third of the rows is held out; of a large
         table, a third of a sample. Where there are fewer than 300 rows, each third is held out once.
         """
         gain = np.zeros(0)
         for training, held_out in self._splits(table):
-            first, second = (held_out.right(self.fit(training, recipe.shortened())[0]) for recipe in recipes)
+            short = (recipe.shortened(len(training.y)) for recipe in recipes)
+            first, second = (held_out.right(self.fit(training, recipe)[0]) for recipe in short)
             gain = np.append(gain, second - first)
-        return recipes[bool(gain.sum() > np.sqrt((gain**2).sum()))]
+        return recipes[bool(gain.sum() > np.sqrt((gain**2).sum()) / 2)]
 
     def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:
         order = np.random.default_rng(self.seed).permutation(len(table.y))[:ROWS_TO_COMPARE]

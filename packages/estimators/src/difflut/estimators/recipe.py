@@ -9,6 +9,7 @@ from typing import Self
 HIGH_TAU, LOW_TAU = 2.8, 1.0
 # First learning rates. Tables that start as a forest stay near it at the low one.
 LOW_RATE, HIGH_RATE = 0.02, 0.05
+STEPS_TO_COMPARE = 64  # of a comparison, within six and twelve epochs
 MOST_STEPS = 2000  # of a training on many rows, which has at least ten epochs all the same
 
 
@@ -60,11 +61,15 @@ class Recipe:
         """
         return -(-self.epochs // 2) if self.explores else 0
 
-    def shortened(self) -> Self:
-        """A recipe for a comparison, as confident: a third of the votes and trees, and six epochs."""
+    def shortened(self, rows: int) -> Self:
+        """A recipe for a comparison on so many rows, as confident: a third of the votes and trees, and fewer epochs.
+
+        Six epochs of few rows are too few steps for tables that start at random, so there are up to twelve.
+        """
         votes, trees = -(-self.votes // 3), -(-self.trees // 3)
         tau = self.tau * math.sqrt(votes / self.votes)
-        return replace(self, votes=votes, trees=trees, epochs=min(self.epochs, 6), tau=tau, validation_rows=0)
+        epochs = min(self.epochs, max(6, min(12, STEPS_TO_COMPARE * self.batch_size // rows)))
+        return replace(self, votes=votes, trees=trees, epochs=epochs, tau=tau, validation_rows=0)
 
 
 def default_recipe(rows: int, features: int, classes: int) -> Recipe:
