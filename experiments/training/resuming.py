@@ -42,7 +42,10 @@ def proceed(trainer: Trainer, folder: RunFolder, epochs: int) -> None:
     refusal = f"{folder.path}: cannot be continued with this configuration"
 
     def read() -> tuple[Any, dict[str, tuple[Any, Any]], int]:
-        return read_checkpoint(folder.last), changed(folder.config, text, FREE, refusal), len(folder.metrics())
+        rows = folder.metrics()
+        if not all("cpu_seconds" in row for row in rows):
+            raise ValueError(f"{refusal}: its epochs do not say what they took; train anew, or with its own version")
+        return read_checkpoint(folder.last), changed(folder.config, text, FREE, refusal), len(rows)
 
     checkpoint, changes, measured = ranks.from_first(read)
     if difference := _first_difference(describe(trainer.model), checkpoint["config"]):

@@ -104,6 +104,13 @@ def test_epochs_that_no_checkpoint_has_count_too(copied):
         again(copied, "train.epochs = 2")
 
 
+def test_a_run_of_an_earlier_version_is_refused_before_it_trains(copied):
+    rows = [{key: value for key, value in row.items() if key != "cpu_seconds"} for row in copied.metrics()]
+    (copied.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(config.ConfigurationError, match="its epochs do not say what they took; train anew"):
+        again(copied, "train.epochs = 3")
+
+
 def test_another_network_than_that_of_the_checkpoint_is_refused_even_where_the_configuration_is_the_same(copied):
     checkpoint = read_checkpoint(copied.last)
     model = build_model({**checkpoint["config"], "groupsum": {"tau": 7.0, "k": 10, "use_randperm": False}})
