@@ -205,3 +205,21 @@ def test_cuda_agrees_with_cpu(name, num_bits, feature_wise):
     assert torch.equal(bits.cpu(), on_cpu(inputs))
     fitted_there = ENCODERS[name](num_bits, feature_wise=feature_wise).cuda().fit(x.cuda())
     torch.testing.assert_close(fitted_there.thresholds.cpu(), on_cpu.thresholds)  # sums run in another order
+
+
+@every_encoder
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
+def test_thresholds_of_channels_are_those_of_their_pooled_values(name, shape):
+    images = random(50, *shape) * torch.arange(1, 1 + (*shape, 1)[2])  # channels of different scales
+    encoder = ENCODERS[name](3, feature_wise="channels").fit(images)
+    pooled = images.view(50 * 20, -1)
+    expected = torch.cat([ENCODERS[name](3, feature_wise=False).fit(channel).thresholds for channel in pooled.t()])
+    assert torch.equal(encoder.thresholds, expected.repeat(20, 1))
+    assert torch.equal(encoder(images), expected_bits(encoder, images).flatten(1))
+    batches = ENCODERS[name](3, feature_wise="channels").fit(iter(images.split(20)))
+    assert torch.allclose(batches.thresholds, encoder.thresholds)
+
+
+def test_thresholds_of_channels_need_images():
+    with pytest.raises(ValueError, match=r"feature_wise='channels' need images .*; got \(7,\)"):
+        Thermometer(3, feature_wise="channels").fit(random(20, 7))

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -65,6 +65,14 @@ class Data(ABC):
     @abstractmethod
     def midpoints(self, count: int) -> Tensor:
         """`count` midpoints between neighbouring values, see `quantiles.midpoints`: `(features or 1, count)`."""
+
+    @abstractmethod
+    def channels(self) -> list["ArrayData"]:
+        """The values of each channel of images, pooled.
+
+        Raises:
+            ValueError: The inputs are no images.
+        """
 
     @abstractmethod
     def _batches(self) -> Iterable[Any]: ...
@@ -172,6 +180,11 @@ class ArrayData(Data):
             return self.quantiles(torch.arange(1, count + 1, dtype=torch.float64) / (count + 1))
         return midpoints(*pooled, count).unsqueeze(0)
 
+    def channels(self) -> list["ArrayData"]:
+        self.range()  # this checks the values, too
+        images = self._array.reshape(-1, *image_shape(self.feature_shape))
+        return [ArrayData(images[..., channel], pooled=True) for channel in range(images.shape[-1])]
+
     def _columns(self, features: Tensor) -> Tensor:
         # Picking by index leaves the array as it is; reshaping a permuted one would copy all of it.
         axes = torch.unravel_index(features, self._array.shape[1:])
@@ -199,6 +212,10 @@ class StreamData(Data):
         sample = sample_rows(self._rows(), SAMPLE_ROWS, SAMPLE_VALUES)
         return ArrayData(sample, self.pooled).midpoints(count)
 
+    def channels(self) -> list[ArrayData]:
+        sample = sample_rows(self._rows(), SAMPLE_ROWS, SAMPLE_VALUES)
+        return ArrayData(sample.view(-1, *self.feature_shape)).channels()
+
     def _batches(self) -> Iterator[Any]:
         for number, batch in enumerate(self._source):
             array, shape = as_array(batch)
@@ -221,6 +238,20 @@ def as_array(x: Any) -> tuple[Any, tuple[int, ...]]:
     if array.ndim == 0:
         raise ValueError("training inputs need an axis of rows; got a single number")
     return (array[:, None] if array.ndim == 1 else array), tuple(array.shape[1:])
+
+
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Height, width and channels of `(height, width)` or `(height, width, channels)`.
+
+    Raises:
+        ValueError: It is the shape of no image.
+    """
+    if len(shape) not in (2, 3):
+        raise ValueError(
+            f"detectors and feature_wise='channels' need images (height, width[, channels]); got {tuple(shape)}"
+        )
+    height, width, channels = (*shape, 1)[:3]
+    return height, width, channels
 
 
 def _is_wide(array: Any) -> bool:

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from difflut.encoders.data import ArrayData, Data, StreamData
+from difflut.encoders.data import ArrayData, Data, StreamData, image_shape
 from difflut.encoders.learning import with_slope
-from difflut.encoders.responses import as_kernels, image_shape, response_rows, with_responses, word_ranges
+from difflut.encoders.responses import as_kernels, response_rows, with_responses, word_ranges
 from difflut.encoders.snapping import snapped, snapped_whole
 from difflut.registry import Configured
 
@@ -22,6 +22,7 @@ COUNTED_THRESHOLDS = 16
 COUNTED_COMPARISONS = 2**23
 WORD_BITS = range(1, 33)
 TEMPERATURE = 0.1
+FeatureWise = bool | Literal["channels"]
 
 
 def exceeds(x: Tensor, thresholds: Tensor) -> Tensor:
@@ -44,7 +45,8 @@ class Encoder(Configured, nn.Module, ABC):
     Args:
         num_bits: Bits for each feature.
         flatten: Whether the bits of all features come as one axis, those of feature 0 first.
-        feature_wise: Whether each feature has its own thresholds; otherwise all share one set.
+        feature_wise: Whether each feature has its own thresholds; otherwise all share one set. `"channels"`: the
+            features of a channel, the last axis, share one, as the tables of a convolution expect.
         word_bits: Bits of the words that features are in hardware; thresholds are moved to the nearest ones that such
             words can tell apart. None leaves them where they are.
         detectors: Kernels, or lists of kernels, whose responses to an image are features as its channels are: see
@@ -71,7 +73,7 @@ class Encoder(Configured, nn.Module, ABC):
         self,
         num_bits: int = 8,
         flatten: bool = True,
-        feature_wise: bool = True,
+        feature_wise: FeatureWise = True,
         word_bits: int | None = None,
         detectors: Sequence[Any] | None = None,
         learnable: bool = False,
@@ -162,8 +164,7 @@ class Encoder(Configured, nn.Module, ABC):
             with_detectors = partial(response_rows, kernels=self.detectors)
             x = with_detectors(x) if source is ArrayData else map(with_detectors, x)
         data = source(x, pooled=not self.feature_wise)
-        thresholds = self.make_thresholds(data).sort(dim=1).values
-        self._warn_of_lost(thresholds.float(), data)
+        thresholds = self._fitted_thresholds(data).sort(dim=1).values
         self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
         self.feature_shape = data.feature_shape
         if self.detectors:
@@ -175,6 +176,17 @@ class Encoder(Configured, nn.Module, ABC):
         elif self.word_bits is not None:
             self.snap(self.word_bits, data.pixels)
         return self
+
+    def _fitted_thresholds(self, data: Data) -> Tensor:
+        if self.feature_wise != "channels":
+            thresholds = self.make_thresholds(data)
+            self._warn_of_lost(thresholds.float(), data.low, data.high)
+            return thresholds
+        channels = data.channels()
+        thresholds = torch.cat([self.make_thresholds(channel) for channel in channels])
+        low, high = data.low.view(-1, len(channels)), data.high.view(-1, len(channels))
+        self._warn_of_lost(thresholds.float(), low.amin(0), high.amax(0))
+        return thresholds.repeat(len(low), 1)
 
     def hard_thresholds(self) -> Tensor:
         """What evaluation compares inputs with: float32 `(features or 1, levels - 1)`, ascending."""
@@ -197,8 +209,8 @@ class Encoder(Configured, nn.Module, ABC):
         made.thresholds, made.feature_shape = self.hard_thresholds(), self.feature_shape
         return made
 
-    def _warn_of_lost(self, thresholds: Tensor, data: Data) -> None:
-        low, high = data.low.unsqueeze(1), data.high.unsqueeze(1)
+    def _warn_of_lost(self, thresholds: Tensor, low: Tensor, high: Tensor) -> None:
+        low, high = low.unsqueeze(1), high.unsqueeze(1)
         lost = (low < high).squeeze(1) & ~((thresholds >= low) & (thresholds < high)).any(dim=1)
         if lost.any():
             first = int(lost.nonzero()[0])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from difflut.encoders.data import BLOCK_VALUES, as_array
+from difflut.encoders.data import BLOCK_VALUES, as_array, image_shape
 from difflut.encoders.detectors import Kernel
 
 MOST = 255  # the largest value of a pixel
@@ -64,18 +64,6 @@ def _as_kernel(kernel: Any, number: int) -> Kernel:
             f"detectors[{number}] must be lists (height, width, channels) of whole numbers, not all 0; got {kernel!r}"
         )
     return array.tolist()
-
-
-def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Height, width and channels of `(height, width)` or `(height, width, channels)`.
-
-    Raises:
-        ValueError: It is the shape of no image.
-    """
-    if len(shape) not in (2, 3):
-        raise ValueError(f"detectors need images (height, width[, channels]), got the shape {tuple(shape)}")
-    height, width, channels = (*shape, 1)[:3]
-    return height, width, channels
 
 
 def bank(kernels: Sequence[Kernel], channels: int) -> Bank:

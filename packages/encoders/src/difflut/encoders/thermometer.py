@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from difflut.encoders.data import Data
-from difflut.encoders.encoder import Encoder, exceeds
+from difflut.encoders.encoder import Encoder, FeatureWise, exceeds
 from difflut.registry import register_encoder
 
 
@@ -72,7 +72,7 @@ class Logarithmic(Thermometer):
         self,
         num_bits: int = 8,
         flatten: bool = True,
-        feature_wise: bool = True,
+        feature_wise: FeatureWise = True,
         base: float = 10.0,
         **options: Any,
     ) -> None:
