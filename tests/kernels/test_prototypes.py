@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from difflut.circuits.engine import cpu, cuda, levels
-from difflut.kernels import jit
+from difflut.kernels import adam, jit
 from difflut.kernels.cpp import calling
 from difflut.kernels.cuda import launching
 from difflut.kernels.sources import source
@@ -87,3 +87,7 @@ def test_each_structure_has_the_fields_that_python_declares(file, name, structur
             if issubclass(declared, ctypes.Structure)
             else kind_in_c(kind) == (kind_in_python(declared))
         )
+
+
+def test_adam_gives_a_kernel_as_many_tensors_as_it_takes():
+    assert re.findall(r"kMostTensors = (\d+);", source("adam.cu")) == [str(adam.MOST_TENSORS)]

@@ -13,7 +13,7 @@ from difflut.kernels.contract import Backend
 from difflut.kernels.factors import accept_factors, has_factors, taken_factors
 from difflut.kernels.facts import known, note
 
-MOST_TENSORS = 63
+MOST_TENSORS = 64  # of one step on a GPU, as kMostTensors in adam.cu
 OPTIONS = ("amsgrad", "maximize")  # options of torch's Adam that the kernels do not have
 
 

@@ -34,7 +34,8 @@ class Learnable(Layer):
         selection: `"straight_through"` or `"soft"`.
         top_k: Candidates of each pin, drawn evenly from the input (LILogicNet, arXiv 2511.12340); all inputs of the
             window where it is not given. There are `L * n * top_k` weights instead of one for each input and pin.
-        tau: Temperature of the softmax through which straight-through selection sends the gradient of its input.
+        tau: Temperature of the softmax through which straight-through selection sends the gradient of its input; a
+            layer that reads bits of thresholds that are not learned has none to send.
         tau_start: First temperature of soft selection; this and the next two are for soft selection only.
         tau_end: Last temperature of soft selection.
         tau_steps: Training steps over which soft selection's temperature falls, geometrically.

