@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difflut.models.claims import check_claims
+from difflut.models.claims import Allowance, check_claims
 from difflut.models.description import build_model, describe
 from difflut.models.hardening import hardened, pack, unpack
 from difflut.models.networks import LUTNetwork
@@ -62,11 +62,13 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | torch.device = "
         CheckpointError: The file is damaged, is no checkpoint, has an unknown format, or holds no valid network.
     """
     content = read_checkpoint(path)
+    held = sum(value.nbytes for key in TENSORS for value in content[key].values())
     try:
-        check_claims(content["config"], sum(value.nbytes for key in TENSORS for value in content[key].values()))
-        model = build_model(content["config"])
-        model.load_state_dict(unpack(model, content["state"], content["tables"]))
-        freeze(model.layers[number] for number in content["frozen"])
+        check_claims(content["config"], held)
+        with Allowance(held):
+            model = build_model(content["config"])
+            model.load_state_dict(unpack(model, content["state"], content["tables"]))
+            freeze(model.layers[number] for number in content["frozen"])
     except Exception as error:  # a component may raise any error
         raise CheckpointError(f"{path}: its description and its weights do not fit this version: {error}") from error
     return model.to(device).eval()
