@@ -136,12 +136,13 @@ def response_rows(images: Any, kernels: Sequence[Kernel]) -> Tensor:
     detectors = bank(kernels, shape[2])
     small = max(int(detectors.high.max()), -int(detectors.low.min())) < 2**15
     dtype, size = torch.int16 if small else torch.int32, _rows_at_once(shape, len(kernels))
-    blocks = []
-    for start in range(0, max(len(array), 1), size):
+    device = array.device if isinstance(array, Tensor) else None
+    rows = torch.empty(len(array), *shape[:2], shape[2] + len(kernels), dtype=dtype, device=device)
+    for start in range(0, len(array), size):
         block = torch.as_tensor(array[start : start + size]).reshape(-1, *shape)
         check_pixels(block)
-        blocks.append(with_responses(block, kernels).to(dtype))
-    return torch.cat(blocks)
+        rows[start : start + size] = with_responses(block, kernels)
+    return rows
 
 
 def word_ranges(kernels: Sequence[Kernel], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
