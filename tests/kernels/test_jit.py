@@ -3,6 +3,7 @@ import platform
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_one_process_compiles_and_the_next_reuses(tmp_path):
     (name, output), messages = run(tmp_path)
     assert name == "cpp" and output.startswith("[[1.0, 6.0]]")
     assert len(messages) == 1 and "compiling" in messages[0]
-    assert sorted(path.suffix for path in (tmp_path / "difflut").iterdir()) == ["", ".so"]
+    assert sorted(path.suffix for path in (tmp_path / "difflut").iterdir()) == ["", ".lock", ".so"]
     assert run(tmp_path) == (["cpp", output], [])
 
 
@@ -87,6 +88,13 @@ def test_a_damaged_library_is_compiled_anew(tmp_path):
     damaged, compiling = load_tiny(tmp_path)
     assert f"{library} is damaged" in damaged and "compiling" in compiling
     assert load_tiny(tmp_path) == []
+
+
+@pytest.mark.needs("c++")
+def test_of_several_processes_one_compiles_and_the_others_wait(tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(load_tiny, 3 * [tmp_path]))
+    assert [len(messages) for messages in sorted(told, key=len)] == [0, 0, 1]
 
 
 @pytest.mark.needs("c++")

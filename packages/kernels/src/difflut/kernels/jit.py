@@ -25,8 +25,9 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
     """The shared library of some C++ or CUDA sources, compiled if no earlier process has, or None if it cannot be.
 
     The library lies in the folder of torch's extensions under a name that holds a hash of all it depends on and one of
-    its content, so that a damaged one is compiled anew. It is compiled in a folder of its own and moved into place, so
-    that neither a killed build nor a simultaneous one harms. A library that came with the wheel is taken instead.
+    its content, so that a damaged one is compiled anew. One process compiles, and others that need the same wait for
+    it. It is compiled in a folder of its own and moved into place, so that a killed build does no harm. A library that
+    came with the wheel is taken instead.
     """
     try:
         if shipped := prebuilt.find(name, files, flags):
@@ -37,7 +38,10 @@ def load(name: str, files: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CD
             _give_up(name, f"no {kind} compiler was found; {remedy}")
             return None
         stem = f"difflut_{name}_{_fingerprint(compiler, files, flags)}"
-        return ctypes.CDLL(str(_intact(stem) or _build(name, files, flags, stem)))
+        if (library := _intact(stem)) is None:
+            with _alone(name):
+                library = _intact(stem) or _build(name, files, flags, stem)
+        return ctypes.CDLL(str(library))
     except Exception as error:  # no fault of a compiler may stop the training
         log = cache_dir() / f"difflut_{name}.log"
         lines = str(error).splitlines() or [type(error).__name__]
@@ -72,10 +76,22 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Within, no other process compiles these kernels; the lock of one that was killed is free."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / f"difflut_{name}.lock").open("wb") as file:
+        if sys.platform != "win32":  # where there is no such lock, each process compiles for itself
+            import fcntl
+
+            with suppress(OSError):  # as on some shared disks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _build(name: str, files: tuple[str, ...], flags: tuple[str, ...], stem: str) -> Path:
     folder = cache_dir()
     print(f"difflut: compiling {name} kernels (once, a few seconds) into {folder}", file=sys.stderr, flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
     load_inline = _cpp_extension().load_inline
 
     # Sources are included, since torch writes the text that it is given in the encoding of the locale.
