@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from difflut.registry import AUGMENTATIONS
-from difflut.training.augmentations import affine, shift
+from difflut.training.augmentations import affine, elastic, shift
 
 
 def images(rows=64, channels=(3,)):
@@ -90,6 +90,29 @@ def test_nearest_interpolation_mixes_no_pixels():
     assert (nearest.float() - mixed.float()).abs().mean() < 60  # of two pictures that have nothing in common: 100
     with pytest.raises(ValueError, match="interpolation='cubic' must be one of bilinear, nearest"):
         affine(x, seeded(), interpolation="cubic")
+
+
+def test_elastic_without_bending_is_affine():
+    x = images()
+    assert torch.equal(elastic(x, seeded(), bend=0.0, shift=1.0, rotation=9.0, zoom=0.1), affine(x, seeded(), 1.0, 9.0))
+    assert not torch.equal(elastic(x, seeded(), 1.0, 4, 1.0, 9.0, 0.1), affine(x, seeded(), 1.0, 9.0))
+    for options in ({"bend": -1.0}, {"points": 1}):
+        with pytest.raises(ValueError, match="at least 2"):
+            elastic(x, seeded(), **options)
+
+
+def test_elastic_moves_smoothly_and_by_at_most_the_bend():
+    rows, height, width = 300, 41, 31
+    down, right = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
+    x = torch.stack((down, right), 2).expand(rows, -1, -1, -1)  # each pixel says where it is
+    moved = elastic(x, seeded(), bend=2.0, points=4, shift=0, rotation=0, zoom=0)
+    by = (moved - x)[:, 4:-4, 4:-4]
+    for axis in range(2):
+        assert 1.8 < by[..., axis].abs().max() < 2.9  # bicubic curves pass a little beyond their points
+        assert by[..., axis].abs().mean() > 0.4 and abs(by[..., axis].mean()) < 0.1
+    spread = by.mean(0).abs().max()  # no two images move alike
+    steps = max(by.diff(dim=1).abs().max(), by.diff(dim=2).abs().max())
+    assert spread < 0.3 and 0.2 < steps < 1
 
 
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)

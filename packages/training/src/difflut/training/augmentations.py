@@ -72,19 +72,63 @@ def affine(
     Raises:
         ValueError: `x` holds no images, an amount is out of range, or there is no such interpolation.
     """
+    images = _with_channels(x)
+    grid = _affine_grid(images, generator, shift, rotation, zoom, shear, flip)
+    return _sample(images, grid, interpolation).reshape(x.shape)
+
+
+@register_augmentation("elastic")
+def elastic(
+    x: Tensor,
+    generator: torch.Generator,
+    bend: float = 1.5,
+    points: int = 5,
+    shift: float = 1.0,
+    rotation: float = 5.0,
+    zoom: float = 0.05,
+    shear: float = 0.0,
+    flip: bool = False,
+    interpolation: str = "bilinear",
+) -> Tensor:
+    """Bends each image smoothly, beside what `affine` does to it (Simard et al., ICDAR 2003).
+
+    Points of a square grid over the image move by amounts drawn evenly; what lies between moves by their bicubic
+    interpolation.
+
+    Args:
+        x: Images. (rows, height, width) or (rows, height, width, channels)
+        generator: Generator on the CPU.
+        bend: The farthest that a point of the grid moves along each axis, in pixels.
+        points: Points of the grid along each axis.
+        shift, rotation, zoom, shear, flip, interpolation: As for `affine`.
+
+    Raises:
+        ValueError: `x` holds no images, an amount is out of range, or there is no such interpolation.
+    """
+    if not bend >= 0 or points < 2:
+        raise ValueError(f"bend={bend} must be 0 or more, and points={points} at least 2")
+    images = _with_channels(x)
+    rows, height, width, _ = images.shape
+    grid = _affine_grid(images, generator, shift, rotation, zoom, shear, flip)
+    moves = bend * (2 * torch.rand(rows, 2, points, points, generator=generator) - 1).to(x.device)
+    between = F.interpolate(moves, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    pixels = torch.tensor([2 / width, 2 / height], device=x.device)  # in the units of the grid
+    return _sample(images, grid + between * pixels, interpolation).reshape(x.shape)
+
+
+def _affine_grid(
+    images: Tensor, generator: torch.Generator, shift: float, rotation: float, zoom: float, shear: float, flip: bool
+) -> Tensor:
+    """Where each pixel of the result lies in the images, from -1 to 1 along both axes: (rows, height, width, 2)."""
     if not min(shift, rotation, zoom, shear) >= 0 or not zoom < 1:
         raise ValueError(
             f"shift={shift}, rotation={rotation}, zoom={zoom} and shear={shear} must be 0 or more, and zoom below 1"
         )
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"interpolation={interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
-    images = _with_channels(x)
     rows, height, width, _ = images.shape
     down, right, angle, tall, wide, slant = 2 * torch.rand(6, rows, generator=generator) - 1
     mirror = 1.0 - 2 * (torch.rand(rows, generator=generator) < (0.5 if flip else 0))
     angle = angle * math.radians(rotation)
     cos, sin = angle.cos(), angle.sin()
-    # The point of the input that each pixel of the output shows; coordinates go from -1 to 1 along both axes.
     across, along = (1 + zoom * wide) * mirror, 1 + zoom * tall
     slant = shear * slant
     matrix = torch.stack(
@@ -94,10 +138,16 @@ def affine(
         ),
         dim=1,
     ).view(rows, 2, 3)
-    grid = F.affine_grid(matrix.to(x.device), [rows, 1, height, width], align_corners=False)
+    return F.affine_grid(matrix.to(images.device), [rows, 1, height, width], align_corners=False)
+
+
+def _sample(images: Tensor, grid: Tensor, interpolation: str) -> Tensor:
+    """The images at the points of a grid, 0 outside; whole-number pixels are rounded."""
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation={interpolation!r} must be one of {', '.join(INTERPOLATIONS)}")
     moved = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, interpolation, align_corners=False)
     moved = moved.permute(0, 2, 3, 1)
-    return (moved if x.is_floating_point() else moved.round()).to(x.dtype).reshape(x.shape)
+    return (moved if images.is_floating_point() else moved.round()).to(images.dtype)
 
 
 def _with_channels(x: Tensor) -> Tensor:
