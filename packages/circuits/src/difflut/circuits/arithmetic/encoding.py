@@ -15,7 +15,9 @@ from difflut.circuits.passes.split import LUT_SIZE
 ENUMERATED = 12  # bits of a word up to which all its values are tried
 
 
-def add_encoder(tables: Tables, bits: EncoderBits, words: InputWords, features: FeatureWords) -> list[str]:
+def add_encoder(
+    tables: Tables, bits: EncoderBits, words: InputWords, features: FeatureWords | Sequence[Sequence[str]]
+) -> list[str]:
     """The bits that are read, of words and of the sums that are made of them.
 
     A bit that depends on at most six bits of its word is one table, or a wire; others are the exclusive or of their

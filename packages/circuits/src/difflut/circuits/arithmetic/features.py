@@ -7,13 +7,11 @@ from difflut.circuits.arithmetic.tables import Tables, inverse
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
 
+Term = tuple[Sequence[str], int, int]  # a word, its lowest number, and the weight that it is added with
+
 
 class FeatureWords:
     """The bits of each feature's word, the lowest first; sums are added when they are asked for.
-
-    A negative weight adds the inverse of each bit, and a constant sets right what that adds; what is beyond the word is
-    left out. Sums are counted by the same compressors as votes, so that a sum of a few words takes no more tables than
-    it adds bits.
 
     Args:
         names: Of the bits of the inputs' words, those of input 0 first, of each the lowest first.
@@ -34,20 +32,19 @@ class FeatureWords:
         return self._made[value]
 
     def _add(self, value: int) -> list[str]:
-        return _summed(self._tables, *self._terms(value))
+        return add_sum(self._tables, *self._terms(value))
 
-    def _terms(self, value: int) -> tuple[list[tuple[Sequence[str], int]], int, int]:
-        """The words that a sum adds and their weights, what else it adds to have no negative words, and its bits."""
+    def _terms(self, value: int) -> tuple[list[Term], int, int]:
+        """What a sum adds, its lowest number, and its bits."""
         assert self._sums is not None
         lowest, bits = self._sums.words
-        row, constant = value - self._sums.inputs, -int(lowest[value])
-        terms = []
-        for source, weight in zip(self._sums.sources[row].tolist(), self._sums.weights[row].tolist(), strict=True):
-            if source >= 0:
-                word = self._value(source)
-                constant += weight * int(lowest[source]) + min(weight, 0) * (2 ** len(word) - 1)
-                terms.append((word, weight))
-        return terms, constant, int(bits[value])
+        row = value - self._sums.inputs
+        terms = [
+            (self._value(source), int(lowest[source]), weight)
+            for source, weight in zip(self._sums.sources[row].tolist(), self._sums.weights[row].tolist(), strict=True)
+            if source >= 0
+        ]
+        return terms, int(lowest[value]), int(bits[value])
 
 
 class CountedWords(FeatureWords):
@@ -68,20 +65,28 @@ class CountedWords(FeatureWords):
         return sum(self.of_sums.values())
 
     def _add(self, value: int) -> list[str]:
-        terms, constant, width = self._terms(value)
-        terms.sort(key=lambda term: (len(term[0]), term[1]))
-        form = tuple((len(word), weight) for word, weight in terms), constant, width
+        terms, lowest, width = self._terms(value)
+        terms.sort(key=lambda term: (len(term[0]), *term[1:]))
+        form = tuple((len(word), *numbers) for word, *numbers in terms), lowest, width
         if form not in self._known:
             tables = Tables("t")
-            _summed(tables, terms, constant, width)
+            add_sum(tables, terms, lowest, width)
             self._known[form] = len(tables.made)
         self.of_sums[value] = self._known[form]
         return [f"w{value}_{bit}" for bit in range(width)]
 
 
-def _summed(tables: Tables, terms: Sequence[tuple[Sequence[str], int]], constant: int, width: int) -> list[str]:
+def add_sum(tables: Tables, terms: Sequence[Term], lowest: int, width: int) -> list[str]:
+    """The bits of a sum of words less the lowest number that it can be.
+
+    A negative weight adds the inverse of each bit, and a constant sets right what that adds; what is beyond the word is
+    left out. Sums are counted by the same compressors as votes, so that a sum of a few words takes no more tables than
+    it adds bits.
+    """
     columns: Columns = [[] for _ in range(width)]
-    for word, weight in terms:
+    constant = -lowest
+    for word, low, weight in terms:
+        constant += weight * low + min(weight, 0) * (2 ** len(word) - 1)
         for place in range(abs(weight).bit_length()):
             if abs(weight) >> place & 1:
                 for column, bit in zip(columns[place:], word, strict=False):

@@ -63,10 +63,17 @@ def pixel_words(circuit: Circuit) -> InputWords:
     lowest, bits = np.zeros(circuit.num_features, np.int64), np.full(circuit.num_features, 8)
     if circuit.sums:
         lowest, bits = (each[circuit.sums.features] for each in circuit.sums.words)
-    limits = np.floor(circuit.thresholds.astype(np.float64)) - lowest[:, None]
-    limits = np.clip(limits, -1, (1 << bits[:, None]) - 1).astype(np.int64)
     zeros = np.zeros(circuit.sample_size, np.int64)
-    return InputWords(8, zeros, zeros, limits, bits, 8)
+    return InputWords(8, zeros, zeros, limits_of_words(circuit.thresholds, lowest, bits), bits, 8)
+
+
+def limits_of_words(thresholds: np.ndarray, lowest: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """What words of whole numbers are compared with, from thresholds `(features, K)`.
+
+    A word is a number less the lowest of its feature, in so many bits: both `(features,)`.
+    """
+    limits = np.floor(thresholds.astype(np.float64)) - lowest[:, None]
+    return np.clip(limits, -1, (1 << bits[:, None]) - 1).astype(np.int64)
 
 
 def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:

@@ -27,7 +27,7 @@ def response_sums(kernels: "Sequence[Kernel]", shape: Sequence[int]) -> Weighted
 
     height, width, channels = shape
     detectors = bank(kernels, channels)
-    parts = [_parts(weights) for weights in detectors.weights.numpy()]
+    parts = [separated(weights) for weights in detectors.weights.numpy()]
     pixels = np.arange(np.prod(shape)).reshape(shape)
     images = _Images(pixels, parts, detectors.above, detectors.left)
     features = [pixels[..., channel] for channel in range(channels)]
@@ -78,7 +78,7 @@ class _Images:
 
     Args:
         pixels: Values of the pixels: `(height, width, channels)`.
-        parts: Of each kernel, see `_parts`.
+        parts: Of each kernel, see `separated`.
         above: Lines that kernels reach above their pixel.
         left: Columns that they reach to its left.
     """
@@ -126,7 +126,7 @@ class _Images:
         return _Plane(values.reshape(len(lines), -1), -self._above, -self._left)
 
 
-def _parts(weights: np.ndarray) -> list[Terms]:
+def separated(weights: np.ndarray) -> list[Terms]:
     """A kernel `(channels, height, width)` as weights of channels times weights of points, once or for each channel."""
     points = weights.reshape(len(weights), -1)
     first = points[:, points.any(0)][:, 0]

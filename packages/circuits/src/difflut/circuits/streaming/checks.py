@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from difflut.circuits.streaming.responses import streamed_sums
+
 if TYPE_CHECKING:
     from difflut.kernels import Placements
     from difflut.models import LUTNetwork
@@ -23,10 +25,9 @@ def check_streams(model: "LUTNetwork", stages: "Sequence[Stage]") -> None:
     if model.encoder is None:
         raise ValueError("a stream takes pixels, but the network has no encoder; give it one")
     if model.encoder.detectors:
-        raise ValueError(
-            f"detectors of {len(model.encoder.detectors)} kernels cannot be streamed; write the network unrolled, or "
-            "train one without detectors"
-        )
+        shape = model.encoder.feature_shape
+        for sums in streamed_sums(model.encoder.detectors, shape, range(shape[2])):
+            _check_windows("encoder.detectors", sums.placements)
     for number, (layer, _) in enumerate(stages):
         if not layer.placements.is_dense:
             _check_windows(f"layers[{number}]", layer.placements)
@@ -43,13 +44,13 @@ def _check_windows(name: str, where: "Placements") -> None:
     if wide - columns > where.width or (high > 1 and where.width == 1):
         raise ValueError(
             f"{name} has kernel={where.kernel} with padding={where.padding} on an image {where.width} pixels wide, and "
-            f"a stream needs one of at least {max(wide - columns, 2)}; take a smaller kernel_size"
+            f"a stream needs one of at least {max(wide - columns, 2)}; take a smaller kernel"
         )
     late = _slots_after(where)
     if late > where.height * where.width:
         raise ValueError(
             f"{name} with padding={where.padding} waits for {late} pixels after an image of {where.height} x "
-            f"{where.width}, and a stream allows {where.height * where.width}; take a smaller padding"
+            f"{where.width}, and a stream allows {where.height * where.width}; take a smaller kernel or padding"
         )
 
 

@@ -1,6 +1,8 @@
 """What a stream costs in 6-input LUTs, registers and memory, estimated without any tool."""
 
 from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,9 +11,13 @@ from difflut.circuits.arithmetic.pipeline import LEVELS
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.passes.split import LUT_SIZE, split
 from difflut.circuits.streaming.encoder import pixel_encoder
-from difflut.circuits.streaming.modules import bits, window_channels
+from difflut.circuits.streaming.modules import bits
 from difflut.circuits.streaming.network import Kernel, StreamedNetwork
+from difflut.circuits.streaming.responses import Sums, sum_tables
 from difflut.circuits.streaming.timing import Queues
+
+if TYPE_CHECKING:
+    from difflut.kernels import Placements
 
 CONTROL = 40  # LUTs that count the lines and columns of a window, and hand pixels on
 ONCE = 60  # LUTs that count pixels from the input to the head, and about as many flip-flops
@@ -25,9 +31,9 @@ class StreamCost:
 
     Attributes:
         kernels: LUTs of each kernel's tables, once for all windows.
-        windows: LUTs that make the windows, zeros at the borders, and all counters of pixels.
+        windows: LUTs that make the windows, what lies outside of the image, and all counters of pixels.
         memory: LUTs of the memories of lines, and of pixels that wait, where these are made of LUTs.
-        encoder: LUTs of the comparisons of a pixel, and of the memory of thresholds.
+        encoder: LUTs of the sums of detectors and the comparisons of a pixel, and of the memory of thresholds.
         dense: LUTs of the tables of dense layers, their frames of pixels included.
         popcount: LUTs that count the ones of each class.
         argmax: LUTs that find the highest count.
@@ -75,9 +81,11 @@ def estimate_stream_cost(
     """
     encoded, once = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels, head)
     pixels, width = encoded.memory.shape
-    windows = [_Window(kernel) for kernel in network.kernels]
+    windows = [_window_of_sums(sums) for sums in network.sums] + [_window(kernel) for kernel in network.kernels]
+    sums = sum(len(sum_tables(sums)[0].made) for sums in network.sums)
     queues = Queues(network).all(network)
     registers = len(network.reads) + sum(len(kernel.gives) for kernel in network.kernels)
+    registers += sum(word.bits for sums in network.sums for word in sums.gives)
     sizes = [*((one.depth, one.width) for one in windows), *queues]
     frames = sum(len(np.unique(network.head.sources[network.head.sources[:, 0] == stream, 2]))
                  for stream in network.head.streams)  # fmt: skip
@@ -85,7 +93,7 @@ def estimate_stream_cost(
         kernels=[split(kernel.circuit).num_luts for kernel in network.kernels],
         windows=ONCE + sum(one.luts for one in windows),
         memory=sum(RAM_LUTS * -(-size // RAM_BITS) * -(-depth // RAM_DEPTH) for depth, size in sizes),
-        encoder=len(encoded.tables.made) + width * -(-pixels // ROM_DEPTH),
+        encoder=sums + len(encoded.tables.made) + width * -(-pixels // ROM_DEPTH),
         dense=once.tables + frames,
         popcount=once.popcount,
         argmax=once.argmax,
@@ -98,20 +106,21 @@ def estimate_stream_cost(
 
 
 class _Window:
-    """What a kernel's window takes: the bits that its tables read, and those that come to be read later.
+    """What a window takes: the bits that are read, and those that come to be read later.
+
+    Args:
+        where: The windows.
+        read: Whether each bit of a window is read: `(bits, height, width)`.
 
     Attributes:
         depth: Words of its memory of lines.
         width: Bits of each; 0 where it needs no memory.
-        luts: LUTs of its counters and of zeros at the borders.
+        luts: LUTs of its counters and of what lies outside of the image.
         flip_flops: Flip-flops of the window and of the counters.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
-        where, channels = kernel.placements, len(window_channels(kernel))
+    def __init__(self, where: "Placements", read: np.ndarray) -> None:
         (high, wide), (above, left) = where.kernel, where.padding
-        read = np.zeros((where.channels, high, wide), bool)
-        read.reshape(-1)[kernel.circuit.read_inputs()] = True
         held = np.logical_or.accumulate(read, axis=2)  # the columns move to the left
         last_y, last_x = ((count - 1) * stride for count, stride in
                           zip((where.out_height, where.out_width), where.stride, strict=True))  # fmt: skip
@@ -120,6 +129,22 @@ class _Window:
         borders = held[:, cut, -1].sum() + held[..., : min(left, wide - 1)].sum()
         borders += read[..., last_x + columns >= where.width + left].sum()
         counters = 3 * bits(where.width) + 2 * bits(where.height)
-        self.depth, self.width = where.width, channels * (high - 1)
+        waits = np.logical_or.accumulate(read.any(2), axis=1)[:, :-1]  # the lines move up
+        self.depth, self.width = where.width, int(waits.sum())
         self.luts = int(borders) + CONTROL
         self.flip_flops = int(held.sum()) + self.width + counters
+
+
+def _window(kernel: Kernel) -> _Window:
+    where = kernel.placements
+    read = np.zeros((where.channels, *where.kernel), bool)
+    read.reshape(-1)[kernel.circuit.read_inputs()] = True
+    return _Window(where, read)
+
+
+def _window_of_sums(sums: Sums) -> _Window:
+    where = sums.placements
+    read = np.zeros((where.channels, *where.kernel), bool)
+    for word, place, _ in chain.from_iterable(sums.terms):
+        read.reshape(where.channels, -1)[word, place] = True
+    return _Window(where, read.repeat([word.bits for word in sums.reads], axis=0))

@@ -1,17 +1,17 @@
 """The encoder of a stream: the words of one pixel to its bits, by thresholds that may differ from pixel to pixel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import add_encoder, add_parity
-from difflut.circuits.arithmetic.features import FeatureWords
 from difflut.circuits.arithmetic.head import add_greater
 from difflut.circuits.arithmetic.tables import Tables, inverse
-from difflut.circuits.arithmetic.words import InputWords
+from difflut.circuits.arithmetic.words import InputWords, limits_of_words
 from difflut.circuits.streaming.network import StreamedNetwork
+from difflut.circuits.streaming.responses import bit_names
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class PixelEncoder:
     """Tables from words, and where thresholds differ from pixel to pixel also from a memory of them.
 
     Attributes:
-        tables: Their inputs are `x[…]`, the bits of a pixel's words, and `t[…]`, those of the memory.
+        inputs: Bits of a pixel's words, or of those of its features where there are detectors.
+        tables: Their inputs are `x[…]`, these bits, and `t[…]`, those of the memory.
         outputs: The bits that are read, in the order of `StreamedNetwork.reads`.
         memory: The word of the memory at each pixel: `(pixels, bits)` booleans.
     """
 
+    inputs: int
     tables: Tables
     outputs: list[str]
     memory: np.ndarray
@@ -31,24 +33,40 @@ class PixelEncoder:
 
 def pixel_encoder(network: StreamedNetwork, words: InputWords) -> PixelEncoder:
     """Thresholds that are the same at all pixels are in the tables."""
-    height, width, channels = network.shape
-    limits = words.limits.reshape(height * width, channels, -1)
-    alike = (limits == limits[0]).all(0)  # (channels, K)
+    height, width, _ = network.shape
+    limits, features = _features(network, words)
+    limits = limits.reshape(height * width, len(features), -1)
+    alike = (limits == limits[0]).all(0)  # (features, K)
     read = encoder_bits(network.circuit, np.array(network.reads))  # features of the first pixel are its channels
     compared = [read.comparisons[terms] for terms in read.terms]
-    names = [f"x[{bit}]" for bit in range(channels * words.width)]
-    tables, memory = Tables("t"), _Memory(height * width)
-    features, outputs = FeatureWords(tables, network.circuit, words, names), []
+    of_first = replace(words, limits=limits[0])
+    tables, memory, outputs = Tables("t"), _Memory(height * width), []
     for signal, pairs, inverted in zip(network.reads, compared, read.inverted.tolist(), strict=True):
         if alike[tuple(pairs.T)].all():
-            outputs += add_encoder(tables, encoder_bits(network.circuit, np.array([signal])), words, features)
+            outputs += add_encoder(tables, encoder_bits(network.circuit, np.array([signal])), of_first, features)
             continue
         exceeds = [
             inverse(add_greater(tables, memory.beside(features[channel], limits[:, channel, index] + 1)))
             for channel, index in pairs.tolist()
         ]
         outputs.append(add_parity(tables, exceeds, inverted))
-    return PixelEncoder(tables, outputs, memory.content)
+    return PixelEncoder(sum(map(len, features)), tables, outputs, memory.content)
+
+
+def _features(network: StreamedNetwork, words: InputWords) -> tuple[np.ndarray, list[list[str]]]:
+    """What the words of a pixel's features are compared with, `(pixels * features, K)`, and the bits of these words.
+
+    Words of responses differ from those of the unrolled form, which at borders may have fewer bits.
+    """
+    height, width, channels = network.shape
+    if not network.sums:
+        return words.limits, bit_names("x", [words.width] * channels)
+    pixels = height * width
+    lowest, bits = np.zeros((2, network.circuit.num_features // pixels), np.int64)
+    for feature, word in zip(network.features, network.sums[-1].gives, strict=True):
+        lowest[feature], bits[feature] = word.lowest, word.bits
+    limits = limits_of_words(network.circuit.thresholds, np.tile(lowest, pixels), np.tile(bits, pixels))
+    return limits, bit_names("x", bits.tolist())
 
 
 class _Memory:

@@ -1,5 +1,6 @@
 """The text of the Verilog modules of a stream that follow from the network."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from difflut.circuits.arithmetic.head import index_width
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming.encoder import PixelEncoder
 from difflut.circuits.streaming.network import Kernel, Stream
+from difflut.circuits.streaming.responses import Sums, sum_tables
 from difflut.circuits.writers.modules import CLOCK, ONE, ZERO, literal, lut_lines, module, table_lines, together, vector
 
 STREAM = ["input s_last", "input s_valid", "output s_ready"]
@@ -19,12 +21,21 @@ def bits(number: int) -> int:
     return max((number - 1).bit_length(), 1)
 
 
-def encoder(encoded: PixelEncoder, inputs: int) -> str:
+def sums(one: Sums) -> str:
+    """Words of a window to those of its sums."""
+    tables, outputs = sum_tables(one)
+    lines = [line for table in tables.flat for line in table_lines(table, {})]
+    lines.append(together([literal(bit, {}) for bit in outputs]))
+    ports = [vector("input", one.width * math.prod(one.placements.kernel), "s"), vector("output", len(outputs), "y")]
+    return module(one.name, ports, lines)
+
+
+def encoder(encoded: PixelEncoder) -> str:
     """Words of a pixel, and what the memory has for it, to bits."""
     lines = [line for table in encoded.tables.flat for line in table_lines(table, {})]
     lines.append(together([literal(output, {}) for output in encoded.outputs]))
     memory = encoded.memory.shape[1]
-    ports = [vector("input", inputs, "x"), *[vector("input", memory, "t")] * (memory > 0)]
+    ports = [vector("input", encoded.inputs, "x"), *[vector("input", memory, "t")] * (memory > 0)]
     return module("encoder", [*ports, vector("output", len(encoded.outputs), "y")], lines)
 
 

@@ -13,6 +13,7 @@ from difflut.circuits.circuit.networks import ENCODER
 from difflut.circuits.passes.simplify import simplify
 from difflut.circuits.passes.split import LUT_SIZE
 from difflut.circuits.streaming.checks import check_streams
+from difflut.circuits.streaming.responses import Sums, streamed_sums
 
 if TYPE_CHECKING:
     from difflut.kernels import Placements
@@ -70,14 +71,18 @@ class StreamedNetwork:
     Attributes:
         circuit: The same network with all its placements, as it is written unrolled.
         shape: Height, width and channels of an image.
-        reads: The bits of a pixel that are read, ascending: `channel * bits + bit`.
+        features: The features of a pixel that are read, ascending: its channels, and then the responses of detectors.
+        reads: The bits of these that are read, ascending: `feature * bits + bit`.
+        sums: Where there are detectors, the sums that make the features; see `streamed_sums`.
         kernels: Those that are read, in the order in which images pass them.
         head: What follows them.
     """
 
     circuit: Circuit
     shape: tuple[int, int, int]
+    features: list[int]
     reads: list[int]
+    sums: list[Sums]
     kernels: list[Kernel]
     head: Head
 
@@ -107,8 +112,17 @@ class StreamedNetwork:
                 kernels.insert(0, _kernel(stages, group, gives, sizes, lut_size))
                 for stream, channels in kernels[0].reads.items():
                     needed[stream].update(channels)
-        shape = image.height, image.width, image.channels // circuit.codebook.shape[1]
-        return cls(circuit, shape, sorted(needed[ENCODER]), kernels, head)
+        bits, reads = circuit.codebook.shape[1], sorted(needed[ENCODER])
+        shape, detectors = (
+            (image.height, image.width, image.channels // bits),
+            model.encoder and model.encoder.detectors,
+        )
+        features = np.unique(np.array(reads, int) // bits).tolist()
+        sums: list[Sums] = []
+        if detectors:
+            shape = *shape[:2], shape[2] - len(detectors)
+            sums = streamed_sums(detectors, shape, features)
+        return cls(circuit, shape, features, reads, sums, kernels, head)
 
 
 def _groups(stages: "Sequence[Stage]", head_sources: Sequence[Stream]) -> list[list[int]]:

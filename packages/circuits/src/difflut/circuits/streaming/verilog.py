@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from difflut.circuits.arithmetic.head import index_width
 from difflut.circuits.arithmetic.pipeline import LEVELS
@@ -12,6 +13,7 @@ from difflut.circuits.passes.split import split
 from difflut.circuits.streaming import modules as text
 from difflut.circuits.streaming.encoder import PixelEncoder, pixel_encoder
 from difflut.circuits.streaming.network import Kernel, Stream, StreamedNetwork
+from difflut.circuits.streaming.responses import STAGES
 from difflut.circuits.streaming.timing import Queues
 from difflut.circuits.writers.modules import module, vector
 from difflut.circuits.writers.names import check_prefix
@@ -24,6 +26,9 @@ from difflut.circuits.writers.verilog import (
     stages,
     write_modules,
 )
+
+if TYPE_CHECKING:
+    from difflut.kernels import Placements
 
 BYTE = 8
 GIVEN = ("framing", "slice", "window", "share", "queue")  # modules that are the same for all networks
@@ -96,7 +101,8 @@ def write_stream(
     latency, label = behind.latency, index_width(hard.num_classes)
     top = _Top(network, encoded, words.width, behind)
     modules = {name: Path(__file__).with_name(f"{name}.v").read_text(encoding="utf-8") for name in GIVEN}
-    modules["encoder"] = text.encoder(encoded, network.shape[2] * words.width)
+    modules |= {sums.name: text.sums(sums) for sums in network.sums}
+    modules["encoder"] = text.encoder(encoded)
     if encoded.memory.shape[1]:
         modules["thresholds"] = text.thresholds(encoded.memory)
     modules |= {top.names[kernel.stream]: text.kernel(top.names[kernel.stream], kernel) for kernel in network.kernels}
@@ -108,7 +114,8 @@ def write_stream(
     )
     modules["stream"] = header + top.text
     folder = Path(folder)
-    (folder / f"{prefix}thresholds.v").unlink(missing_ok=True)
+    for name in ("thresholds", *STAGES):
+        (folder / f"{prefix}{name}.v").unlink(missing_ok=True)
     for name, made in (("layer", hard.layer_slices()), ("conv", network.kernels), ("frame", top.frames)):
         forget_after(len(made), name, folder, prefix)
     files = write_modules(modules, folder, prefix)
@@ -156,6 +163,7 @@ class _Top:
         self._lines.append(f"{kind} #({given}) {name} (.clk(clk), .reset(reset), {', '.join(ports)});")
 
     def _add_encoder(self, encoded: PixelEncoder, width: int) -> None:
+        """Words to bits; where there are detectors, first to the words of features."""
         height, columns, _ = self._network.shape
         self._wires("in", width)
         self._wires("word", width)
@@ -164,18 +172,34 @@ class _Top:
             "assign in_last = s_axis_tlast, in_valid = s_axis_tvalid, s_axis_tready = in_ready;",
         ]
         self._instance("framing", "framing_", "in", "word", D=width, N=height * columns)
+        words = "word"
+        for sums in self._network.sums:
+            window = f"{sums.name}_window"
+            self._add_window(window, words, sums.placements, sums.width, edge=True)
+            words = f"{sums.name}_word"
+            self._computed(words, sums.name, window, f".s({window}_data), ", sum(word.bits for word in sums.gives))
         memory = encoded.memory.shape[1]
         if memory:
             self._lines += [
                 vector("wire", memory, "limits") + ";",
-                "thresholds thresholds_ (.clk(clk), .reset(reset), .step(word_valid && word_ready), .t(limits));",
+                f"wire step = {words}_valid && {words}_ready;",
+                "thresholds thresholds_ (.clk(clk), .reset(reset), .step(step), .t(limits));",
             ]
         beside = ".t(limits), " * (memory > 0)
-        self._computed(ENCODER, "encoder", "word", f".x(word_data), {beside}", len(encoded.outputs))
+        self._computed(self.names[ENCODER], "encoder", words, f".x({words}_data), {beside}", len(encoded.outputs))
+        self._share(ENCODER, len(encoded.outputs))
 
-    def _computed(self, stream: Stream, kind: str, source: str, reads: str, width: int) -> None:
+    def _add_window(self, name: str, source: str, where: "Placements", width: int, edge: bool = False) -> None:
+        """The windows of a stream; what lies outside of an image is as its edge, or 0."""
+        (high, wide), (down, right), (above, left) = where.kernel, where.stride, where.padding
+        self._wires(name, width * high * wide)
+        self._instance(
+            "window", name, source, name, C=width, H=where.height, W=where.width,
+            KH=high, KW=wide, SH=down, SW=right, PH=above, PW=left, EDGE=int(edge),
+        )  # fmt: skip
+
+    def _computed(self, name: str, kind: str, source: str, reads: str, width: int) -> None:
         """Tables behind a stream, and a register behind them."""
-        name = self.names[stream]
         self._wires(f"{name}_next", width)
         self._wires(name, width)
         self._lines += [
@@ -184,7 +208,6 @@ class _Top:
             f"assign {source}_ready = {name}_next_ready;",
         ]
         self._instance("slice", f"{name}_slice", f"{name}_next", name, N=max(width, 1))
-        self._share(stream, width)
 
     def _share(self, stream: Stream, width: int) -> None:
         """The stream as each reader sees it, with a queue where that reads others too."""
@@ -212,7 +235,7 @@ class _Top:
             )
 
     def _add_kernel(self, kernel: Kernel) -> None:
-        name, where, channels = self.names[kernel.stream], kernel.placements, text.window_channels(kernel)
+        name, channels = self.names[kernel.stream], text.window_channels(kernel)
         pixel, window = f"{name}_pixel", f"{name}_window"
         self._wires(pixel, len(channels))
         edges = {stream: f"{self.names[stream]}_to_{name}" for stream in kernel.reads}
@@ -223,13 +246,9 @@ class _Top:
             f"assign {pixel}_last = {first}_last, {pixel}_valid = {both};",
             *(f"assign {edge}_ready = {pixel}_ready && {pixel}_valid;" for edge in edges.values()),
         ]
-        (high, wide), (down, right), (above, left) = where.kernel, where.stride, where.padding
-        self._wires(window, len(channels) * high * wide)
-        self._instance(
-            "window", window, pixel, window, C=len(channels), H=where.height, W=where.width,
-            KH=high, KW=wide, SH=down, SW=right, PH=above, PW=left,
-        )  # fmt: skip
-        self._computed(kernel.stream, name, window, f".s({window}_data), ", len(kernel.gives))
+        self._add_window(window, pixel, kernel.placements, len(channels))
+        self._computed(name, name, window, f".s({window}_data), ", len(kernel.gives))
+        self._share(kernel.stream, len(kernel.gives))
 
     def _add_head(self, behind: Core) -> None:
         """The images that the head reads, and the head."""

@@ -1,18 +1,18 @@
-// The windows of images that come pixel by pixel, row after row: what lies outside of an image is 0. One pixel a clock
-// goes in; a window leaves one clock after its last pixel.
+// The windows of images that come pixel by pixel, row after row: what lies outside of an image is 0 or, with EDGE, the
+// pixel of its border that is nearest. One pixel a clock goes in; a window leaves one clock after its last pixel.
 //
 // Windows of KH x KW pixels of C bits stand every SH lines and SW columns, in an image of H lines of W pixels with PH
-// lines and PW columns of zeros around it. Bit c of the pixel in line r and column j of a window is m_data[(r * KW + j) *
+// lines and PW columns around it. Bit c of the pixel in line r and column j of a window is m_data[(r * KW + j) *
 // C + c].
 //
 // Where an image is followed at once by the next, its pixels push out the last windows. Otherwise empty pixels do, and
 // s_ready is 0 until they have.
 module window #(
-    parameter C = 1, H = 1, W = 1, KH = 1, KW = 1, SH = 1, SW = 1, PH = 0, PW = 0
+    parameter C = 1, H = 1, W = 1, KH = 1, KW = 1, SH = 1, SW = 1, PH = 0, PW = 0, EDGE = 0
 ) (
     input clk, input reset,
     input [C-1:0] s_data, input s_last, input s_valid, output s_ready,
-    output [C*KH*KW-1:0] m_data, output reg m_last, output reg m_valid, input m_ready
+    output reg [C*KH*KW-1:0] m_data, output reg m_last, output reg m_valid, input m_ready
 );
     localparam BELOW = KH - 1 - PH, RIGHT = KW - 1 - PW;  // of a window's pixel (PH, PW), its centre
     localparam LAST_Y = (H + 2 * PH - KH) / SH * SH, LAST_X = (W + 2 * PW - KW) / SW * SW;  // the last window's centre
@@ -87,26 +87,37 @@ module window #(
         end
     endgenerate
 
-    // The columns move to the left.
-    reg [C*KH*KW-1:0] bits;
-    wire [C*KH*KW-1:0] moved;
-    wire [C*KW-1:0] kept;
-    assign m_data = bits & {KH{kept}};
+    // Lines above and below the image.
+    reg [C*KH-1:0] newest;
+    always @* begin : lines_outside
+        integer r;
+        newest = pixels;
+        for (r = PH + 1; r < KH; r = r + 1)
+            if (LAST_Y + r >= H + PH && line + r >= H + PH) newest[C*r +: C] = EDGE ? newest[C*(r-1) +: C] : 0;
+        for (r = PH - 1; r >= 0; r = r - 1)
+            if (line + r < PH) newest[C*r +: C] = EDGE ? newest[C*(r+1) +: C] : 0;
+    end
+
+    // The columns move to the left; those left of the image are set as its first one comes to the centre.
+    reg [C*KH*KW-1:0] bits, moved;
+    always @* begin : columns_left
+        integer r, j;
+        moved = bits >> C;
+        for (r = 0; r < KH; r = r + 1) begin
+            moved[C*(KW*r+KW-1) +: C] = newest[C*r +: C];
+            for (j = 0; j < PW; j = j + 1)
+                if (next_x == 0) moved[C*(KW*r+j) +: C] = EDGE ? moved[C*(KW*r+PW) +: C] : 0;
+        end
+    end
     always @(posedge clk) if (step) bits <= moved;
-    genvar r, j;
-    generate
-        for (j = 0; j < KW; j = j + 1) begin : place
-            localparam RIGHTMOST = LAST_X + j - PW;
-            assign kept[C*j +: C] = {C{RIGHTMOST < W || x + j < W + PW}};
-        end
-        for (r = 0; r < KH; r = r + 1) begin : row
-            localparam AT = C * KW * r;
-            wire of_image = (r >= PH || line + r >= PH) && (LAST_Y + r < H + PH || line + r < H + PH);
-            wire left = next_x == 0;
-            assign moved[AT+C*(KW-1) +: C] = {C{of_image}} & pixels[C*r +: C];
-            for (j = 0; j < KW - 1; j = j + 1) begin : place
-                assign moved[AT+C*j +: C] = {C{!(left && j < PW)}} & bits[AT+C*(j+1) +: C];
-            end
-        end
-    endgenerate
+
+    // Columns right of the image.
+    always @* begin : columns_right
+        integer r, j;
+        m_data = bits;
+        for (j = PW + 1; j < KW; j = j + 1)
+            if (LAST_X + j >= W + PW && x + j >= W + PW)
+                for (r = 0; r < KH; r = r + 1)
+                    m_data[C*(KW*r+j) +: C] = EDGE ? m_data[C*(KW*r+j-1) +: C] : 0;
+    end
 endmodule
