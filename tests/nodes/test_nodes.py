@@ -220,6 +220,18 @@ def test_bad_arguments_are_named(arguments, message):
         NODES["polylut"](**arguments)
 
 
+@pytest.mark.parametrize("argument", ["temperature", "max_amplitude"])
+@pytest.mark.parametrize("value", [0.0, -1.5])
+def test_a_number_that_must_be_positive_is_named(argument, value):
+    refused = []
+    for node_type in NODES.values():
+        if argument in inspect.signature(node_type).parameters:
+            with pytest.raises(ValueError, match=f"{node_type.__name__}: {argument}={value} must be positive"):
+                node_type(**{argument: value})
+            refused.append(node_type)
+    assert refused
+
+
 @pytest.mark.parametrize("depth", [1, 3])
 def test_a_skip_spans_no_more_layers_than_there_are(depth):
     assert len(NODES["neurallut"](depth=depth, skip_interval=depth + 1).skips) == 1

@@ -43,8 +43,7 @@ class DiffLogic(Extension):
         **options: Any,
     ) -> None:
         super().__init__(input_dim, output_dim, **options)
-        if temperature <= 0:
-            raise ValueError(f"DiffLogic: temperature={temperature} must be positive")
+        self.check_positive(temperature=temperature)
         if temperature != 1 and not noise:
             raise ValueError(f"DiffLogic: temperature={temperature} is that of the noisy softmax; it needs noise=True")
         self.noise, self.straight_through, self.temperature = noise, straight_through, temperature

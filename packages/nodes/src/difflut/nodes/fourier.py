@@ -27,8 +27,7 @@ class Fourier(Node):
 
     def __init__(self, input_dim: int = 6, output_dim: int = 1, max_amplitude: float = 1.0, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
-        if max_amplitude <= 0:
-            raise ValueError(f"Fourier: max_amplitude={max_amplitude} must be positive")
+        self.check_positive(max_amplitude=max_amplitude)
         self.max_amplitude = max_amplitude
         shape = (self.num_nodes, output_dim, 2**input_dim)
         self.amplitude_logits = nn.Parameter(torch.randn(shape))

@@ -34,8 +34,7 @@ class Light(Extension):
         **options: Any,
     ) -> None:
         super().__init__(input_dim, output_dim, **options)
-        if temperature <= 0:
-            raise ValueError(f"Light: temperature={temperature} must be positive")
+        self.check_positive(temperature=temperature)
         self.temperature, self.noise, self.straight_through = temperature, noise, straight_through
         self.logits = nn.Parameter(torch.empty(self.num_nodes, output_dim, 2**input_dim))
         start = torch.empty_like(self.logits)

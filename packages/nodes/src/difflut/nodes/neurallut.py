@@ -59,8 +59,7 @@ class NeuralLUT(Node):
                 f"NeuralLUT: skip_interval={skip_interval} must be at most {depth + 1}, the layers of depth={depth} "
                 "and the output layer; 0 for no skips"
             )
-        if temperature <= 0:
-            raise ValueError(f"NeuralLUT: temperature={temperature} must be positive")
+        self.check_positive(temperature=temperature)
         self.hidden_width, self.depth, self.skip_interval = hidden_width, depth, skip_interval
         self.temperature, self.noise, self.straight_through = temperature, noise, straight_through
         widths = [input_dim] + depth * [hidden_width] + [output_dim]

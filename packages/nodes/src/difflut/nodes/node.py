@@ -46,6 +46,9 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         regularizers: Registered names or functions of the node, in a list, or by label with a weight (see
             `as_penalties`).
         use_cuda: Whether the fused CUDA kernels may be used; the plain torch form runs on the GPU otherwise.
+
+    Raises:
+        ValueError: A number is out of range, or `init_kwargs` are given without `init_fn`.
     """
 
     inputs: ClassVar[Collection[int]] = range(1, MAX_INPUTS + 1)
@@ -89,6 +92,12 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         super().__init_subclass__(**kwargs)
         for name in EXACT & vars(cls).keys():
             setattr(cls, name, kernels.in_full_precision(vars(cls)[name]))
+
+    def check_positive(self, **numbers: float) -> None:
+        """Raises a `ValueError` where an argument of the constructor is not positive."""
+        for name, number in numbers.items():
+            if number <= 0:
+                raise ValueError(f"{type(self).__name__}: {name}={number} must be positive")
 
     @classmethod
     def nearest_inputs(cls, n: int) -> int:

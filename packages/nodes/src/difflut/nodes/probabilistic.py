@@ -21,8 +21,7 @@ class Probabilistic(Extension):
 
     def __init__(self, input_dim: int = 6, output_dim: int = 1, temperature: float = 1.0, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
-        if temperature <= 0:
-            raise ValueError(f"Probabilistic: temperature={temperature} must be positive")
+        self.check_positive(temperature=temperature)
         self.temperature = temperature
         self.logits = nn.Parameter(torch.randn(self.num_nodes, output_dim, 2**input_dim))
         self.reset_parameters()

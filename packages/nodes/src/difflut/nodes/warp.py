@@ -22,8 +22,7 @@ class Warp(SigmoidSeries):
 
     def __init__(self, input_dim: int = 6, output_dim: int = 1, temperature: float = 1.0, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
-        if temperature <= 0:
-            raise ValueError(f"Warp: temperature={temperature} must be positive")
+        self.check_positive(temperature=temperature)
         self.temperature = temperature
         entries = 2**input_dim
         self.coefficients = nn.Parameter(torch.randn(self.num_nodes, output_dim, entries) / entries**0.5)
