@@ -207,8 +207,8 @@ def test_readers_are_counted_as_pins_move(monkeypatch):
     import difflut.training.refinement as module
 
     kept, (x, y), trained = [], data(), model(1)
-    pins = module._Pins
-    monkeypatch.setattr(module, "_Pins", lambda *parts: kept.append(pins(*parts)) or kept[-1])
+    pins = module.Pins
+    monkeypatch.setattr(module, "Pins", lambda *parts: kept.append(pins(*parts)) or kept[-1])
     descent = CoordinateDescent(trained, moves=4)
     for _ in descent.visits(descent.begin(x, y), torch.Generator().manual_seed(0)):
         pass

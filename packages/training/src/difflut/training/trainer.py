@@ -17,6 +17,7 @@ from difflut.nodes import freeze
 from difflut.nodes.parts import Part
 from difflut.registry import checked_constructor
 from difflut.training.area import Cost
+from difflut.training.continuing import check_optimizer
 from difflut.training.evaluation import check_labels
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
@@ -25,9 +26,8 @@ from difflut.training.refinement import Refinement
 from difflut.training.samples import Augmentation, Samples
 from difflut.training.threads import Threads
 
-# The settings of an optimizer that decide its steps. Others that torch keeps differ by device and version.
-SETTINGS = {"lr", "betas", "eps", "momentum", "dampening", "nesterov", "weight_decay", "amsgrad", "maximize"}
-
+# Takes a step's number, and a function that gives the metrics so far, as this process sees them; only calling that
+# function waits for the device.
 Progress = Callable[[int, Callable[[], dict[str, float]]], None]
 
 
@@ -179,14 +179,11 @@ class Trainer:
             self._graphed = GraphedSteps(self.model, self.samples, self.optimizer, self.loss, self.sums, self.penalty)
         return self._graphed.totals, self._graphed.epoch(self.epoch, self.batch_size)
 
-    def run_epoch(
-        self, progress: Callable[[int, Callable[[], dict[str, float]]], None] | None = None
-    ) -> dict[str, float]:
+    def run_epoch(self, progress: Progress | None = None) -> dict[str, float]:
         """Trains for one epoch.
 
         Args:
-            progress: Function that is called after each step with its number and a function that gives the metrics so
-                far, as this process sees them; only calling that function waits for the device.
+            progress: Called after each step.
 
         Returns:
             `train_loss` and `train_accuracy` as seen during the epoch, `learning_rate`, `seconds`,
@@ -291,7 +288,7 @@ class Trainer:
         if state["samples"] != self.samples.digest:
             raise ValueError("the state is of training on other samples; give it the same ones in the same order")
         groups_at_start = [dict(group) for group in self.optimizer.param_groups]
-        _check_optimizer(type(self.optimizer).__name__, groups_at_start, state)
+        check_optimizer(type(self.optimizer).__name__, groups_at_start, state)
         self.epoch = state["epoch"]
         self.optimizer.load_state_dict(state["optimizer"])
         self._graphed = None
@@ -314,17 +311,3 @@ def _check_copies(refinement: Refinement) -> None:
                 f"{name}={value} has no effect without an augmentation, by which copies differ; "
                 "give one, or leave it out"
             )
-
-
-def _check_optimizer(name: str, groups: list[dict[str, Any]], state: dict[str, Any]) -> None:
-    """Refuses the state of another optimizer or of other settings; of the rate the initial value is compared."""
-    if state["optimizer_type"] != name:
-        raise ValueError(f"the state is of the optimizer {state['optimizer_type']}, not of {name}")
-    saved = state["optimizer"]["param_groups"]
-    if [len(group["params"]) for group in groups] != [len(group["params"]) for group in saved]:
-        raise ValueError(f"the state is of a {name} with other parameters")
-    for own, other in zip(groups, saved, strict=True):
-        for key in SETTINGS & own.keys() & other.keys():
-            a, b = (group.get(f"initial_{key}", group[key]) for group in (own, other))
-            if a != b:
-                raise ValueError(f"the state is of a {name} with {key}={b!r}, not {a!r}")
