@@ -89,28 +89,17 @@ def benchmark(
 
     Returns:
         The rows of the table.
+
+    Raises:
+        ConfigurationError: A name is not known, a number cannot be, or an argument has no effect.
     """
-    for argument, names in {"node_types": node_types, "first_layers": first_layers, "backends": backends}.items():
-        check_some(f"benchmark.{argument}", names)
-    check_names("benchmark.node_types", node_types, NODES)
-    check_names("benchmark.first_layers", first_layers, LAYERS)
-    check_names("benchmark.backends", backends, [*CHOICES, *PEERS])
-    for argument, values in {"batch_sizes": batch_sizes, "widths": widths, "threads": threads}.items():
-        check_wholes(f"benchmark.{argument}", values)
-    if widths[-1] % timing.CLASSES:
-        raise ConfigurationError(f"benchmark.widths must end with a multiple of {timing.CLASSES}; got {widths!r}")
-    check_whole("benchmark.input_size", input_size)
-    check_whole("benchmark.n", n, most=MAX_INPUTS)
-    check_seconds("benchmark.seconds", seconds)
-    if top_k is not None:
-        check_whole("benchmark.top_k", top_k, most=input_size)
-    if network is not None:
-        own = {"node_types": node_types, "first_layers": first_layers, "input_size": input_size}
-        check_effect("benchmark", own | {"widths": widths, "n": n, "top_k": top_k}, "on benchmark.network")
-    else:
+    _check_steps(batch_sizes, threads, backends, seconds)
+    _check_networks(node_types, first_layers, input_size, widths, n, top_k)
+    if network is None:
         check_effect("benchmark", {"input_shape": input_shape}, "without benchmark.network")
-    if "learnable" not in first_layers:
-        check_effect("benchmark", {"top_k": top_k}, 'without "learnable" among benchmark.first_layers')
+    else:
+        given = {"node_types": node_types, "first_layers": first_layers, "input_size": input_size}
+        check_effect("benchmark", given | {"widths": widths, "n": n, "top_k": top_k}, "on benchmark.network")
     backends = _comparable(backends, top_k)
     device = str(device_named("benchmark.device", device))
     if ":" in device:
@@ -145,6 +134,36 @@ def benchmark(
             draw(timed, folder.plots / "steps.png")
     print(f"tables and plot: {folder.path}")
     return rows
+
+
+def _check_steps(batch_sizes: Sequence[int], threads: Sequence[int], backends: Sequence[str], seconds: float) -> None:
+    check_wholes("benchmark.batch_sizes", batch_sizes)
+    check_wholes("benchmark.threads", threads)
+    check_some("benchmark.backends", backends)
+    check_names("benchmark.backends", backends, [*CHOICES, *PEERS])
+    check_seconds("benchmark.seconds", seconds)
+
+
+def _check_networks(
+    node_types: Sequence[str],
+    first_layers: Sequence[str],
+    input_size: int,
+    widths: Sequence[int],
+    n: int,
+    top_k: int | None,
+) -> None:
+    for argument, names, known in (("node_types", node_types, NODES), ("first_layers", first_layers, LAYERS)):
+        check_some(f"benchmark.{argument}", names)
+        check_names(f"benchmark.{argument}", names, known)
+    check_wholes("benchmark.widths", widths)
+    if widths[-1] % timing.CLASSES:
+        raise ConfigurationError(f"benchmark.widths must end with a multiple of {timing.CLASSES}; got {widths!r}")
+    check_whole("benchmark.input_size", input_size)
+    check_whole("benchmark.n", n, most=MAX_INPUTS)
+    if top_k is not None:
+        check_whole("benchmark.top_k", top_k, most=input_size)
+    if "learnable" not in first_layers:
+        check_effect("benchmark", {"top_k": top_k}, 'without "learnable" among benchmark.first_layers')
 
 
 def _described(network: Callable[..., LUTNetwork], input_shape: Sequence[int] | None) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """The training job."""
 
-import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from difflut.config import ConfigurationError, configurable, operative_config, overridden, plain
-from difflut.models import LUTNetwork, describe, load_checkpoint, load_sealed, save_sealed
+from difflut.models import LUTNetwork, describe, load_checkpoint
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from difflut.training.area import Cost
@@ -32,6 +30,7 @@ from experiments.training.group import joined
 from experiments.training.measuring import draw, measure
 from experiments.training.resuming import proceed, resuming_command
 from experiments.training.starting import processes_wanted, run_together
+from experiments.training.teaching import check_pairing, educated
 from experiments.training.tracking import Tracker, tracker
 from experiments.training.workers import run_on_cluster
 
@@ -112,7 +111,7 @@ def train(
         check_name("train.name", name)
         if checkpoint_seconds is not None:
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
-        _check_pairing(loss, teacher)
+        check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)
         if workers is not None:
             check_whole("train.workers", workers)
@@ -166,7 +165,7 @@ def train(
         _tell_overridden()
         shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
         with start_tracking(folder.path, shown) if ranks.is_first else Tracker() as run:
-            trainer.samples.teacher = teacher and _educated(teacher, data, torch_device, folder.teacher, ranks)
+            trainer.samples.teacher = teacher and educated(teacher, data, torch_device, folder.teacher, ranks)
             if not resume and ranks.is_first:
                 folder.forget_after(0)
                 folder.write_config(operative_config())
@@ -229,22 +228,6 @@ def _said_how_to_go_on(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
         raise
 
 
-def _check_pairing(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] | None) -> None:
-    """Refuses a loss that needs a teacher without one, and a teacher to whom the loss does not listen."""
-    if teacher is not None and "x" not in inspect.signature(teacher).parameters:
-        raise ConfigurationError(
-            f"train.teacher = {teacher.__name__} is a network that is not trained: add "
-            f"train.teacher = @teachers.trained and teachers.trained.network = @teachers.{teacher.__name__}"
-        )
-    required = [p for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
-    if len(required) > 2 and teacher is None:
-        raise ConfigurationError(f"the loss {loss.__name__} needs a teacher: add train.teacher = @teachers.trained")
-    if len(required) < 3 and teacher is not None:
-        raise ConfigurationError(
-            f"the loss {loss.__name__} has no use for a teacher: add train.loss = @losses.distillation"
-        )
-
-
 def _check_refinement(refinement: Callable[..., Refinement] | None, refined_epochs: int, epochs: int) -> None:
     if (refinement is None) != (refined_epochs == 0):
         raise ConfigurationError(
@@ -255,27 +238,6 @@ def _check_refinement(refinement: Callable[..., Refinement] | None, refined_epoc
         raise ConfigurationError(
             f"train.refined_epochs = {refined_epochs} must be from 0 to train.epochs = {epochs}, of which they are part"
         )
-
-
-def _educated(
-    teacher: Callable[..., Teacher], data: Dataset, device: torch.device, path: Path, ranks: Ranks
-) -> Teacher:
-    """The teacher of a run, which its folder keeps; the first process trains it where there is none yet."""
-    there = ranks.from_first(path.exists)
-    untrained = {"epochs": 0} if there or not ranks.is_first else {}
-    made = teacher(x=data.x_train, y=data.y_train, num_classes=data.num_classes, device=device, **untrained)
-    if there and ranks.is_first:
-        with configured():
-            made.load_state_dict(load_sealed(path))
-    elif ranks.is_first:
-        save_sealed(made.state_dict(), path)
-    ranks.follow_first(made)
-    if len(data.x_val):
-        with torch.no_grad():
-            classes = torch.cat([made(x.to(device)).argmax(1).cpu() for x in data.x_val.split(1000)])
-        right = (classes == data.y_val.cpu()).sum().item() / len(classes)
-        print(f"teacher: {right:.2%} of the validation rows", flush=True)
-    return made
 
 
 def _num_bytes(data: Dataset) -> int:

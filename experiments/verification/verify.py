@@ -1,13 +1,10 @@
 """The verify job: small networks of every node type, wiring and encoder, in every back end on rows of a data set."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,49 +21,14 @@ from difflut.circuits import (
     write_verilog,
 )
 from difflut.circuits.writers.testbench import SIMULATORS
-from difflut.encoders.detectors import edges
 from difflut.kernels.validation import MAX_INPUTS
-from difflut.layers import Layer
-from difflut.models import LUTNetwork, network
-from difflut.registry import ENCODERS, LAYERS, NODES, register_job
+from difflut.models import LUTNetwork
+from difflut.registry import ENCODERS, NODES, register_job
 from experiments.data import load_dataset
 from experiments.shared.arguments import check_effect, check_names, check_some, check_whole, configured
 from experiments.shared.failures import MismatchError
+from experiments.verification.networks import WIRINGS, small_network
 
-Bank = Callable[..., Layer]
-
-
-def _dense(layer: str, **options: Any) -> Callable[[Bank], list[Bank]]:
-    return lambda bank: [partial(bank, layer, output_size=60, **options), partial(bank, "random", output_size=40)]
-
-
-def _image(*after: Callable[[Bank], Bank]) -> Callable[[Bank], list[Bank]]:
-    """A convolution, others behind it, and a dense layer."""
-
-    def layers(bank: Bank) -> list[Bank]:
-        first = partial(bank, "random", output_size=8, kernel_size=3, padding=1, name="first")
-        return [first, *(make(bank) for make in after), partial(bank, "random", output_size=40)]
-
-    return layers
-
-
-# How the layers of a network are wired: from a function that makes one from a layer's name and options.
-WIRINGS: dict[str, Callable[[Bank], list[Bank]]] = {
-    "random": _dense("random"),
-    "learnable": _dense("learnable"),
-    "soft": _dense("learnable", selection="soft"),
-    "top-8": _dense("learnable", top_k=8),
-    "convolution": _image(lambda bank: partial(bank, "learnable", output_size=8, kernel_size=2, stride=2, top_k=8)),
-    "pooling": _image(lambda bank: LAYERS["pool"]),
-    "detectors": _image(),
-    "tree": _image(lambda bank: partial(bank, "tree", n=2)),
-    "skip": _image(
-        lambda bank: partial(bank, "random", output_size=8, kernel_size=3, padding=1, name="second"),
-        lambda bank: partial(LAYERS["merge"], reads=["first", "second"], name="both"),
-        lambda bank: partial(bank, "random", output_size=8, kernel_size=2, reads=["both", "encoder"]),
-    ),
-}
-IMAGES = ("convolution", "pooling", "detectors", "tree", "skip")
 BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
 
@@ -125,9 +87,7 @@ def verify(
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
     start, mismatches, networks = time.perf_counter(), 0, 0
     for names in product(nodes, wirings, encoders):
-        inputs = _as_image(x) if names[1] in IMAGES else x
-        inputs = _as_pixels(inputs) if names[1] == "detectors" else inputs
-        model = _network(*names, inputs, n)
+        model, inputs = small_network(*names, x, n)
         for back_end, wrong in _check(model, inputs, simulated_samples, back_ends, simulator):
             mismatches += wrong
             if wrong:
@@ -140,29 +100,6 @@ def verify(
     if mismatches:
         raise MismatchError(f"{mismatches} mismatches in {networks} networks; the lines above name them")
     return networks
-
-
-def _network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> LUTNetwork:
-    def bank(layer: str, n: int = n, **options: Any) -> Layer:
-        return LAYERS[layer](node_type=NODES[node], n=NODES[node].nearest_inputs(n), **options)
-
-    torch.manual_seed(0)
-    fitted = ENCODERS[encoder](num_bits=4, detectors=edges() if wiring == "detectors" else None).fit(x)
-    return network(x.shape[1:], 10, fitted, WIRINGS[wiring](bank)).eval()
-
-
-def _as_image(x: torch.Tensor) -> torch.Tensor:
-    """The largest square of features: `(rows, side, side)`."""
-    side = math.isqrt(x.shape[1])
-    return x[:, : side * side].view(-1, side, side)
-
-
-def _as_pixels(x: torch.Tensor) -> torch.Tensor:
-    """Bytes, into whose range other numbers are brought."""
-    if x.dtype == torch.uint8:
-        return x
-    low, high = x.aminmax()
-    return ((x - low) * (255 / (high - low))).byte()
 
 
 @torch.no_grad()

@@ -4,7 +4,8 @@ from difflut.circuits.engine import Engine
 from difflut.config import ConfigurationError
 from difflut.registry import ENCODERS, NODES
 from experiments.shared.failures import MismatchError
-from experiments.verification.verify import IMAGES, WIRINGS, verify
+from experiments.verification.networks import IMAGES, WIRINGS
+from experiments.verification.verify import verify
 
 SMALL = {"features": 10, "samples": 64}
 
