@@ -66,7 +66,11 @@ def not_found(name: str, why_not_fetched: str) -> DatasetNotFoundError:
 
 
 def read_npz(name: str, path: Path) -> Rows:
-    """The rows in an .npz archive; arrays that hold pickled objects are refused."""
+    """The rows in an .npz archive; arrays that hold pickled objects are refused.
+
+    Raises:
+        BadDatasetError: It is none, is damaged, or lacks an array.
+    """
     # numpy leaves a damaged file open, so it is not asked to open it.
     with path.open("rb") as file:
         archive = _archive(file, path)
@@ -121,7 +125,11 @@ def map_folder(name: str, folder: Path) -> Rows:
 
 
 def read_idx_folder(name: str, folder: Path) -> Rows:
-    """The rows in the four IDX files of a folder."""
+    """The rows in the four IDX files of a folder.
+
+    Raises:
+        BadDatasetError: A file is missing or damaged.
+    """
     paths = {file: path for file in IDX_FILES if (path := _idx_file(folder, file))}
     if missing := [file for file in IDX_FILES if file not in paths]:
         raise BadDatasetError(f"{folder} has some IDX files of {name!r} and lacks {', '.join(missing)}")
@@ -132,7 +140,11 @@ def read_idx_folder(name: str, folder: Path) -> Rows:
 
 
 def read_idx(path: Path, rank: int) -> np.ndarray:
-    """The bytes of an IDX file of `rank` dimensions, zipped or not."""
+    """The bytes of an IDX file of `rank` dimensions, zipped or not.
+
+    Raises:
+        BadDatasetError: It is none, or damaged.
+    """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

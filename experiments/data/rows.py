@@ -165,7 +165,11 @@ def check_finite(x: np.ndarray, feature_names: Sequence[str] | None, origin: str
 
 
 def numeric_features(x: np.ndarray, feature_names: Sequence[str] | None, origin: str) -> np.ndarray:
-    """Features as they are if uint8, otherwise as float32, all of them finite."""
+    """Features as they are if uint8, otherwise as float32, all of them finite.
+
+    Raises:
+        BadDatasetError: They are no numbers, not finite, or fall together in float32.
+    """
     if x.dtype == np.uint8:
         return x
     if x.dtype.kind not in "biuf":

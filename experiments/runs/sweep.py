@@ -68,7 +68,11 @@ class Trial:
         return self.run.metrics()
 
     def record(self, status: str, **facts: Any) -> None:
-        """Changes `trial.json`; facts that are not named stay."""
+        """Changes `trial.json`; facts that are not named stay.
+
+        Raises:
+            ValueError: There is no such status.
+        """
         if status not in STATES:
             raise ValueError(f"a trial's status must be one of {', '.join(STATES)}, got {status!r}")
         self.path.mkdir(parents=True, exist_ok=True)

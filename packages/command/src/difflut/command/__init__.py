@@ -11,6 +11,7 @@ RECEIVED: list[int] = []  # signals that asked the job to end
 
 
 def main() -> int:
+    """Runs what the command line asks for, and returns the exit status: 0, 1 of a job, 2 of a configuration."""
     parser = argparse.ArgumentParser(
         description="Runs the job that a Gin file describes.",
         epilog="example: %(prog)s --gin_file quickstart --gin_param 'train.epochs = 3'",
@@ -73,7 +74,11 @@ def bundled(file: str) -> str:
 
 
 def gin_folder() -> Path:
-    """The folder of the Gin files that come with DiffLUT: beside the jobs of an installed wheel, or in the checkout."""
+    """The folder of the Gin files that come with DiffLUT: beside the jobs of an installed wheel, or in the checkout.
+
+    Raises:
+        ModuleNotFoundError: The jobs are not installed.
+    """
     jobs = find_spec("experiments")
     if jobs is None or jobs.origin is None:
         raise ModuleNotFoundError("the jobs are not installed: pip install difflut, or run it in a checkout")

@@ -174,7 +174,11 @@ def _compiler(files: tuple[str, ...]) -> str | None:
 
 
 def compiler_command() -> list[str]:
-    """The C++ compiler as its users name it: a command, maybe with arguments; set but empty is not set."""
+    """The C++ compiler as its users name it: a command, maybe with arguments; set but empty is not set.
+
+    Raises:
+        ValueError: What is set is no command.
+    """
     named = os.environ.get("CXX", "")
     try:
         return shlex.split(named) or ["c++"]

@@ -95,7 +95,11 @@ def best_inputs(logits: Tensor) -> Tensor:
 
 @untraced
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
-    """The value of `hard`, bit for bit, with the gradient of `soft`."""
+    """The value of `hard`, bit for bit, with the gradient of `soft`; all three of one shape.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
     if hard.shape != soft.shape:
         raise ValueError(f"hard and soft need one shape, got {tuple(hard.shape)} and {tuple(soft.shape)}")
     return _StraightThrough.apply(hard, soft)

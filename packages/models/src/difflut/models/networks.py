@@ -62,7 +62,11 @@ class LUTNetwork(nn.Module):
         return self.classify(self.encode(x))
 
     def encode(self, x: Tensor) -> Tensor:
-        """`(batch, *features)` to bits `(batch, features * bits)`, in the order of `bit_order` where there is one."""
+        """`(batch, *features)` to bits `(batch, features * bits)`, in the order of `bit_order` where there is one.
+
+        Raises:
+            TypeError: Without an encoder, `x` is no tensor.
+        """
         # In training bits have the type of the parameters; comparisons are in float32, as in hardware.
         relaxed = any(layer.is_relaxed for layer in self.layers)
         dtype = next(p for layer in self.layers for p in layer.parameters()).dtype if relaxed else torch.float32

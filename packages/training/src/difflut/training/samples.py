@@ -29,6 +29,9 @@ class Samples:
         x: Inputs as the present epoch sees them.
         taught: The teacher's logits of the present inputs; None without a teacher.
         version: Grows whenever `x` has changed.
+
+    Raises:
+        ValueError: There are no rows, or not as many labels.
     """
 
     def __init__(

@@ -32,7 +32,11 @@ def adamw(
 
 @register_optimizer("sgd")
 def sgd(parameters: Iterable[nn.Parameter], lr: float = 0.1, momentum: float = 0.9) -> Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
     _check(lr)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum={momentum!r} must be at least 0 and below 1")
@@ -41,7 +45,11 @@ def sgd(parameters: Iterable[nn.Parameter], lr: float = 0.1, momentum: float = 0
 
 @register_schedule("step")
 def step(optimizer: Optimizer, epochs: int, every: int = 14, gamma: float = 0.1) -> LRScheduler:
-    """The rate times `gamma` after each `every` epochs; the published DWN notebook has 0.1 and 14."""
+    """The rate times `gamma` after each `every` epochs; the published DWN notebook has 0.1 and 14.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"every={every!r} must be a whole number of epochs, 1 or more")
     _check_gamma(gamma)
@@ -50,7 +58,11 @@ def step(optimizer: Optimizer, epochs: int, every: int = 14, gamma: float = 0.1)
 
 @register_schedule("milestones")
 def milestones(optimizer: Optimizer, epochs: int, at: Iterable[int] = (30, 60, 90), gamma: float = 0.1) -> LRScheduler:
-    """The rate times `gamma` after the given epochs; by default those of DWN (arXiv 2410.11112)."""
+    """The rate times `gamma` after the given epochs; by default those of DWN (arXiv 2410.11112).
+
+    Raises:
+        ValueError: The epochs are not whole numbers, or `gamma` is out of range.
+    """
     if not isinstance(at, Iterable) or not all(isinstance(epoch, int) for epoch in at):
         raise ValueError(f"at={at!r} must list whole numbers of epochs, such as (30, 60)")
     _check_gamma(gamma)
@@ -66,6 +78,9 @@ def cosine(optimizer: Optimizer, epochs: int, final_lr: float = 0.0, hold: float
         epochs: Epochs of the training.
         final_lr: The last rate.
         hold: Share of the epochs, below 1, in which the rate stays as it is before it falls.
+
+    Raises:
+        ValueError: A number is out of range.
     """
     if not 0 <= hold < 1:
         raise ValueError(f"hold={hold!r} must be a share of the epochs, at least 0 and below 1")

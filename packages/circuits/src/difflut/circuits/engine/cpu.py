@@ -96,6 +96,9 @@ class CpuEngine(Engine):
 
     Attributes:
         num_nodes: Tables that are left to compute after what is quick to simplify.
+
+    Raises:
+        ValueError: A block cannot have so many bits.
     """
 
     def __init__(

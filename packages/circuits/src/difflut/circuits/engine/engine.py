@@ -52,7 +52,11 @@ class Engine:
 
 
 def make_engine(circuit: Circuit, device: str = "cpu", threads: int | None = None) -> Engine:
-    """The fastest engine there is on a device, see `Circuit.engine`."""
+    """The fastest engine there is on a device, see `Circuit.engine`.
+
+    Raises:
+        ValueError: There is none for the device.
+    """
     if device == "cpu":
         from difflut.circuits.engine import cpu
 

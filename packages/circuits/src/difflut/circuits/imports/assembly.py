@@ -22,6 +22,9 @@ class Assembly:
 
     Attributes:
         signals: First the bits of the features, `(*shape, K)`, of which `x > t` is bit k; without thresholds `shape`.
+
+    Raises:
+        ValueError: The thresholds are not those of so many features.
     """
 
     def __init__(self, shape: Sequence[int], thresholds: Any = None) -> None:

@@ -50,7 +50,11 @@ def _equivalent(abc: str, folder: str, timeout: float) -> bool:
 
 
 def find_abc() -> str:
-    """ABC as pyosys or Yosys bring it."""
+    """ABC as pyosys or Yosys bring it.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
     package = importlib.util.find_spec("pyosys")
     shipped = Path(package.origin).with_name("yosys-abc") if package and package.origin else None
     if shipped and shipped.exists():
