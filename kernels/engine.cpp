@@ -133,7 +133,7 @@ class Engine {
       for (int64_t first = 0; first < rows; first += step) {
         const int used = int(std::min<int64_t>(blocks_, (rows - first + block - 1) / block));
         for (int b = 0; b < used; ++b)
-          encoder_(x, first + b * block, rows, Words, s + signals * b, room);
+          encoder_.template operator()<Words>(x, first + b * block, rows, s + signals * b, room);
         evaluate<Words>(s, signals, used);
         for (int b = 0; b < used; ++b) {
           const int64_t start = first + b * block, samples = std::min(block, rows - start);
@@ -177,11 +177,13 @@ int64_t difflut_engine_nodes(const void* engine) { return static_cast<const Engi
 // Number of 64-bit words in a block of samples.
 int64_t difflut_engine_words(const void* engine) { return static_cast<const Engine*>(engine)->words(); }
 
-// x[rows][features]: floats or, where `pixels`, bytes. Either result may be null: classes[rows], counts[rows][classes].
-void difflut_engine_run(const void* engine, const void* x, int64_t pixels, int64_t rows, int64_t* classes,
+// x[rows][features]: numbers of `size` bytes, which are pixels, floats or doubles, taken as floats. Either result may be
+// null: classes[rows], counts[rows][classes].
+void difflut_engine_run(const void* engine, const void* x, int64_t size, int64_t rows, int64_t* classes,
                         int64_t* counts, int64_t threads) {
   const auto& with = *static_cast<const Engine*>(engine);
-  if (pixels) with.run(static_cast<const uint8_t*>(x), rows, classes, counts, threads);
+  if (size == 1) with.run(static_cast<const uint8_t*>(x), rows, classes, counts, threads);
+  else if (size == 8) with.run(static_cast<const double*>(x), rows, classes, counts, threads);
   else with.run(static_cast<const float*>(x), rows, classes, counts, threads);
 }
 

@@ -23,18 +23,18 @@ constexpr int kPins = 6;
 // What Python hands over. Its arrays are copied.
 struct Plan {
   int64_t features;    // of an input
-  int64_t levels;      // thresholds of a feature, at most
-  int64_t parts;       // bytes that the level of a feature takes: 255 thresholds each
-  int64_t groups;      // of 64 comparisons that read at most 64 neighbouring bytes
+  int64_t comparisons; // of features with thresholds
+  int64_t groups;      // of 64 comparisons that read at most 64 neighbouring features
   int64_t origin;      // the first node's signal
   int64_t nodes;
   int64_t classes;
   int64_t words;       // 64-bit words in a block: 1, 4 or 8; 0 is what is fastest
   int64_t assemble;    // whether machine code is wanted
-  const float* thresholds;         // [parts][levels][features], ascending; infinite where there are fewer
-  const int64_t* group_start;      // [groups] the first byte that a group reads
-  const uint8_t* lane_byte;        // [groups][64] the byte of each comparison, counted from there
-  const uint8_t* lane_level;       // [groups][64] it holds where the level is at least this
+  const int32_t* feature;          // [comparisons] ascending
+  const float* limit;              // [comparisons] each holds where its feature exceeds this
+  const int32_t* place;            // [comparisons] its signal: 64 times its group plus its lane there
+  const int64_t* group_start;      // [groups] the first feature that a group reads
+  const uint8_t* lane_feature;     // [groups][64] the feature of each comparison, counted from there
   const uint8_t* lane_pixel;       // [groups][64] it holds where the pixel is at least this …
   const uint64_t* lane_possible;   // [groups] … and this bit is set
   const int32_t* part;             // [origin] of the encoder's signals: the part of the input that each depends on

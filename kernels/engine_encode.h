@@ -1,7 +1,8 @@
 // From rows of pixels or floats to a plane of bits for each comparison.
 //
-// A float becomes its level first, the number of thresholds that it exceeds: a byte, compared as a pixel is. A group
-// compares 64 bytes of a row at once, which gives a word for each row; 64 of these are then transposed.
+// Floats are transposed, sixteen features at a time, and a column of them is compared with a threshold, which gives a
+// plane at once. Of pixels a group compares 64 bytes of a row at once, which gives a word for each row; 64 of these are
+// then transposed.
 #pragma once
 
 #include <cmath>
@@ -10,7 +11,8 @@
 
 namespace difflut::engine {
 
-constexpr int kTile = 64;  // rows encoded together: their bits fill a word
+constexpr int kTile = 64;     // rows encoded together: their bits fill a word
+constexpr int kColumns = 16;  // features transposed together: their floats fill a vector
 
 // 64 words to 64 words: bit j of word i becomes bit i of word j.
 inline void transpose_bits(uint64_t* words) {
@@ -67,95 +69,149 @@ inline void transpose_words(const __m512i* in, int64_t stride, __m512i* out) {
 }
 #endif
 
+#ifdef DIFFLUT_ENGINE_AVX512
+inline __m512 load_columns(const float* x, __mmask16 lanes) { return _mm512_maskz_loadu_ps(lanes, x); }
+
+inline __m512 load_columns(const double* x, __mmask16 lanes) {
+  const __m256 low = _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(__mmask8(lanes), x));
+  const __m256 high = _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(__mmask8(lanes >> 8), x + 8));
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+
+// Sixteen vectors to sixteen vectors: lane j of vector i becomes lane i of vector j.
+inline void transpose_floats(__m512* rows) {
+  __m512 pairs[16], fours[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]), pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int high = 0; high < 2; ++high) {
+      const __m512d a = _mm512_castps_pd(pairs[i + high]), b = _mm512_castps_pd(pairs[i + high + 2]);
+      fours[i + 2 * high] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      fours[i + 2 * high + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  for (int c = 0; c < 4; ++c) {
+    const __m512 even = _mm512_shuffle_f32x4(fours[c], fours[4 + c], 0x88);
+    const __m512 odd = _mm512_shuffle_f32x4(fours[c], fours[4 + c], 0xdd);
+    const __m512 more_even = _mm512_shuffle_f32x4(fours[8 + c], fours[12 + c], 0x88);
+    const __m512 more_odd = _mm512_shuffle_f32x4(fours[8 + c], fours[12 + c], 0xdd);
+    rows[c] = _mm512_shuffle_f32x4(even, more_even, 0x88), rows[8 + c] = _mm512_shuffle_f32x4(even, more_even, 0xdd);
+    rows[4 + c] = _mm512_shuffle_f32x4(odd, more_odd, 0x88), rows[12 + c] = _mm512_shuffle_f32x4(odd, more_odd, 0xdd);
+  }
+}
+#endif
+
 class Encoder {
  public:
   explicit Encoder(const Plan& plan)
-      : features_(plan.features), levels_(plan.levels), parts_(plan.parts), groups_(plan.groups),
-        thresholds_(plan.thresholds, plan.thresholds + plan.parts * plan.levels * plan.features),
-        start_(plan.group_start, plan.group_start + plan.groups),
-        byte_(plan.lane_byte, plan.lane_byte + 64 * plan.groups),
-        level_(plan.lane_level, plan.lane_level + 64 * plan.groups),
+      : features_(plan.features), groups_(plan.groups),
+        feature_(plan.feature, plan.feature + plan.comparisons), limit_(plan.limit, plan.limit + plan.comparisons),
+        place_(plan.place, plan.place + plan.comparisons), start_(plan.group_start, plan.group_start + plan.groups),
+        lane_(plan.lane_feature, plan.lane_feature + 64 * plan.groups),
         pixel_(plan.lane_pixel, plan.lane_pixel + 64 * plan.groups),
         possible_(plan.lane_possible, plan.lane_possible + plan.groups) {}
 
   // Words that encoding a block needs beside its planes, in whole vectors.
-  int64_t room() const { return groups_ * 64 * (1 + 8) + kTile * (parts_ * features_ / 8 + 1); }
+  int64_t room() const { return std::max<int64_t>(groups_ * 64 * (1 + 8), kColumns * 8 * kTile / 2); }
 
   // planes[64 * groups][words] of the rows `first` to 64 * words after; past the end the last row is repeated.
-  template <class T>
-  void operator()(const T* x, int64_t first, int64_t rows, int words, uint64_t* planes, uint64_t* room) const {
-    uint64_t* masks = room;               // [groups][64]
+  template <int Words, class T>
+  void operator()(const T* x, int64_t first, int64_t rows, uint64_t* planes, uint64_t* room) const {
+    auto* columns = reinterpret_cast<float*>(room);  // [kColumns][64 * Words]
+    for (size_t c = 0; c < feature_.size();) {
+      const int64_t left = feature_[c] / kColumns * kColumns, right = std::min(left + kColumns, features_);
+      take_columns<64 * Words>(x, first, rows, left, right, columns);
+      for (; c < feature_.size() && feature_[c] < right; ++c)
+        exceeding<Words>(columns + (feature_[c] - left) * 64 * Words, limit_[c], planes + int64_t(place_[c]) * Words);
+    }
+  }
+
+  template <int Words>
+  void operator()(const uint8_t* x, int64_t first, int64_t rows, uint64_t* planes, uint64_t* room) const {
+    uint64_t* masks = room;                 // [groups][64]
     uint64_t* tiles = room + 64 * groups_;  // [words][groups][64]
-    auto* bytes = reinterpret_cast<uint8_t*>(tiles + 8 * 64 * groups_);
-    for (int w = 0; w < words; ++w) {
+    for (int w = 0; w < Words; ++w) {
       const uint8_t* row[kTile];
-      for (int r = 0; r < kTile; ++r) {
-        const T* from = x + std::min(first + w * kTile + r, rows - 1) * features_;
-        if constexpr (sizeof(T) == 1) row[r] = from;
-        else row[r] = bytes + r * parts_ * features_, to_levels(from, bytes + r * parts_ * features_);
-      }
-      if constexpr (sizeof(T) == 1) compare(row, features_, pixel_.data(), true, masks);
-      else compare(row, parts_ * features_, level_.data(), false, masks);
-      finish_tile(masks, w, words, planes, tiles);
+      for (int r = 0; r < kTile; ++r) row[r] = x + std::min(first + w * kTile + r, rows - 1) * features_;
+      compare(row, masks);
+      finish_tile(masks, w, Words, planes, tiles);
     }
 #ifdef DIFFLUT_ENGINE_AVX512
-    if (words == 8) finish_block(reinterpret_cast<__m512i*>(tiles), reinterpret_cast<__m512i*>(planes));
+    if (Words == 8) finish_block(reinterpret_cast<__m512i*>(tiles), reinterpret_cast<__m512i*>(planes));
 #endif
   }
 
  private:
-  void to_levels(const float* x, uint8_t* level) const {
-    for (int64_t part = 0; part < parts_; ++part, level += features_) {
-      const float* thresholds = thresholds_.data() + part * levels_ * features_;
-      int64_t f = 0;
+  // columns[features][Rows]: features `left` to `right` of the rows from `first` on.
+  template <int Rows, class T>
+  void take_columns(const T* x, int64_t first, int64_t rows, int64_t left, int64_t right, float* columns) const {
 #ifdef DIFFLUT_ENGINE_AVX512
-      for (; f < features_; f += 16) {
-        const __mmask16 lanes = features_ - f >= 16 ? 0xffff : (1 << (features_ - f)) - 1;
-        const __m512 values = _mm512_maskz_loadu_ps(lanes, x + f);
-        __m512i count = _mm512_setzero_si512();
-        for (int64_t k = 0; k < levels_; ++k) {
-          const __m512 limits = _mm512_maskz_loadu_ps(lanes, thresholds + k * features_ + f);
-          const __mmask16 above = _mm512_cmp_ps_mask(values, limits, _CMP_GT_OQ);
-          count = _mm512_mask_add_epi32(count, above, count, _mm512_set1_epi32(1));
-        }
-        _mm512_mask_cvtepi32_storeu_epi8(level + f, lanes, count);
-      }
-#else
-      std::memset(level, 0, features_);
-      for (int64_t k = 0; k < levels_; ++k)
-        for (f = 0; f < features_; ++f) level[f] += x[f] > thresholds[k * features_ + f];
-#endif
+    const auto lanes = __mmask16((1u << (right - left)) - 1);
+    for (int r = 0; r < Rows; r += 16) {
+      __m512 vectors[16];
+      for (int i = 0; i < 16; ++i)
+        vectors[i] = load_columns(x + std::min(first + r + i, rows - 1) * features_ + left, lanes);
+      transpose_floats(vectors);
+      for (int i = 0; i < 16; ++i) _mm512_store_ps(columns + i * Rows + r, vectors[i]);
     }
+#else
+    for (int r = 0; r < Rows; ++r) {
+      const T* row = x + std::min(first + r, rows - 1) * features_;
+      for (int64_t f = left; f < right; ++f) columns[(f - left) * Rows + r] = float(row[f]);
+    }
+#endif
+  }
+
+  // A bit for each row of a column.
+  template <int Words>
+  static void exceeding(const float* column, float limit, uint64_t* plane) {
+#ifdef DIFFLUT_ENGINE_AVX512
+    const __m512 limits = _mm512_set1_ps(limit);
+    for (int i = 0; i < 4 * Words; ++i) {
+      const __mmask16 above = _mm512_cmp_ps_mask(_mm512_load_ps(column + 16 * i), limits, _CMP_GT_OQ);
+      std::memcpy(reinterpret_cast<char*>(plane) + 2 * i, &above, 2);
+    }
+#else
+    for (int w = 0; w < Words; ++w) {
+      uint8_t holds[64];
+      for (int i = 0; i < 64; ++i) holds[i] = column[64 * w + i] > limit;
+      plane[w] = packed(holds);
+    }
+#endif
+  }
+
+  // 64 bytes of 0 or 1 to a word.
+  static uint64_t packed(const uint8_t* holds) {
+    uint64_t word = 0;
+    for (int i = 0; i < 8; ++i) {
+      uint64_t eight;
+      std::memcpy(&eight, holds + 8 * i, 8);
+      word |= (eight * 0x0102040810204080 >> 56) << (8 * i);
+    }
+    return word;
   }
 
   // masks[groups][64]: bit i of word r tells whether comparison i of the group holds for row r.
-  void compare(const uint8_t* const* row, int64_t length, const uint8_t* limits, bool pixels, uint64_t* masks) const {
+  void compare(const uint8_t* const* row, uint64_t* masks) const {
 #ifdef DIFFLUT_ENGINE_AVX512
     for (int r = 0; r < kTile; r += 8)
       for (int64_t g = 0, next; g < groups_; g = next) {
         for (next = g; next < groups_ && start_[next] == start_[g];) ++next;
-        const int64_t left = length - start_[g];
-        compare_eight(row + r, start_[g], left >= 64 ? ~0ull : (1ull << left) - 1, next - g, &byte_[64 * g],
-                      limits + 64 * g, masks + 64 * g + r);
+        const int64_t left = features_ - start_[g];
+        compare_eight(row + r, start_[g], left >= 64 ? ~0ull : (1ull << left) - 1, next - g, &lane_[64 * g],
+                      &pixel_[64 * g], masks + 64 * g + r);
       }
 #else
-    (void)length;
     for (int r = 0; r < kTile; ++r)
       for (int64_t g = 0; g < groups_; ++g) {
         uint8_t holds[64];
         const uint8_t* bytes = row[r] + start_[g];
-        for (int i = 0; i < 64; ++i) holds[i] = bytes[byte_[64 * g + i]];
-        for (int i = 0; i < 64; ++i) holds[i] = holds[i] >= limits[64 * g + i];
-        uint64_t mask = 0;
-        for (int i = 0; i < 8; ++i) {
-          uint64_t eight;
-          std::memcpy(&eight, holds + 8 * i, 8);
-          mask |= (eight * 0x0102040810204080 >> 56) << (8 * i);
-        }
-        masks[64 * g + r] = mask;
+        for (int i = 0; i < 64; ++i) holds[i] = bytes[lane_[64 * g + i]];
+        for (int i = 0; i < 64; ++i) holds[i] = holds[i] >= pixel_[64 * g + i];
+        masks[64 * g + r] = packed(holds);
       }
 #endif
-    for (int64_t g = 0; pixels && g < groups_; ++g)  // hardly ever; the comparisons themselves are quicker without it
+    for (int64_t g = 0; g < groups_; ++g)  // hardly ever; the comparisons themselves are quicker without it
       if (~possible_[g])
         for (int r = 0; r < kTile; ++r) masks[64 * g + r] &= possible_[g];
   }
@@ -199,10 +255,12 @@ class Encoder {
   }
 #endif
 
-  int64_t features_, levels_, parts_, groups_;
-  std::vector<float> thresholds_;
+  int64_t features_, groups_;
+  std::vector<int32_t> feature_;
+  std::vector<float> limit_;
+  std::vector<int32_t> place_;
   std::vector<int64_t> start_;
-  std::vector<uint8_t> byte_, level_, pixel_;
+  std::vector<uint8_t> lane_, pixel_;
   std::vector<uint64_t> possible_;
 };
 

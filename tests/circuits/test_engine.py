@@ -23,6 +23,16 @@ def assert_equal(engine, circuit, x):
     np.testing.assert_array_equal(engine.logits(x), circuit(x))
 
 
+def thermometers(seed, features, levels, luts=400, n=4, classes=7):
+    """One layer behind thresholds of every feature."""
+    rng = np.random.default_rng(seed)
+    thresholds = np.sort(rng.normal(size=(features, levels)), axis=1).astype(np.float32)
+    bits = features * levels
+    return Circuit(thresholds, np.tri(levels + 1, levels, -1, dtype=bool), rng.integers(bits, size=(luts, n)),
+                   rng.random((luts, 2**n)) < 0.5, np.arange(luts), np.zeros(luts, int), bits + np.arange(luts),
+                   np.zeros(luts, bool), np.arange(luts) % classes, np.zeros(classes, int), 2.0)  # fmt: skip
+
+
 def pixels(samples, features=4, high=5):
     return np.random.default_rng(samples).integers(high, size=(samples, features), dtype=np.uint8)
 
@@ -87,26 +97,41 @@ def test_pixels_at_on_and_beyond_every_threshold():
 
 
 @compiled
-def test_more_thresholds_than_a_byte_has_levels_and_more_features_than_a_vector():
-    rng = np.random.default_rng(0)
-    thresholds = np.sort(rng.normal(size=(100, 300)), axis=1).astype(np.float32)
-    wiring = rng.integers(100 * 300, size=(400, 4))
-    circuit = Circuit(thresholds, np.tri(301, 300, -1, dtype=bool), wiring, rng.random((400, 16)) < 0.5,
-                      np.arange(400), np.zeros(400, int), np.arange(30000, 30400), np.zeros(400, bool),
-                      np.arange(400) % 7, np.zeros(7, int), 2.0)  # fmt: skip
-    for bits, assemble in WAYS:
-        assert_equal(CpuEngine(circuit, 1, bits, assemble), circuit, rng.normal(size=(150, 100)))
+@pytest.mark.parametrize("features", [1, 15, 16, 17, 50])
+@pytest.mark.parametrize("bits", [512, 256, 64])
+def test_floats_are_compared_column_by_column_whatever_their_number(features, bits):
+    circuit, rng = thermometers(features, features, 5), np.random.default_rng(features)
+    x = rng.normal(size=(530, features)).astype(np.float32)
+    equal = rng.random(x.shape) < 0.3
+    x[equal] = circuit.thresholds[np.arange(features), rng.integers(5, size=x.shape)][equal]
+    x[rng.random(x.shape) < 0.1] = np.nan
+    assert_equal(CpuEngine(circuit, 1, bits), circuit, x)
 
 
 @compiled
-def test_a_narrow_feature_has_more_levels_than_a_byte():
-    rng = np.random.default_rng(1)
-    thresholds = np.sort(rng.normal(size=(3, 600)), axis=1).astype(np.float32)
-    wiring = rng.integers(1800, size=(900, 3))
-    circuit = Circuit(thresholds, np.tri(601, 600, -1, dtype=bool), wiring, rng.random((900, 8)) < 0.5,
-                      np.arange(900), np.zeros(900, int), np.arange(1800, 2700), np.zeros(900, bool),
-                      np.arange(900) % 3, np.array([-2, 5, 0]), 2.0)  # fmt: skip
-    assert_equal(circuit.engine(threads=1), circuit, rng.normal(size=(200, 3)))
+@pytest.mark.parametrize("flags", [(), ("-DDIFFLUT_PORTABLE",)])
+def test_doubles_are_rounded_as_numpy_does(flags):
+    circuit = thermometers(6, 20, 3)
+    thresholds = circuit.thresholds.astype(float)
+    above = np.nextafter(circuit.thresholds, np.float32(np.inf)).astype(float)
+    rng = np.random.default_rng(6)
+    x = (thresholds + (above - thresholds) * rng.choice([0, 0.49, 0.5, 0.51, 1], (700, 20, 3)))[..., 1]
+    x[::5, 2] = np.nan
+    assert 0.2 < (x.astype(np.float32) > circuit.thresholds[:, 1]).mean() < (x > thresholds[:, 1]).mean() - 0.1
+    assert_equal(CpuEngine(circuit, 1, extra_flags=flags), circuit, x)
+
+
+@compiled
+def test_more_thresholds_than_a_byte_has_values_and_more_features_than_a_vector():
+    circuit, x = thermometers(0, 100, 300), np.random.default_rng(1).normal(size=(150, 100))
+    for bits, assemble in WAYS:
+        assert_equal(CpuEngine(circuit, 1, bits, assemble), circuit, x)
+
+
+@compiled
+def test_a_narrow_feature_has_more_thresholds_than_a_byte_has_values():
+    circuit = replace(thermometers(1, 3, 600, 900, 3, 3), bias=np.array([-2, 5, 0]))
+    assert_equal(circuit.engine(threads=1), circuit, np.random.default_rng(2).normal(size=(200, 3)))
     assert_equal(circuit.engine(threads=1), circuit, pixels(50, 3))
 
 

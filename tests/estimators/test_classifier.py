@@ -2,6 +2,7 @@ import json
 import pickle
 import warnings
 from dataclasses import replace
+from datetime import date, time, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_that_a_value_is_missing_is_learned_from(frame, column):
     y = frame[column].isna().to_numpy()
     classifier = LUTClassifier(**SMALL, class_weight="balanced").fit(frame, y)
     assert classifier.score(frame, y) > 0.95
-    assert f"{column} is missing" in classifier.columns_.names(list(frame.columns))
+    assert f"{column} is missing" in classifier.columns_.features()
 
 
 def test_missing_numbers_of_an_array_are_learned_from(table):
@@ -117,6 +118,67 @@ def test_what_was_not_seen_in_fit_is_predicted_all_the_same(frame):
     classifier = LUTClassifier(**SMALL).fit(frame, y)
     unseen = frame.assign(colour="violet", new=np.nan)
     assert classifier.predict(unseen).shape == (300,)
+
+
+def test_categories_in_another_order_and_of_another_type_are_the_same(frame):
+    y = frame["shape"].eq("round") ^ frame["count"].eq(2).fillna(False).astype(bool)
+    frame["count"] = frame["count"].astype("category")
+    classifier = LUTClassifier(**SMALL).fit(frame, y)
+    other = frame.assign(
+        shape=pd.Categorical(frame["shape"].astype(str), ["square", "oval", "round"]),
+        colour=frame["colour"].astype("category"),
+        count=frame["count"].astype(float),
+    )
+    assert classifier.score(frame, y) > 0.95
+    assert np.array_equal(classifier.features(frame), classifier.features(other), equal_nan=True)
+
+
+def test_features_are_those_of_each_row_whatever_the_number_of_rows(frame):
+    classifier = LUTClassifier(**SMALL).fit(frame, frame["new"])
+    found = classifier.features(frame)
+    assert np.array_equal(np.tile(found, (20, 1)), classifier.features(pd.concat([frame] * 20)), equal_nan=True)
+    expected = [(frame["colour"] == colour).to_numpy() for colour in classifier.columns_.categories[1]]
+    assert len(expected) == 3 and np.array_equal(found[:, 2:5], np.stack(expected, axis=1))
+    assert np.array_equal(found[:, 0], frame["size"].astype("float32"), equal_nan=True)
+
+
+def test_numbers_in_a_column_of_objects_are_numbers(frame):
+    numbers = frame[["size", "new"]].astype(object).assign(text="a")
+    classifier = LUTClassifier(**SMALL).fit(numbers, frame["new"])
+    assert classifier.columns_.features() == ["size", "size is missing", "new", "text=a"]
+
+
+def test_doubles_floats_and_frames_of_numbers_are_classed_alike(table):
+    x = table[0]
+    classifier = LUTClassifier(**SMALL).fit(*table)
+    found = classifier.predict_proba(x)
+    for same in (x.astype(np.float32), np.asfortranarray(x), pd.DataFrame(x), pd.DataFrame(x).astype({1: object})):
+        assert np.array_equal(classifier.predict_proba(same), found)
+
+
+def test_a_column_of_numbers_stays_one(frame):
+    classifier = LUTClassifier(**SMALL).fit(frame, frame["new"])
+    with pytest.raises(ValueError, match="column 'size' held numbers in fit and now 'large'; give numbers"):
+        classifier.predict(frame.assign(size="large"))
+
+
+@pytest.mark.parametrize("values", [[pd.Period("2020")], [date(2020, 1, 2)], [time(3)], [timedelta(4)]])
+def test_times_among_objects_are_refused(frame, values):
+    with pytest.raises(TypeError, match=f"column 'when' holds {type(values[0]).__name__}; give numbers, strings or"):
+        LUTClassifier(**SMALL).fit(frame.assign(when=pd.Series(values * 300, dtype=object)), frame["new"])
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"), [(np.inf, "column 'size' holds infinity"), (1e39, "'size'.*too large")]
+)
+def test_numbers_without_a_float_are_refused(frame, value, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        LUTClassifier(**SMALL).fit(frame.assign(size=value), frame["new"])
+
+
+def test_values_that_are_no_categories_are_refused(frame):
+    with pytest.raises(TypeError, match=r"column 'tags' holds no categories.*list"):
+        LUTClassifier(**SMALL).fit(frame.assign(tags=[["a"]] * 300), frame["new"])
 
 
 def test_a_column_of_dates_is_refused(frame):

@@ -23,7 +23,7 @@ from difflut.circuits import (
     write_json,
     write_verilog,
 )
-from difflut.estimators.columns import Columns, columns_of, is_frame
+from difflut.estimators.columns import Columns, Source, columns_of, is_frame, is_numeric
 from difflut.estimators.fitting import Fitter, Table
 from difflut.estimators.recipe import HIGH_TAU, Recipe, default_recipe
 from difflut.models import save_checkpoint
@@ -113,14 +113,18 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
             ValueError: X and y do not fit together, there is only one class, or a value is infinite.
             TypeError: A column holds neither numbers, strings nor categories.
         """
-        columns = self._columns(X, reset=True)
+        columns = self._table(X, reset=True)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"LUTClassifier needs at least 2 classes; y has 1 class, {self.classes_.tolist()}")
-        self.columns_ = Columns().fit(columns)
-        x = self.columns_(columns)
+        names = getattr(self, "feature_names_in_", [f"x{number}" for number in range(self.n_features_in_)])
+        self.columns_ = Columns().fit(columns, [str(name) for name in names])
+        x = _in_single_precision(self.columns_(columns))
+        if np.isinf(x).any():
+            column = self.columns_.features()[int(np.isinf(x).any(axis=0).argmax())]
+            raise ValueError(f"column {column!r} holds a value that is too large for float32; scale it")
         if len(x) != len(indices):
             raise ValueError(f"X has {len(x)} rows and y has {len(indices)}; give a label for each row")
         weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
@@ -137,20 +141,19 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of each row: `(rows,)`."""
-        features = self.features(X)
+        features = self._features(X)
         return self.classes_[self._engine.classes(features)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, the softmax of the logits: `(rows, classes)`."""
-        features = self.features(X)
+        features = self._features(X)
         votes = self._engine.counts(features) / self.circuit_.tau
         odds = np.exp(votes - votes.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
     def features(self, X: Any) -> np.ndarray:
         """What the circuit and its exports read: `(rows, features)`, float32."""
-        check_is_fitted(self)
-        return self.columns_(self._columns(X, reset=False))
+        return _in_single_precision(self._features(X))
 
     def cost(self) -> Cost:
         """What the simplified circuit costs in hardware, an estimate in look-up tables of six inputs."""
@@ -173,9 +176,7 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         write_c(circuit, folder / "circuit.c")
         write_verilog(circuit, folder / "verilog", fixed_point_words(circuit))
         save_checkpoint(self.network_, folder / "network.pt")
-        names = getattr(self, "feature_names_in_", [f"x{number}" for number in range(self.n_features_in_)])
-        features = self.columns_.names([str(name) for name in names])
-        described = {"features": features, "classes": self.classes_.tolist()}
+        described = {"features": self.columns_.features(), "classes": self.classes_.tolist()}
         (folder / "columns.json").write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
         return folder
 
@@ -189,14 +190,17 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         recipe = replace(recipe, **chosen).with_tau(HIGH_TAU)
         return replace(recipe, **chosen), replace(recipe.exploring(), **chosen)
 
-    def _columns(self, X: Any, reset: bool) -> list[np.ndarray]:
-        """The columns of a checked table; with `reset`, later tables must have the same columns."""
-        if is_frame(X):
+    def _features(self, X: Any) -> np.ndarray:
+        """What the engine reads: the features, in double precision where they are and X is."""
+        check_is_fitted(self)
+        return self.columns_(self._table(X, reset=False))
+
+    def _table(self, X: Any, reset: bool) -> Source:
+        """A checked table; with `reset`, later ones must have the same columns."""
+        if is_frame(X) and not is_numeric(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            columns = columns_of(X)
-        else:
-            columns = columns_of(validate_data(self, X, reset=reset, ensure_all_finite="allow-nan"))
-        return columns
+            return columns_of(X)
+        return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan")
 
     def __getstate__(self) -> dict[str, Any]:
         # An engine holds compiled code, which cannot be pickled; `__setstate__` makes it again from the circuit.
@@ -211,3 +215,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _in_single_precision(features: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinity exceeds what a number too large would
+        return np.ascontiguousarray(features, np.float32)

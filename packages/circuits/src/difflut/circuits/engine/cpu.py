@@ -18,11 +18,11 @@ from difflut.circuits.engine.sums import DeviceSums
 from difflut.kernels import jit
 
 FLAGS = ("-O3", "-march=native", "-fopenmp")
-_INTEGERS = ("features", "levels", "parts", "groups", "origin", "nodes", "classes", "words", "assemble")
+_INTEGERS = ("features", "comparisons", "groups", "origin", "nodes", "classes", "words", "assemble")
 _ARRAYS = {
-    "thresholds": np.float32, "start": np.int64, "byte": np.uint8, "level": np.uint8, "pixel": np.uint8,
-    "possible": np.uint64, "part": np.int32, "wiring": np.int32, "tables": np.uint64, "output_start": np.int64,
-    "outputs": np.int32, "bias": np.int64,
+    "feature": np.int32, "limit": np.float32, "place": np.int32, "start": np.int64, "lane": np.uint8,
+    "pixel": np.uint8, "possible": np.uint64, "part": np.int32, "wiring": np.int32, "tables": np.uint64,
+    "output_start": np.int64, "outputs": np.int32, "bias": np.int64,
 }  # fmt: skip
 
 
@@ -76,8 +76,7 @@ def plan(net: Netlist, classes: int, arranged: Encoding | None = None, words: in
     values: dict[str, Any] = vars(net.nodes) | vars(net) | (vars(arranged) if arranged else {})
     sizes = {"origin": net.origin, "nodes": len(net.nodes.tables), "classes": classes, "words": words}
     if arranged:
-        parts, levels, features = arranged.thresholds.shape
-        sizes |= {"features": features, "levels": levels, "parts": parts, "groups": len(arranged.start)}
+        sizes |= {"comparisons": len(arranged.limit), "groups": len(arranged.start), "features": arranged.features}
     arrays = {name: np.ascontiguousarray(values[name], dtype) for name, dtype in _ARRAYS.items() if name in values}
     made = Plan(**sizes, assemble=assemble, **{name: array.ctypes.data for name, array in arrays.items()})
     made.arrays = arrays  # they must live as long as the plan
@@ -132,11 +131,18 @@ class CpuEngine(Engine):
         return classes
 
     def _create(self, bits: int, assemble: bool) -> int:
-        arranged = encoding(self.circuit, encoder_bits(self.circuit).comparisons)
-        net = netlist(self.circuit, arranged.place, LANES * len(arranged.start))
-        self._offset, self._parts = net.offset, len(arranged.thresholds)
+        arranged, places = encoding(self.circuit, encoder_bits(self.circuit).comparisons)
+        net = netlist(self.circuit, places, LANES * len(arranged.start))
+        self._offset = net.offset
         made = plan(net, self.circuit.num_classes, arranged, words=bits // 64, assemble=assemble)
         return self._library.difflut_engine_create(made)
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x)
+        if x.dtype != np.float64 or self._sums is not None:
+            return super()._checked(x)
+        self._check_features(x)
+        return np.ascontiguousarray(x)  # rounded to float32 as it is read
 
     def _run(self, x: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None) -> None:
         x = self._checked(x)
@@ -147,9 +153,5 @@ class CpuEngine(Engine):
             self._compare(features.numpy(), *results)
 
     def _compare(self, x: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None) -> None:
-        if self._parts > 1:  # groups then read the bytes of levels, which are more than those of pixels
-            x = x.astype(np.float32, copy=False)
         results = [array if array is None else array.ctypes.data for array in (classes, counts)]
-        self._library.difflut_engine_run(
-            self._handle, x.ctypes.data, x.dtype == np.uint8, len(x), *results, self.threads
-        )
+        self._library.difflut_engine_run(self._handle, x.ctypes.data, x.itemsize, len(x), *results, self.threads)
