@@ -16,12 +16,11 @@ from difflut.circuits.circuit import Circuit
 from difflut.circuits.passes.split import split
 from difflut.circuits.writers.modules import CLOCK, encoder, layer, module, vector
 from difflut.circuits.writers.names import check_prefix, prefixed
+from difflut.circuits.writers.parts import Part, core_module, result_ports
 from difflut.circuits.writers.sums import argmax, group_sum
 
-GIVEN, CHAINED = (
-    ["lut"],
-    ["lut_pair", "carry"],
-)  # modules in files beside this one; the latter of a head on carry chains
+GIVEN = ("lut",)  # modules in files beside this one
+CHAINED = ("lut_pair", "carry")  # those of a head on carry chains
 HEADER = """\
 // A network of {luts} look-up tables, written by DiffLUT. Top module: {prefix}circuit; `{prefix}core` is all of it but
 // the encoder.
@@ -87,41 +86,6 @@ class Core:
     modules: dict[str, str]
     reads: list[int]
     latency: int
-
-
-@dataclass(frozen=True)
-class Part:
-    """A module of the design.
-
-    Attributes:
-        name: Name of the module.
-        reads: Its input port.
-        gives: Its output port.
-        width: Bits of the output.
-        latency: Clock cycles that it takes, a register behind it included.
-        registered: Whether there is one.
-    """
-
-    name: str
-    reads: str
-    gives: str
-    width: int
-    latency: int
-    registered: bool
-
-    def instance(self, source: str) -> list[str]:
-        """Statements that make `NAME_y` of the signal `source`."""
-        inner = f"{self.name}_next" if self.registered else f"{self.name}_y"
-        clock = ".clk(clk), " if self.latency > self.registered else ""
-        lines = [
-            f"wire [{max(self.width, 1) - 1}:0] {inner};",
-            f"{self.name} {self.name}_ ({clock}.{self.reads}({source}), .{self.gives}({inner}));",
-        ]
-        return lines + register(f"{self.name}_y", inner, self.width) * self.registered
-
-
-def register(name: str, source: str, width: int) -> list[str]:
-    return [f"reg [{max(width, 1) - 1}:0] {name};", f"always @(posedge clk) {name} <= {source};"]
 
 
 def stages(circuit: Circuit) -> list[str]:
@@ -209,7 +173,7 @@ def core(circuit: Circuit, registers: Collection[str], counts: bool, levels: int
     add("group_sum", summed, "s", "counts", sums, latency)
     chosen, latency = argmax(circuit, levels if "tournament" in registers else None, head)
     add("argmax", chosen, "counts", "winner", label, latency)
-    modules["core"], latency = _core(parts, len(live[0]), counts)
+    modules["core"], latency = core_module(parts, len(live[0]), counts)
     return Core(modules, live[0], latency)
 
 
@@ -237,34 +201,12 @@ def _live(circuit: Circuit) -> list[list[int]]:
     return [signals.tolist() for signals in live]
 
 
-def _core(parts: list[Part], inputs: int, counts: bool) -> tuple[str, int]:
-    """One part behind the other; the counts wait for the class."""
-    lines, source = [], "s"
-    for part in parts:
-        lines += part.instance(source)
-        source = f"{part.name}_y"
-    latency, (sums, best) = sum(part.latency for part in parts), parts[-2:]
-    lines.append("assign winner = argmax_y;")
-    if counts:
-        waiting = "group_sum_y"
-        for cycle in range(1, best.latency + 1):
-            lines += register(f"counts{cycle}", waiting, sums.width)
-            waiting = f"counts{cycle}"
-        lines.append(f"assign counts = {waiting};")
-    ports = [vector("input", inputs, "s"), *_results(sums.width * counts, best.width)]
-    return module("core", [CLOCK] * (latency > 0) + ports, lines), latency
-
-
 def _circuit(encoded: Part, inputs: int, counts: int, label: int, latency: int) -> str:
     clock = ".clk(clk), " if latency else ""
     results = ".counts(counts), " * (counts > 0) + ".winner(winner)"
     lines = [*encoded.instance("x"), f"core core_ ({clock}.s(encoder_y), {results});"]
-    ports = [vector("input", inputs, "x"), *_results(counts, label)]
+    ports = [vector("input", inputs, "x"), *result_ports(counts, label)]
     return module("circuit", [CLOCK] * (latency + encoded.latency > 0) + ports, lines)
-
-
-def _results(counts: int, label: int) -> list[str]:
-    return [vector("output", counts, "counts")] * (counts > 0) + [vector("output", label, "winner")]
 
 
 def meaning(words: InputWords) -> str:
