@@ -16,7 +16,7 @@ from difflut.circuits import (
     write_stream,
     write_stream_testbench,
 )
-from difflut.circuits.streaming import verilog
+from difflut.circuits.streaming import memory, verilog
 from difflut.encoders.detectors import edges
 from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS
@@ -180,12 +180,22 @@ def test_an_image_of_too_few_or_too_many_pixels_leaves_the_next_one_right(seed, 
 
 
 @pytest.mark.needs("pyosys")
-@pytest.mark.parametrize("options", [{"feature_wise": True}, {"feature_wise": "channels", "detectors": [edges(box=2)]}])
-def test_the_estimate_is_near_what_yosys_makes_of_it(options, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "block_luts"),
+    [
+        ({"feature_wise": True}, 400),
+        ({"feature_wise": "channels", "detectors": [edges(box=2)]}, 400),
+        ({"feature_wise": True}, 0),
+    ],
+)
+def test_the_estimate_is_near_what_yosys_makes_of_it(options, block_luts, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "BLOCK_LUTS", block_luts)
     layers = [bank(24, kernel_size=3, padding=1), partial(LAYERS["pool"]), bank(60)]
-    stream, _ = streamed(layers, (8, 8, 1), **options)
+    stream, x = streamed(layers, (8, 9, 1), **options)
     cost = estimate_stream_cost(stream, pixel_words(stream.circuit))
-    found = family_cost(write_stream(stream, tmp_path, pixel_words(stream.circuit)), "stream", "xilinx")
+    design, _ = assert_equal(stream, x[:10], tmp_path)
+    found = family_cost(design, "stream", "xilinx")
+    assert cost.blocks == found.blocks == 3 * (block_luts == 0)
     assert cost.total == pytest.approx(found.luts + 4 * found.memories, rel=0.1)
     assert cost.flip_flops == pytest.approx(found.flip_flops, rel=0.1)
     assert cost.memory == pytest.approx(4 * found.memories, rel=0.1)

@@ -9,9 +9,10 @@ import numpy as np
 from difflut.circuits.arithmetic.cost import estimate_cost
 from difflut.circuits.arithmetic.pipeline import LEVELS
 from difflut.circuits.arithmetic.words import InputWords
-from difflut.circuits.passes.split import LUT_SIZE, split
+from difflut.circuits.passes.split import split
 from difflut.circuits.streaming.encoder import pixel_encoder
-from difflut.circuits.streaming.modules import bits
+from difflut.circuits.streaming.memory import Memory
+from difflut.circuits.streaming.modules import bits, threshold_tables
 from difflut.circuits.streaming.network import Kernel, StreamedNetwork
 from difflut.circuits.streaming.responses import Sums, sum_tables
 from difflut.circuits.streaming.timing import Queues
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 CONTROL = 40  # LUTs that count the lines and columns of a window, and hand pixels on
 ONCE = 60  # LUTs that count pixels from the input to the head, and about as many flip-flops
-RAM_DEPTH, RAM_BITS, RAM_LUTS = 32, 6, 4  # a memory of so many words and bits is so many LUTs
-ROM_DEPTH = 2**LUT_SIZE
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class StreamCost:
         line_bits: Bits of the memories of lines, which `memory` has as LUTs.
         queue_bits: Bits of pixels that wait where streams meet.
         threshold_bits: Bits of the memory of thresholds.
+        blocks: Blocks of 36 Kbit, beside the LUTs: the memories for which these are better, see `Memory.in_blocks`.
     """
 
     kernels: list[int]
@@ -56,6 +56,7 @@ class StreamCost:
     line_bits: int
     queue_bits: int
     threshold_bits: int
+    blocks: int
 
     @property
     def total(self) -> int:
@@ -66,6 +67,8 @@ class StreamCost:
             f"{self.total:,} LUT6 (kernels {sum(self.kernels):,}, windows {self.windows:,}, line buffers "
             f"{self.memory:,}, dense {self.dense:,}, popcount {self.popcount:,}, argmax {self.argmax:,}, encoder "
             f"{self.encoder:,}), {self.flip_flops:,} flip-flops, {self.line_bits:,} bits of lines"
+            + f", {self.blocks:,} blocks of memory"
+            * (self.blocks > 0)
         )
 
 
@@ -81,27 +84,34 @@ def estimate_stream_cost(
     """
     encoded, once = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels, head)
     pixels, width = encoded.memory.shape
+    limits = Memory(pixels, width, constant=True)
     windows = [_window_of_sums(sums) for sums in network.sums] + [_window(kernel) for kernel in network.kernels]
     sums = sum(len(sum_tables(sums)[0].made) for sums in network.sums)
-    queues = Queues(network).all(network)
+    queues = [Memory(*size) for size in Queues(network).all(network)]
+    rom = 0 if limits.in_blocks else len(threshold_tables(encoded.memory)[0].made)
     registers = len(network.reads) + sum(len(kernel.gives) for kernel in network.kernels)
     registers += sum(word.bits for sums in network.sums for word in sums.gives)
-    sizes = [*((one.depth, one.width) for one in windows), *queues]
+    blocks = [one for one in (limits, *(window.lines for window in windows)) if one.in_blocks]
     frames = sum(len(np.unique(network.head.sources[network.head.sources[:, 0] == stream, 2]))
                  for stream in network.head.streams)  # fmt: skip
     return StreamCost(
         kernels=[split(kernel.circuit).num_luts for kernel in network.kernels],
         windows=ONCE + sum(one.luts for one in windows),
-        memory=sum(RAM_LUTS * -(-size // RAM_BITS) * -(-depth // RAM_DEPTH) for depth, size in sizes),
-        encoder=sums + len(encoded.tables.made) + width * -(-pixels // ROM_DEPTH),
+        memory=sum(one.luts for one in queues) + sum(one.lines.luts for one in windows if not one.lines.in_blocks),
+        encoder=sums + len(encoded.tables.made) + rom,
         dense=once.tables + frames,
         popcount=once.popcount,
         argmax=once.argmax,
-        flip_flops=ONCE + once.flip_flops + registers + width + sum(one.flip_flops for one in windows),
+        flip_flops=ONCE
+        + once.flip_flops
+        + registers
+        + sum(one.flip_flops for one in windows)
+        + limits.width * (not limits.in_blocks),
         shift_registers=once.shift_registers,
-        line_bits=sum(one.depth * one.width for one in windows),
-        queue_bits=sum(depth * size for depth, size in queues),
-        threshold_bits=pixels * width,
+        line_bits=sum(one.lines.bits for one in windows),
+        queue_bits=sum(one.bits for one in queues),
+        threshold_bits=limits.bits,
+        blocks=sum(one.blocks for one in blocks),
     )
 
 
@@ -113,8 +123,7 @@ class _Window:
         read: Whether each bit of a window is read: `(bits, height, width)`.
 
     Attributes:
-        depth: Words of its memory of lines.
-        width: Bits of each; 0 where it needs no memory.
+        lines: Its memory; words of 0 bits where it needs none.
         luts: LUTs of its counters and of what lies outside of the image.
         flip_flops: Flip-flops of the window and of the counters.
     """
@@ -130,9 +139,9 @@ class _Window:
         borders += read[..., last_x + columns >= where.width + left].sum()
         counters = 3 * bits(where.width) + 2 * bits(where.height)
         waits = np.logical_or.accumulate(read.any(2), axis=1)[:, :-1]  # the lines move up
-        self.depth, self.width = where.width, int(waits.sum())
+        self.lines = Memory(where.width, int(waits.sum()))
         self.luts = int(borders) + CONTROL
-        self.flip_flops = int(held.sum()) + self.width + counters
+        self.flip_flops = int(held.sum()) + self.lines.width * (not self.lines.in_blocks) + counters
 
 
 def _window(kernel: Kernel) -> _Window:

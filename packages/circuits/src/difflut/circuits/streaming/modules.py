@@ -6,8 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from difflut.circuits.arithmetic.head import index_width
+from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming.encoder import PixelEncoder
+from difflut.circuits.streaming.memory import Memory, add_constants
 from difflut.circuits.streaming.network import Kernel, Stream
 from difflut.circuits.streaming.responses import Sums, sum_tables
 from difflut.circuits.writers.modules import CLOCK, ONE, ZERO, literal, lut_lines, module, table_lines, together, vector
@@ -47,11 +49,27 @@ def thresholds(memory: np.ndarray) -> str:
         f"reg [{at - 1}:0] at;",
         f"wire [{at - 1}:0] next = reset ? 0 : !step ? at : at == {pixels - 1} ? 0 : at + 1;",
         "always @(posedge clk) at <= next;",
-        "always @(posedge clk) case (next)",
-        *(f"    {pixel}: t <= {width}'h{_number(word):x};" for pixel, word in enumerate(memory)),
-        "endcase",
     ]
+    if Memory(pixels, width, constant=True).in_blocks:
+        lines += [
+            f'(* rom_style = "block" *) reg [{width - 1}:0] memory [0:{pixels - 1}];',
+            "always @(posedge clk) t <= memory[next];",
+            "initial begin",
+            *(f"    memory[{pixel}] = {width}'h{_number(word):x};" for pixel, word in enumerate(memory)),
+            "end",
+        ]
+    else:
+        tables, outputs = threshold_tables(memory)
+        lines += [line for table in tables.flat for line in table_lines(table, {})]
+        word = ", ".join(reversed([literal(output, {}) for output in outputs]))
+        lines.append(f"always @(posedge clk) t <= {{{word}}};")
     return module("thresholds", [*CLOCKED, "input step", f"output reg [{width - 1}:0] t"], lines)
+
+
+def threshold_tables(memory: np.ndarray) -> tuple[Tables, list[str]]:
+    """The memory's word at the address `next`, from tables."""
+    tables = Tables("t")
+    return tables, add_constants(tables, memory, [f"next[{place}]" for place in range(bits(len(memory)))])
 
 
 def _number(bits: np.ndarray) -> int:

@@ -12,6 +12,7 @@ from difflut.circuits.circuit.networks import ENCODER
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming import modules as text
 from difflut.circuits.streaming.encoder import PixelEncoder, pixel_encoder
+from difflut.circuits.streaming.memory import Memory
 from difflut.circuits.streaming.network import Kernel, Stream, StreamedNetwork
 from difflut.circuits.streaming.responses import STAGES
 from difflut.circuits.streaming.timing import Queues
@@ -155,7 +156,7 @@ class _Top:
     def _wires(self, name: str, width: int) -> None:
         self._lines += [f"wire [{max(width, 1) - 1}:0] {name}_data;", f"wire {name}_last, {name}_valid, {name}_ready;"]
 
-    def _instance(self, kind: str, name: str, source: str, gives: str, **parameters: int) -> None:
+    def _instance(self, kind: str, name: str, source: str, gives: str, **parameters: int | str) -> None:
         """A module between two streams."""
         given = ", ".join(f".{key}({value})" for key, value in parameters.items())
         ports = [f".{side}_{wire}({stream}_{wire})" for side, stream in (("s", source), ("m", gives))
@@ -192,10 +193,11 @@ class _Top:
     def _add_window(self, name: str, source: str, where: "Placements", width: int, edge: bool = False) -> None:
         """The windows of a stream; what lies outside of an image is as its edge, or 0."""
         (high, wide), (down, right), (above, left) = where.kernel, where.stride, where.padding
+        style = '"block"' if Memory(where.width, width * (high - 1)).in_blocks else '"distributed"'
         self._wires(name, width * high * wide)
         self._instance(
             "window", name, source, name, C=width, H=where.height, W=where.width,
-            KH=high, KW=wide, SH=down, SW=right, PH=above, PW=left, EDGE=int(edge),
+            KH=high, KW=wide, SH=down, SW=right, PH=above, PW=left, EDGE=int(edge), STYLE=style,
         )  # fmt: skip
 
     def _computed(self, name: str, kind: str, source: str, reads: str, width: int) -> None:

@@ -8,7 +8,8 @@
 // Where an image is followed at once by the next, its pixels push out the last windows. Otherwise empty pixels do, and
 // s_ready is 0 until they have.
 module window #(
-    parameter C = 1, H = 1, W = 1, KH = 1, KW = 1, SH = 1, SW = 1, PH = 0, PW = 0, EDGE = 0
+    parameter C = 1, H = 1, W = 1, KH = 1, KW = 1, SH = 1, SW = 1, PH = 0, PW = 0, EDGE = 0,
+    parameter STYLE = "distributed"  // what the memory of lines is made of, or "block"
 ) (
     input clk, input reset,
     input [C-1:0] s_data, input s_last, input s_valid, output s_ready,
@@ -70,7 +71,7 @@ module window #(
     wire [C*KH-1:0] pixels;
     generate
         if (KH > 1) begin : lines
-            (* no_rw_check *) reg [C*(KH-1)-1:0] memory [0:W-1];
+            (* no_rw_check, ram_style = STYLE *) reg [C*(KH-1)-1:0] memory [0:W-1];
             reg [C*(KH-1)-1:0] above;
             reg [XBITS-1:0] at;
             wire [XBITS-1:0] next_at = at == W - 1 ? 0 : at + 1;

@@ -24,7 +24,8 @@ KINDS = {
     "flip_flops": r"TRELLIS_FF|SB_DFF\w*|CC_DFF|DFF\w*|FD[CPRS]E",
     "shift_registers": r"SRL\w+",
     "carries": r"CARRY4",
-    "memories": r"RAM\w+|TRELLIS_DPR16X4|DP16KD|SB_RAM\w+|CC_BRAM\w+|S?DPX?9?B",
+    "memories": r"RAM\d\w+|TRELLIS_DPR16X4|RAM16SDP\d",
+    "blocks": r"RAMB\w+|DP16KD|SB_RAM\w+|CC_BRAM\w+|S?DPX?9?B|pROM\w*",
 }
 
 
@@ -38,7 +39,8 @@ class FamilyCost:
         flip_flops: Registers of one bit.
         shift_registers: Chains of registers in a LUT, which only Xilinx devices have; not among `luts`.
         carries: CARRY4 of Xilinx devices, with a head that has carry chains; elsewhere these come to LUTs.
-        memories: Cells of memory, of LUTs or of blocks; not among `luts`.
+        memories: Cells of memory made of LUTs, which are not among `luts`.
+        blocks: Blocks of memory.
     """
 
     luts: int
@@ -47,6 +49,7 @@ class FamilyCost:
     shift_registers: int
     carries: int
     memories: int
+    blocks: int
 
     def __str__(self) -> str:
         parts = {name.replace("_", " "): count for name, count in vars(self).items() if count}
