@@ -17,7 +17,7 @@ from difflut.kernels.selection import check_choice, leaves_factors
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_slope, check_table
 
-FACTORED_BATCH = 64  # samples up to which it is quicker to form the gradient of the logits where it is used
+FACTORED_ON_GPU = 64  # samples up to which a GPU is quicker to form the gradient of the logits where it is used
 
 
 @untraced
@@ -142,7 +142,7 @@ class _DenseOnGPU(torch.autograd.Function):
             def factors() -> Factors:
                 return Factors(Kept(bits, batch, "bits"), cuda.pin_gradient(codes, slope, upstream))
 
-            if batch > FACTORED_BATCH or not left_as_factors(ctx.logits, factors):
+            if batch > FACTORED_ON_GPU or not left_as_factors(ctx.logits, factors):
                 halves = cuda.pin_gradient(codes, slope, upstream, split=True)
                 logits_grad = torch.mm(cuda.signs(bits), halves.t(), out_dtype=torch.float32)
         return None, logits_grad, table_grad, None
