@@ -1,7 +1,6 @@
 // The largest or the smallest input of every node, and its gradient. Equal inputs get equal parts of it.
 // Which they are is kept in bytes, as addresses are: bit j of a byte of chosen[node][item][lane] stands for input j.
-#include "lookup.cuh"
-#include "placements.cuh"
+#include "image_scatter.cuh"
 
 namespace difflut::maximum {
 
@@ -124,6 +123,20 @@ __global__ void gradient(Bank bank, Site site, int n, Readers readers, const uin
   }
 }
 
+// What the inputs of a node get, as a rule of `image::scatter`.
+template <int N>
+struct EqualParts {
+  struct OfNode {
+    __device__ void operator()(int inputs, float g, float (&passed)[N]) const {
+      const float part = g / float(__popc(inputs));
+#pragma unroll
+      for (int j = 0; j < N; ++j) passed[j] = inputs >> j & 1 ? part : 0.0f;
+    }
+  };
+
+  __device__ OfNode of_node(int) const { return {}; }
+};
+
 extern "C" {
 
 int difflut_cuda_maximum(const float* x, const int32_t* wiring, const Image* image, int64_t least, uint32_t* chosen,
@@ -153,11 +166,18 @@ int difflut_cuda_maximum_of_bits(const uint4* bits, const int32_t* wiring, const
   return cudaGetLastError();
 }
 
-int difflut_cuda_maximum_gradient(const uint32_t* chosen, const int32_t* wiring, const Image* image,
+// With `once`, every pixel is read by one pin at one placement.
+int difflut_cuda_maximum_gradient(const uint32_t* chosen, const int32_t* wiring, const Image* image, int64_t once,
                                   const int32_t* start, const int32_t* pins, const float* grad, float* x_grad,
                                   int64_t batch, int64_t features, int64_t nodes, int64_t n, cudaStream_t stream) {
   const Bank bank{wiring, batch, features, nodes, 1};
   if (features * batch == 0) return 0;
+  if (once) {
+    with_inputs(n, [&](auto inputs) {
+      image::launch_scatter<inputs>(*image, EqualParts<inputs>(), bank, chosen, {grad, batch, 1, 1.0f}, x_grad, stream);
+    });
+    return cudaGetLastError();
+  }
   with_site(image, [&](auto site) {
     enqueue(gradient<decltype(site)>, rows_by_batch(features, bank.quads()), kBlock, 0, stream, bank, site, int(n),
             Readers{start, pins}, chosen, grad, x_grad);

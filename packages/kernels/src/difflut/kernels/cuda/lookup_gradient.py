@@ -39,6 +39,8 @@ def input_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, upstream: Upstr
     given = aligned(slope), *upstream.given, x_grad, batch
     if placements.is_dense:
         launch("lookup_input_gradient", codes, start, pins, *given, placements.features, nodes, n, m)
+    elif wires.once and m == 1:
+        launch("image_gradient_once", image_of(placements), wires.wiring, codes, *given, nodes, n)
     else:
         listeners = start, start[1:], pins, wires.spots(), None
         launch("image_gradient", image_of(placements), *listeners, codes, *given, placements.channels, n, m)
