@@ -1,6 +1,6 @@
 // The gradient of an image, gathered from the pins that read its channels, at all placements of their nodes. No sum
 // depends on the order in which threads run.
-#include "lookup_upstream.cuh"
+#include "image_scatter.cuh"
 
 namespace difflut::image {
 
@@ -130,6 +130,28 @@ int launch_input_gradient(const Image& image, const Source& source, const Listen
                  source, listeners, int(channels), batch, x_grad);
 }
 
+// The differences of the slope across each pin's bit, as a rule of `scatter`.
+template <int N>
+struct Differing {
+  const float* slope;
+
+  struct OfNode {
+    Differences<N> difference[N];
+
+    template <int... J>
+    __device__ OfNode(const float* slope, std::integer_sequence<int, J...>) : difference{{slope, J}...} {}
+
+    __device__ void operator()(int address, float g, float (&passed)[N]) const {
+#pragma unroll
+      for (int j = 0; j < N; ++j) passed[j] = g * difference[j](without_input(address, bits_below(j) & 255));
+    }
+  };
+
+  __device__ OfNode of_node(int node) const {
+    return {slope + (int64_t(node) << N), std::make_integer_sequence<int, N>()};
+  }
+};
+
 // Shares up to this are left out: they change a pin's gradient by less than its rounding, 2**-24 of a float.
 constexpr float kLeastShare = 0x1p-24f;
 
@@ -177,6 +199,19 @@ int difflut_cuda_image_gradient(const Image* image, const int32_t* start, const 
   with_inputs(n, [&](auto inputs) {
     const Found<inputs> found{codes, slope, {grad, batch, int(group), float(scale)}, int(m), image->count()};
     launch_input_gradient(*image, found, listeners, channels, batch, x_grad, stream);
+  });
+  return cudaGetLastError();
+}
+
+// The same where every pixel is read by one pin at one placement, and nodes have one output.
+int difflut_cuda_image_gradient_once(const Image* image, const int32_t* wiring, const uint32_t* codes,
+                                     const float* slope, const float* grad, int64_t group, double scale, float* x_grad,
+                                     int64_t batch, int64_t nodes, int64_t n, cudaStream_t stream) {
+  const Bank bank{wiring, batch, nodes * n * image->count(), nodes, 1};
+  if (nodes * batch == 0) return 0;
+  with_inputs(n, [&](auto inputs) {
+    launch_scatter<inputs>(*image, Differing<inputs>{slope}, bank, codes, {grad, batch, int(group), float(scale)}, x_grad,
+                           stream);
   });
   return cudaGetLastError();
 }

@@ -34,6 +34,7 @@ def maximum(x: Tensor | Bits, wiring: Tensor, least: bool, placements: Placement
 def maximum_gradient(kept: Kept, wiring: Tensor, grad: Tensor, placements: Placements) -> Tensor:
     """See `Backend.maximum_gradient`."""
     wires, x_grad = wires_of(wiring, placements), grad.new_empty(placements.features, kept.batch)
-    given = kept.data, wires.wiring, image_of(placements), int(wires.once), *wires.readers(), feature_major(grad), x_grad
-    launch("maximum_gradient", *given, kept.batch, placements.features, *wiring.shape)
+    reads = wires.wiring, image_of(placements), int(wires.once), *wires.readers()
+    sizes = kept.batch, placements.features, *wiring.shape
+    launch("maximum_gradient", kept.data, *reads, feature_major(grad), x_grad, *sizes)
     return x_grad.t()

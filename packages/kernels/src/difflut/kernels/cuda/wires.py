@@ -25,6 +25,7 @@ class Wires:
         self._readers: tuple[Tensor, Tensor] | None = None
         self._spots: Tensor | None = None
         self._orders: tuple[Tensor, Tensor] | None = None
+        self.once = False  # known to be as `reads_once` says
 
     @property
     def area(self) -> int:
@@ -79,8 +80,15 @@ def wires_of(wiring: Tensor, placements: Placements) -> Wires:
             wires.readers()
             if not placements.is_dense:
                 wires.spots()
+                wires.once = reads_once(wires.wiring, placements)
             note(wiring, "wires", wires)
     return wires
+
+
+def reads_once(wiring: Tensor, placements: Placements) -> bool:
+    """Whether every pixel of an image is read by one pin at one placement, as pooling does."""
+    apart = placements.kernel == placements.stride and placements.count * wiring.numel() == placements.features
+    return apart and len(wiring.unique()) == wiring.numel()
 
 
 def walk(wiring: Sequence[Sequence[int]], features: int) -> tuple[list[int], list[int]]:
