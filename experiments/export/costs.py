@@ -6,15 +6,19 @@ from functools import partial
 from typing import Any
 
 from difflut import circuits
-from difflut.circuits import Circuit, Design
+from difflut.circuits import Circuit, Design, StreamDesign
 from experiments.export.steps import Steps
 from experiments.shared.costs import named
+
+STREAM = "stream"  # the part of a streaming design that is placed
+PARTS = ("core", "circuit", STREAM)
 
 
 def find_costs(
     original: Circuit,
     circuit: Circuit,
     design: Design,
+    stream: StreamDesign | None,
     yosys: bool,
     prove: bool,
     place: str | None,
@@ -27,6 +31,7 @@ def find_costs(
         original: The circuit before simplification.
         circuit: The circuit after it.
         design: Its Verilog.
+        stream: Its streaming Verilog, which is placed as the part "stream".
         yosys: Whether LUTs are counted.
         prove: Whether the netlist is proven equal.
         place: The part to place.
@@ -38,7 +43,7 @@ def find_costs(
         "Yosys": yosys and (lambda: {when: _count(when, version, design, steps) for when, version in versions.items()}),
         "proof": prove and (lambda: _prove(circuit, design, steps)),
         "families": bool(families) and (lambda: _count_cells(design, families, steps)),
-        "placement": place and (lambda: _place(design, place, steps)),
+        "placement": place and (lambda: _place(stream if stream and place == STREAM else design, place, steps)),
     }
     return {name: steps.attempt(name, find) for name, find in finders.items() if find}
 
@@ -79,7 +84,9 @@ def _count_cells(design: Design, families: Sequence[str], steps: Steps) -> dict[
     return found
 
 
-def _place(design: Design, part: str, steps: Steps) -> dict[str, Any]:
+def _place(design: Design | StreamDesign, part: str, steps: Steps) -> dict[str, Any]:
     placement = steps.run("placement", lambda: circuits.place(design, part))
-    print(f"{part} on an ECP5-85: {placement.megahertz:.0f} MHz, latency {placement.nanoseconds:.0f} ns")
-    return vars(placement) | {"part": part}
+    after = "an image every" if part == STREAM else "latency"
+    timing = f"{placement.megahertz:.0f} MHz, {after} {placement.nanoseconds:,.0f} ns"
+    print(f"{part} on an ECP5-85: {timing}")
+    return vars(placement) | {"part": part, "timing": timing}

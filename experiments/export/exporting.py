@@ -14,7 +14,7 @@ from difflut.encoders.encoder import WORD_BITS
 from difflut.models import load_checkpoint
 from difflut.registry import FORMATS
 from experiments.export.checks import check_back_ends, expect
-from experiments.export.costs import find_costs
+from experiments.export.costs import PARTS, STREAM, find_costs
 from experiments.export.files import Format, draw, write_files, write_formats
 from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
@@ -71,8 +71,8 @@ def export_run(
         simulator: "verilator", "iverilog", "auto" for what there is, or "none".
         yosys: Whether Yosys counts the LUTs of core and encoder.
         prove: Whether ABC proves the netlist equal to the circuit.
-        place: "core" or "circuit", the encoder too, for nextpnr to place and route on an ECP5, which takes minutes and
-            needs registers.
+        place: "core", "circuit", the encoder too, or with `streaming` "stream", for nextpnr to place and route on an
+            ECP5, which takes minutes and needs registers.
         families: Families of devices on which Yosys counts the cells of the whole design: "ecp5", "gatemate", "gowin",
             "ice40", "xilinx".
         prefix: Beginning of the names of C functions, Verilog modules and their files, so that several networks fit
@@ -89,7 +89,7 @@ def export_run(
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
     _check_arguments(
-        lut_size, pipeline, max_width, levels, head, clock_mhz, simulated_samples, simulator, place, families
+        lut_size, pipeline, max_width, levels, head, clock_mhz, simulated_samples, simulator, place, streaming, families
     )
     with configured():
         check_prefix(prefix)
@@ -142,7 +142,7 @@ def export_run(
         "samples": len(expected.x),
         "samples_per_second": expected.speed,
         "checks": check_back_ends(expected, circuit, design, stream and stream.design, target, simulator, steps),
-        "costs": find_costs(original, circuit, design, yosys, prove, place, families, steps),
+        "costs": find_costs(original, circuit, design, stream and stream.design, yosys, prove, place, families, steps),
         "seconds": steps.seconds,
         "not_done": steps.not_done,
     }
@@ -165,11 +165,12 @@ def _check_arguments(
     simulated_samples: int | None,
     simulator: str,
     place: str | None,
+    streaming: bool,
     families: Sequence[str],
 ) -> None:
     """Checks what can be said without the network; the stages are its own."""
     check_names("export.simulator", [simulator], [*SIMULATORS, "auto", "none"])
-    check_names("export.place", [place] if place else [], ["core", "circuit"])
+    check_names("export.place", [place] if place else [], PARTS)
     check_names("export.families", families, FAMILIES)
     check_names("export.head", [head], HEADS)
     if clock_mhz is not None:
@@ -191,7 +192,9 @@ def _check_arguments(
         check_effect("export", {"simulated_samples": simulated_samples}, 'with export.simulator = "none"')
     if not isinstance(pipeline, bool | list | tuple):
         raise ConfigurationError(f"export.pipeline = {pipeline!r} must be True, False or a list of stages")
-    if place and not pipeline:
+    if place == STREAM and not streaming:
+        raise ConfigurationError('export.place = "stream" needs the streaming form: set export.streaming = True')
+    if place and place != STREAM and not pipeline:
         raise ConfigurationError(f"export.place needs registers: set export.pipeline = True, got {pipeline!r}")
 
 

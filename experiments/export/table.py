@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from difflut.circuits import FamilyCost
+from experiments.export.costs import STREAM
 from experiments.shared.costs import in_words
 from experiments.shared.files import write_file
 from experiments.shared.tables import markdown_table
@@ -28,11 +29,14 @@ def write_table(report: dict[str, Any], path: Path) -> None:
 
 
 def headline(report: dict[str, Any]) -> str:
-    """Accuracy, all LUTs, the clock of a placed design, the latency, and what all tables take without registers."""
+    """Accuracy, all LUTs, the clock of a placed design, the latency, and what all tables take without registers.
+
+    The clock of a streaming design is not among them, since these are of the unrolled one.
+    """
     estimate, placement = report["costs"]["estimate"], report["costs"].get("placement")
     parts = [f"{report['dataset']} {report['accuracy']:.2%}"]
     parts += [in_words(estimate["after simplification"])] if estimate else []
-    parts += [f"{placement['megahertz']:.0f} MHz"] if placement else []
+    parts += [f"{placement['megahertz']:.0f} MHz"] if placement and placement["part"] != STREAM else []
     parts += [f"{report['latency']} cycles"] if report["latency"] else []
     parts += [f"{report['unregistered_ns']:.0f} ns without registers (estimate, ECP5)"]
     return ", ".join(parts)
@@ -70,8 +74,8 @@ def _notes(report: dict[str, Any]) -> Iterator[str]:
         yield f"The netlist is {'' if proof['equivalent'] else 'not '}equivalent to the circuit, by ABC."
     if placement := costs.get("placement"):
         yield (
-            f"The {placement['part']} placed and routed on an ECP5-85: {placement['megahertz']:.0f} MHz, latency "
-            f"{placement['nanoseconds']:.0f} ns, {placement['luts']:,} LUT4, {placement['flip_flops']:,} flip-flops."
+            f"The {placement['part']} placed and routed on an ECP5-85: {placement['timing']}, "
+            f"{placement['luts']:,} LUT4, {placement['flip_flops']:,} flip-flops."
         )
     if streaming := costs.get("streaming"):
         yield f"Streaming, a pixel each clock, {streaming['cycles']:,} cycles an image: {streaming['in words']}."

