@@ -20,7 +20,7 @@ from difflut.kernels import jit
 FLAGS = ("-O3", "-march=native", "-fopenmp")
 _INTEGERS = ("features", "comparisons", "groups", "origin", "nodes", "classes", "words", "assemble")
 _ARRAYS = {
-    "feature": np.int32, "limit": np.float32, "place": np.int32, "start": np.int64, "lane": np.uint8,
+    "feature": np.int32, "limit": np.float32, "place": np.int32, "start": np.int64, "lane_feature": np.uint8,
     "pixel": np.uint8, "possible": np.uint64, "part": np.int32, "wiring": np.int32, "tables": np.uint64,
     "output_start": np.int64, "outputs": np.int32, "bias": np.int64,
 }  # fmt: skip

@@ -18,7 +18,7 @@ class Encoding:
         feature: The feature of each comparison, ascending: `(comparisons,)`.
         limit: It holds where the feature exceeds this: `(comparisons,)`, float32.
         start: The first feature that a group reads: `(groups,)`.
-        lane: The feature of each comparison of a group, counted from there: `(groups * 64,)`.
+        lane_feature: The feature of each comparison of a group, counted from there: `(groups * 64,)`.
         pixel: Pixel from which on it holds …: `(groups * 64,)`.
         possible: … if at all: a bit for each lane: `(groups,)` uint64.
         place: Place of each comparison: 64 times its group plus its lane: `(comparisons,)`.
@@ -28,7 +28,7 @@ class Encoding:
     feature: np.ndarray
     limit: np.ndarray
     start: np.ndarray
-    lane: np.ndarray
+    lane_feature: np.ndarray
     pixel: np.ndarray
     possible: np.ndarray
     place: np.ndarray
