@@ -53,6 +53,18 @@ def colours(weights: Sequence[Sequence[int]] = OPPONENTS, box: int = 3) -> list[
     return [_kernel(torch.ones(1, 1, dtype=torch.int64), channels, box, 1) for channels in weights]
 
 
+def as_whole(weights: Tensor, most: int) -> list[Kernel]:
+    """Kernels `(kernels, height, width, channels)` in whole numbers; the largest of each is `most`.
+
+    Raises:
+        ValueError: A kernel has nothing but 0, or a weight is not finite.
+    """
+    scaled = weights / weights.abs().amax((1, 2, 3), keepdim=True) * most
+    if not scaled.isfinite().all():
+        raise ValueError(f"kernel {int((~scaled.isfinite()).nonzero()[0, 0])} has no weights: nothing could be learned")
+    return scaled.round().long().tolist()
+
+
 def _kernel(points: Tensor, channels: Sequence[int], box: int, spacing: int) -> Kernel:
     if min(box, spacing) < 1:
         raise ValueError(f"box={box} and spacing={spacing} must be at least 1 pixel")

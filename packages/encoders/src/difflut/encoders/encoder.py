@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from difflut.encoders.data import ArrayData, Data, StreamData, image_shape
+from difflut.encoders.data import ArrayData, Data, StreamData, as_array, image_shape
+from difflut.encoders.detectors import Kernel
 from difflut.encoders.learning import with_slope
-from difflut.encoders.responses import as_kernels, response_rows, with_responses, word_ranges
+from difflut.encoders.responses import Learner, as_kernels, response_rows, with_responses, word_ranges
 from difflut.encoders.snapping import snapped, snapped_whole
 from difflut.registry import Configured
 
@@ -96,6 +97,7 @@ class Encoder(Configured, nn.Module, ABC):
         self.flatten = flatten
         self.feature_wise = feature_wise
         self.detectors = as_kernels(detectors) if detectors else None
+        self._given = list(detectors or [])
         self.feature_shape: tuple[int, ...] = ()
         self.learnable, self.temperature = learnable, temperature
         self.register_buffer("codebook", self.make_codebook(), persistent=False)
@@ -143,12 +145,13 @@ class Encoder(Configured, nn.Module, ABC):
 
     @torch.no_grad()
     def fit(self, x: Any) -> Self:
-        """Sets the thresholds from training inputs.
+        """Sets the thresholds from training inputs, after the kernels of detectors that are learned from them.
 
         Args:
             x: Tensor or array `(rows, *feature_shape)` of any real type, or an iterable of such batches, which is
                 read once, and twice where thresholds are learnable. Working memory stays bounded. Quantiles are exact
                 for an array, and for an iterable those of a seeded random sample of `data.SAMPLE_ROWS` rows.
+                Detectors to be learned need an array.
 
         Raises:
             ValueError: There are no rows, a value is NaN or infinite, float32 cannot tell a feature's values apart, or
@@ -159,6 +162,8 @@ class Encoder(Configured, nn.Module, ABC):
         """
         if not hasattr(x, "__array__") and not hasattr(x, "__iter__"):
             raise TypeError(f"{type(self).__name__}: fit takes a tensor, an array, or an iterable of them; got {x!r}")
+        if any(isinstance(entry, Learner) for entry in self._given):
+            self.detectors = self._learned_detectors(x)
         source = ArrayData if hasattr(x, "__array__") else StreamData
         if self.detectors:
             with_detectors = partial(response_rows, kernels=self.detectors)
@@ -187,6 +192,15 @@ class Encoder(Configured, nn.Module, ABC):
         low, high = data.low.view(-1, len(channels)), data.high.view(-1, len(channels))
         self._warn_of_lost(thresholds.float(), low.amin(0), high.amax(0))
         return thresholds.repeat(len(low), 1)
+
+    def _learned_detectors(self, x: Any) -> list[Kernel]:
+        if not hasattr(x, "__array__"):
+            raise TypeError(
+                f"{type(self).__name__}: detectors to be learned need the training images as one array, got a "
+                f"{type(x).__name__}"
+            )
+        array, _ = as_array(x)
+        return as_kernels(entry.learn(array) if isinstance(entry, Learner) else entry for entry in self._given)
 
     def hard_thresholds(self) -> Tensor:
         """What evaluation compares inputs with: float32 `(features or 1, levels - 1)`, ascending."""

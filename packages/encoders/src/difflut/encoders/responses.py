@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,17 @@ from difflut.encoders.detectors import Kernel
 
 MOST = 255  # the largest value of a pixel
 EXACT = 2**24  # float32 holds all whole numbers below this one
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """Detectors that are learned from the training images, as `detectors.clusters`."""
+
+    def start(self) -> list[Kernel]:
+        """As many kernels as will be learned, which hold their place until then."""
+
+    def learn(self, x: Any) -> list[Kernel]:
+        """The kernels, from an array or tensor of images `(rows, height, width[, channels])`."""
 
 
 class Bank(NamedTuple):
@@ -41,12 +52,13 @@ class Bank(NamedTuple):
 
 
 def as_kernels(detectors: Iterable[Any]) -> list[Kernel]:
-    """Kernels, and lists of kernels, as one list.
+    """Kernels, lists of kernels, and the starts of those to be learned, as one list.
 
     Raises:
         ValueError: One is no list of whole numbers `(height, width, channels)`, or holds nothing but 0.
     """
-    kernels = [kernel for entry in detectors for kernel in ([entry] if _depth(entry) < 4 else entry)]
+    given = [entry.start() if isinstance(entry, Learner) else entry for entry in detectors]
+    kernels = [kernel for entry in given for kernel in ([entry] if _depth(entry) < 4 else entry)]
     return [_as_kernel(kernel, number) for number, kernel in enumerate(kernels)]
 
 

@@ -9,11 +9,23 @@ from difflut.models import LUTNetwork
 from difflut.nodes import relaxed
 from difflut.training.ranks import ALONE, Ranks
 
+BITS = 2**28  # that are held as floats at a time: 1 GiB
+
+
+def rows_at_once(bits: int, most: int = 4096) -> int:
+    """Rows that are encoded at a time, each to so many bits, so that working memory stays bounded."""
+    return min(max(BITS // max(bits, 1), 1), most)
+
 
 @torch.no_grad()
 def predict(model: LUTNetwork, x: Tensor, batch_size: int = 4096) -> Tensor:
-    """Class indices `(rows,)` of the hard network; ties go to the lowest class."""
+    """Class indices `(rows,)` of the hard network; ties go to the lowest class.
+
+    There are `batch_size` rows computed at once, fewer where they have many bits.
+    """
     was_training, device = model.training, next(model.parameters()).device
+    if model.encoder is not None:
+        batch_size = rows_at_once(model.encoder.output_size, batch_size)
     model.eval()
     try:
         classes = [model(batch.to(device)).argmax(1) for batch in x.split(batch_size) if len(batch)]
@@ -28,7 +40,7 @@ def evaluate(model: LUTNetwork, x: Tensor, y: Tensor, batch_size: int = 4096, ra
     Args:
         x: Inputs `(rows, *features)`.
         y: Class indices `(rows,)`.
-        batch_size: Rows that are computed at once.
+        batch_size: Rows that are computed at once, fewer where they have many bits.
         ranks: Processes that call this together, each of which counts a part of the rows.
 
     Raises:

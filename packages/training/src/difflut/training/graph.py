@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 from difflut import kernels
 from difflut.models import LUTNetwork
 from difflut.nodes.parts import Part
+from difflut.training.evaluation import rows_at_once
 from difflut.training.losses import cross_entropy
 from difflut.training.ranks import GradientSums
-from difflut.training.samples import AT_ONCE, Samples
+from difflut.training.samples import Samples
 
 WARM_UP = 2
 
@@ -53,6 +54,8 @@ class GraphedSteps:
         # With a teacher a batch's rows are needed, not only their labels.
         self._labels = self.y if self.taught is None else torch.arange(len(self.y), device=device)
         self._rows: kernels.PackedRows | None = None
+        self._bits = model.encode(samples.x[:1].to(device)).shape[1]
+        self._at_once = rows_at_once(self._bits)
         self._version = samples.version
         self.holds_part = sums.ranks.count > 1 and (samples.augmentation is not None or not self._fits())
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
@@ -90,18 +93,17 @@ class GraphedSteps:
 
     def _fits(self) -> bool:
         """Whether the packed bits of all samples take less than half of the memory that is free."""
-        bits = self.model.encode(self.samples.x[:1].to(self.y.device)).shape[1]
-        return len(self.y) * bits / 8 < torch.cuda.mem_get_info(self.y.device)[0] / 2
+        return len(self.y) * self._bits / 8 < torch.cuda.mem_get_info(self.y.device)[0] / 2
 
     def _hold(self, order: Tensor) -> None:
         """Has on the device what an epoch visits, in this order."""
         x, labels = self.samples.x, self._labels
         if self.holds_part:
             chosen, labels = order.to(x.device), labels[order]
-            stretches: Iterable[Tensor] = (x[rows] for rows in chosen.split(AT_ONCE))
+            stretches: Iterable[Tensor] = (x[rows] for rows in chosen.split(self._at_once))
             order = torch.arange(len(order), device=order.device)
         else:
-            stretches = x.split(AT_ONCE)
+            stretches = x.split(self._at_once)
         bits = (self.model.encode(some.to(self.y.device)) for some in stretches)
         if self._rows is None:
             self._rows = kernels.PackedRows(bits, labels)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+
+from difflut.encoders import DistributiveThermometer
+from difflut.encoders.clusters import Clusters
+from difflut.encoders.detectors import as_whole, edges
+
+QUICK = {"count": 4, "size": 3, "patches": 400, "rounds": 5}
+
+
+def stripes(rows=200, shape=(9, 8), seed=0):
+    """Images of lines in one of two directions, in all colours alike, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    across = torch.randint(2, (rows, 1, 1, 1), generator=generator).bool()
+    lines = torch.randint(30, 220, (rows, shape[0], 1, 1), generator=generator).expand(-1, -1, shape[1], -1)
+    columns = torch.randint(30, 220, (rows, 1, shape[1], 1), generator=generator).expand(-1, shape[0], -1, -1)
+    noise = torch.randint(-5, 6, (rows, *shape, 3), generator=generator)
+    return (torch.where(across, lines, columns) + noise).to(torch.uint8)
+
+
+def test_kernels_are_what_patches_have_in_common():
+    kernels = np.array(Clusters(**QUICK | {"count": 6, "rounds": 10}, smoothing=3.0).learn(stripes()))
+    assert kernels.shape == (6, 3, 3, 3) and kernels.dtype == np.int64
+    assert (np.abs(kernels).max((1, 2, 3)) == 7).all()
+    grey = kernels.sum(3)
+    alike = np.abs(kernels - grey[..., None] / 3).max((1, 2, 3)) <= 1  # in all colours, but for a centre of few patches
+    assert alike.sum() >= 5
+    across, down = np.ptp(grey[alike], 2).max(1), np.ptp(grey[alike], 1).max(1)
+    assert (np.minimum(across, down) <= 4).all() and (np.maximum(across, down) >= 20).all()  # each is one of lines
+    assert len(set(across > down)) == 2  # in both directions
+    assert np.abs(kernels.sum((1, 2, 3))).max() <= 9  # brightness alone is no response
+
+
+def test_kernels_follow_from_images_and_seed_alone():
+    x, clusters = stripes(), Clusters(**QUICK)
+    kernels = clusters.learn(x)
+    torch.rand(5)
+    assert clusters.learn(x) == kernels == clusters.learn(x.numpy()) == clusters.learn(x.float())
+    assert Clusters(**QUICK, seed=1).learn(x) != kernels
+    assert Clusters(**QUICK).learn(stripes(seed=1)) != kernels
+    assert np.abs(Clusters(**QUICK, most=2).learn(x)).max() == 2
+
+
+@pytest.mark.cuda
+def test_kernels_do_not_depend_on_the_device():
+    assert Clusters(**QUICK).learn(stripes().cuda()) == Clusters(**QUICK).learn(stripes())
+
+
+def test_boxes_have_one_weight_and_channels_stand_in_proportion():
+    x = stripes()
+    kernels = np.array(Clusters(**QUICK, box=2, channels=[1, 1, -2]).learn(x))
+    assert kernels.shape == (4, 6, 6, 3)
+    assert (kernels == kernels[..., :1] * np.array([1, 1, -2])).all()
+    assert (kernels == kernels[:, ::2, ::2].repeat(2, 1).repeat(2, 2)).all()
+    grey = np.array(Clusters(**QUICK, channels=[1]).learn(x))
+    assert grey.shape == (4, 3, 3, 1)
+    sums = x.sum(-1) // 3  # the patches of grey images
+    assert np.abs(grey - np.array(Clusters(**QUICK).learn(sums))).max() <= 2
+
+
+def test_an_encoder_learns_them_and_holds_numbers():
+    x, clusters = stripes(), Clusters(**QUICK)
+    encoder = DistributiveThermometer(2, feature_wise="channels", detectors=[edges(), clusters])
+    assert encoder.detectors == [*edges(), *clusters.start()]
+    assert encoder.compared_shape((9, 8, 3)) == (9, 8, 3 + 5 + 4)
+    encoder.fit(x)
+    assert encoder.detectors == [*edges(), *clusters.learn(x)]
+    given = DistributiveThermometer(2, feature_wise="channels", detectors=encoder.detectors).fit(x)
+    assert given.get_params() == encoder.get_params() and torch.equal(given.thresholds, encoder.thresholds)
+    assert torch.equal(given(x[:9]), encoder(x[:9]))
+    other = stripes(seed=1)
+    assert encoder.fit(other).detectors == [*edges(), *clusters.learn(other)]  # a second fit forgets the first
+    assert given.fit(other).detectors == [*edges(), *clusters.learn(x)]
+
+
+def test_weights_are_rounded_by_the_largest_of_their_kernel():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(20, 4, 5, 3, generator=generator) * torch.logspace(-5, 3, 20).view(-1, 1, 1, 1)
+    found = torch.tensor(as_whole(weights, 7))
+    assert (found.abs().amax((1, 2, 3)) == 7).all()
+    assert (found - weights / weights.abs().amax((1, 2, 3), keepdim=True) * 7).abs().max() <= 0.501
+
+
+@pytest.mark.parametrize(
+    "options,images,error",
+    [
+        ({}, iter([stripes()]), "need the training images as one array, got a list_iterator"),
+        ({}, stripes().flatten(1), "images .height, width"),
+        ({"size": 5, "box": 2}, stripes(), "10 x 10 pixels need images as large; got 200 images of 9 x 8"),
+        ({}, stripes()[:0], "got 0 images"),
+        ({}, torch.full((20, 9, 8, 3), 7), "kernel 0 has no weights"),
+        ({"channels": [1, -1]}, stripes(), "must be one weight, or one for each of the 3 channels"),
+        ({"size": 0}, None, "detectors.clusters: size=0 must be at least 1"),
+        ({"patches": 3}, None, "patches=3 must be at least count=4"),
+        ({"smoothing": 0.0}, None, "smoothing=0.0 must be above 0"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_an_error(options, images, error):
+    with pytest.raises((TypeError, ValueError), match=error):
+        DistributiveThermometer(2, detectors=[Clusters(**QUICK | options)]).fit(images)
