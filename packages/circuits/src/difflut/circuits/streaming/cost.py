@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflut.circuits.arithmetic.cost import estimate_cost
-from difflut.circuits.arithmetic.pipeline import LEVELS
+from difflut.circuits.arithmetic.pipeline import LEVELS, pipeline
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming.encoder import pixel_encoder
@@ -79,18 +79,18 @@ def estimate_stream_cost(
 
     Args:
         words: Form of the inputs, as in `write_stream`.
-        levels: Levels of tables between registers behind the dense layers, as in `write_stream`.
+        levels: Levels of tables between registers, as in `write_stream`.
         head: How votes are counted and compared, as in `write_stream`.
     """
     encoded, once = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels, head)
     pixels, width = encoded.memory.shape
     limits = Memory(pixels, width, constant=True)
     windows = [_window_of_sums(sums) for sums in network.sums] + [_window(kernel) for kernel in network.kernels]
-    sums = sum(len(sum_tables(sums)[0].made) for sums in network.sums)
+    sums = [sum_tables(one) for one in network.sums]
     queues = [Memory(*size) for size in Queues(network).all(network)]
     rom = 0 if limits.in_blocks else len(threshold_tables(encoded.memory)[0].made)
     registers = len(network.reads) + sum(len(kernel.gives) for kernel in network.kernels)
-    registers += sum(word.bits for sums in network.sums for word in sums.gives)
+    registers += sum(len(bits) for one in sums for bits in (*pipeline(*one, levels).passed, one[1]))
     blocks = [one for one in (limits, *(window.lines for window in windows)) if one.in_blocks]
     frames = sum(len(np.unique(network.head.sources[network.head.sources[:, 0] == stream, 2]))
                  for stream in network.head.streams)  # fmt: skip
@@ -98,7 +98,7 @@ def estimate_stream_cost(
         kernels=[split(kernel.circuit).num_luts for kernel in network.kernels],
         windows=ONCE + sum(one.luts for one in windows),
         memory=sum(one.luts for one in queues) + sum(one.lines.luts for one in windows if not one.lines.in_blocks),
-        encoder=sums + len(encoded.tables.made) + rom,
+        encoder=sum(len(tables.made) for tables, _ in sums) + len(encoded.tables.made) + rom,
         dense=once.tables + frames,
         popcount=once.popcount,
         argmax=once.argmax,

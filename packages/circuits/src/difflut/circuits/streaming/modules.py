@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from difflut.circuits.arithmetic.head import index_width
+from difflut.circuits.arithmetic.pipeline import pipeline
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming.encoder import PixelEncoder
@@ -23,13 +24,23 @@ def bits(number: int) -> int:
     return max((number - 1).bit_length(), 1)
 
 
-def sums(one: Sums) -> str:
-    """Words of a window to those of its sums."""
+def sums(one: Sums, levels: int) -> dict[str, tuple[str, int]]:
+    """Words of a window to those of its sums, in modules of so many levels of tables, one behind the other.
+
+    Returns:
+        The text of each module, and the bits that it gives.
+    """
     tables, outputs = sum_tables(one)
-    lines = [line for table in tables.flat for line in table_lines(table, {})]
-    lines.append(together([literal(bit, {}) for bit in outputs]))
-    ports = [vector("input", one.width * math.prod(one.placements.kernel), "s"), vector("output", len(outputs), "y")]
-    return module(one.name, ports, lines)
+    staged, width = pipeline(tables, outputs, levels), one.width * math.prod(one.placements.kernel)
+    made: dict[str, tuple[str, int]] = {}
+    names: dict[str, str] = {}
+    for number, (cells, gives) in enumerate(zip(staged.stages, [*staged.passed, outputs], strict=True), start=1):
+        name, flat = f"{one.name}{number}", [table for cell in cells for table in cell.tables]
+        lines = [line for table in flat for line in table_lines(table, names)]
+        lines.append(together([literal(bit, names) for bit in gives]))
+        made[name] = module(name, [vector("input", width, "s"), vector("output", len(gives), "y")], lines), len(gives)
+        width, names = len(gives), {bit: f"s[{index}]" for index, bit in enumerate(gives)}
+    return made
 
 
 def encoder(encoded: PixelEncoder) -> str:

@@ -1,6 +1,7 @@
 """A network as synthesizable Verilog that takes a pixel a clock."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from difflut.kernels import Placements
 
 BYTE = 8
+SumModules = Mapping[str, tuple[str, int]]  # names, texts, and the bits that they give
 GIVEN = ("framing", "slice", "window", "share", "queue")  # modules that are the same for all networks
 HEADER = """\
 // A network of look-up tables, written by DiffLUT, that takes a pixel each clock. Top module: {prefix}stream, with a
@@ -89,7 +91,8 @@ def write_stream(
 
     Args:
         words: Form of the inputs: `pixel_words` or `fixed_point_words` of the network's circuit.
-        levels: Tables on a path between registers behind the dense layers, as in `write_verilog`.
+        levels: Tables on a path between registers behind the dense layers, as in `write_verilog`, and in the sums of
+            detectors.
         prefix: Beginning of the names of all modules and files.
         head: How votes are counted and compared, as in `write_verilog`.
 
@@ -100,9 +103,10 @@ def write_stream(
     hard = split(network.head.circuit)
     encoded, behind = pixel_encoder(network, words), core(hard, stages(hard), False, levels, head)
     latency, label = behind.latency, index_width(hard.num_classes)
-    top = _Top(network, encoded, words.width, behind)
+    sums = [text.sums(one, levels) for one in network.sums]
+    top = _Top(network, encoded, sums, words.width, behind)
     modules = {name: Path(__file__).with_name(f"{name}.v").read_text(encoding="utf-8") for name in GIVEN}
-    modules |= {sums.name: text.sums(sums) for sums in network.sums}
+    modules |= {name: made for one in sums for name, (made, _) in one.items()}
     modules["encoder"] = text.encoder(encoded)
     if encoded.memory.shape[1]:
         modules["thresholds"] = text.thresholds(encoded.memory)
@@ -115,10 +119,11 @@ def write_stream(
     )
     modules["stream"] = header + top.text
     folder = Path(folder)
-    for name in ("thresholds", *STAGES):
-        (folder / f"{prefix}{name}.v").unlink(missing_ok=True)
-    for name, made in (("layer", hard.layer_slices()), ("conv", network.kernels), ("frame", top.frames)):
-        forget_after(len(made), name, folder, prefix)
+    (folder / f"{prefix}thresholds.v").unlink(missing_ok=True)
+    written = {"layer": len(hard.layer_slices()), "conv": len(network.kernels), "frame": len(top.frames)}
+    written |= dict.fromkeys(STAGES, 0) | {one.name: len(made) for one, made in zip(network.sums, sums, strict=True)}
+    for name, number in written.items():
+        forget_after(number, name, folder, prefix)
     files = write_modules(modules, folder, prefix)
     return StreamDesign(folder, files, prefix, head, words, network.shape, label, latency, top.queues)
 
@@ -133,7 +138,14 @@ class _Top:
         text: The module.
     """
 
-    def __init__(self, network: StreamedNetwork, encoded: PixelEncoder, width: int, behind: Core) -> None:
+    def __init__(
+        self,
+        network: StreamedNetwork,
+        encoded: PixelEncoder,
+        sums: Sequence[SumModules],
+        width: int,
+        behind: Core,
+    ) -> None:
         self.names = {ENCODER: "pixel"} | {one.stream: f"conv{i}" for i, one in enumerate(network.kernels, start=1)}
         self.frames: dict[str, str] = {}
         self.queues: dict[tuple[str, str], int] = {}
@@ -141,7 +153,7 @@ class _Top:
         self._lines = ["wire clk = aclk;", "wire reset = !aresetn;"]
         self._place = {ENCODER: {channel: i for i, channel in enumerate(network.reads)}}
         self._place |= {one.stream: {channel: i for i, channel in enumerate(one.gives)} for one in network.kernels}
-        self._add_encoder(encoded, network.shape[2] * width)
+        self._add_encoder(encoded, sums, network.shape[2] * width)
         for kernel in network.kernels:
             self._add_kernel(kernel)
         self._add_head(behind)
@@ -163,7 +175,7 @@ class _Top:
                  for wire in ("data", "last", "valid", "ready")]  # fmt: skip
         self._lines.append(f"{kind} #({given}) {name} (.clk(clk), .reset(reset), {', '.join(ports)});")
 
-    def _add_encoder(self, encoded: PixelEncoder, width: int) -> None:
+    def _add_encoder(self, encoded: PixelEncoder, sums: Sequence[SumModules], width: int) -> None:
         """Words to bits; where there are detectors, first to the words of features."""
         height, columns, _ = self._network.shape
         self._wires("in", width)
@@ -174,11 +186,13 @@ class _Top:
         ]
         self._instance("framing", "framing_", "in", "word", D=width, N=height * columns)
         words = "word"
-        for sums in self._network.sums:
-            window = f"{sums.name}_window"
-            self._add_window(window, words, sums.placements, sums.width, edge=True)
-            words = f"{sums.name}_word"
-            self._computed(words, sums.name, window, f".s({window}_data), ", sum(word.bits for word in sums.gives))
+        for one, modules in zip(self._network.sums, sums, strict=True):
+            window = f"{one.name}_window"
+            self._add_window(window, words, one.placements, one.width, edge=True)
+            words = window
+            for name, (_, given) in modules.items():
+                self._computed(f"{name}_word", name, words, f".s({words}_data), ", given)
+                words = f"{name}_word"
         memory = encoded.memory.shape[1]
         if memory:
             self._lines += [
