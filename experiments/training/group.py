@@ -48,7 +48,8 @@ def joined(device: str) -> Iterator[torch.device]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     is_started = dist.is_initialized()
     if not is_started:
-        dist.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=LONG)
+        is_gpu = mine.type == "cuda"
+        dist.init_process_group("nccl" if is_gpu else "gloo", timeout=LONG, device_id=mine if is_gpu else None)
     may_leave = mine.type == "cpu"  # NCCL waits for captured steps, which an error keeps
     try:
         with open(os.devnull, "w", encoding="utf-8") as nowhere:

@@ -1,17 +1,20 @@
 """Trainings by several processes of this machine."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import experiments  # noqa: F401
 from difflut import config
 from difflut.config import ConfigurationError
 from experiments.runs import RunFolder
 from experiments.shared.failures import JobError
+from experiments.training import group
 
 ROOT = Path(__file__).parents[2]
 SEEN = ("epoch", "train_accuracy", "val_accuracy_hard", "val_accuracy_relaxed")
@@ -158,6 +161,25 @@ def test_a_process_that_dies_with_its_work_done_does_no_harm(tmp_path, monkeypat
 def test_devices_that_are_not_there_are_refused(tmp_path, devices, message):
     with pytest.raises(ConfigurationError, match=message):
         trained(tmp_path, f"train.devices = {devices}")
+
+
+def test_each_process_names_its_own_gpu_to_nccl(monkeypatch):
+    asked = []
+
+    def init_process_group(*backend, device_id, **_):
+        asked.append((*backend, device_id))
+        raise InterruptedError
+
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", asked.append)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(torch.distributed, "init_process_group", init_process_group)
+    for device in ("auto", "cpu"):
+        with pytest.raises(InterruptedError), group.joined(device):
+            pass
+    assert asked == [torch.device("cuda", 1), ("nccl", torch.device("cuda", 1)), ("gloo", None)]
 
 
 def test_workers_of_ray_train_leave_the_same_run_though_one_is_killed(tmp_path, alone):

@@ -52,8 +52,9 @@ class Trainer:
             decides the rate by the number of epochs alone. None keeps the rate.
         loss: Loss of logits and class indices; with a teacher, of its logits too. A mean over the rows.
         seed: Seed of the order of the samples, and of the augmentation.
-        graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, and quicker where batches are
-            small. Nothing changes on a CPU. Not with learnable thresholds, as the samples are kept as bits.
+        graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, but for which bits flips
+            choose, and quicker where batches are small. Nothing changes on a CPU. Not with learnable thresholds, as the
+            samples are kept as bits.
         augmentation: Changes the inputs at the start of each epoch (see `Samples`); None leaves them as they are.
         teacher: Function that gives the logits of inputs, which the loss takes as its third argument.
         refinement: Function that makes what works on the hard network of the model, instead of gradient steps, from
