@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from difflut.circuits import Circuit
 from difflut.estimators import default_recipe
-from difflut.estimators.fitting import Table, distinct_bits
+from difflut.estimators.fitting import Fitter, Table, distinct_bits
 from difflut.models import load_checkpoint
 from difflut.sklearn import LUTClassifier
 from difflut.training import Trainer
@@ -293,6 +293,34 @@ def test_a_column_without_two_values_is_read_by_no_table():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert classifier.score(x, x[:, 1] > 0) == 1
+
+
+def test_columns_of_categories_need_one_threshold_and_numbers_as_many_as_tell_their_values_apart(frame):
+    y = frame["new"] ^ (frame["colour"] == "red")
+    two = LUTClassifier(**SMALL).fit(frame[["colour", "shape", "new"]], y)
+    assert two.network_.encoder.num_bits == 1 and two.score(frame[["colour", "shape", "new"]], y) == 1
+    count = frame[["count", "new"]].fillna(0).astype(float)
+    assert 4 <= LUTClassifier(**SMALL).fit(count, y).network_.encoder.num_bits < 12
+    assert LUTClassifier(**SMALL).fit(frame, y).network_.encoder.num_bits == 12
+
+
+def test_training_ends_where_every_row_is_classed_surely_and_not_before(table):
+    x = np.random.default_rng(11).integers(0, 2, (400, 5))
+    clear = LUTClassifier(**SMALL | {"epochs": 40, "tau": 3.0}).fit(x, x[:, 1] ^ x[:, 3])
+    assert clear.n_iter_ == len(clear.history_) < 40 and clear.score(x, x[:, 1] ^ x[:, 3]) == 1
+    assert clear.history_[-1]["train_loss"] < 0.002 < clear.history_[-2]["train_loss"]
+    assert LUTClassifier(**SMALL).fit(*table).n_iter_ == 10
+
+
+@pytest.mark.parametrize(("signal", "fits"), [(50, 2), (0.1, 3)])
+def test_exploring_is_tried_only_where_the_forest_errs(monkeypatch, signal, fits):
+    random, found = np.random.default_rng(12), []
+    y = random.integers(0, 2, 400)
+    x = random.normal(size=(400, 3)) + signal * y[:, None]
+    fit = Fitter.fit
+    monkeypatch.setattr(Fitter, "fit", lambda self, *arguments: found.append(arguments[1]) or fit(self, *arguments))
+    LUTClassifier(votes=30, epochs=3, random_state=0).fit(x, y)
+    assert len(found) == fits and [recipe.explores for recipe in found[:2]] == [False, fits == 3]
 
 
 @pytest.mark.parametrize("rows", [4, 100, 3000, 10**7])

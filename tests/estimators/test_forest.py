@@ -86,6 +86,13 @@ def test_more_splits_than_bits_take_the_nearest_of_their_quantiles():
     assert bits.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
 
 
+def test_the_most_thresholds_are_those_of_one_feature():
+    feature = np.array([[0, 2, 2], [2, 0, -1], [2, 1, -1]])
+    threshold = np.array([[5, 1, 2], [1, 6, 9], [3, 1, 9]], np.float32)
+    assert Splits(feature, threshold).most_thresholds() == 3
+    assert Splits(np.full((2, 2), -1), np.zeros((2, 2), np.float32)).most_thresholds() == 0
+
+
 def test_as_many_tables_vote_at_an_address_as_rows_are_of_their_class_there():
     random = np.random.default_rng(8)
     bits = torch.from_numpy(random.integers(0, 2, (6000, 3))).float()
@@ -109,6 +116,6 @@ def test_an_untrained_network_votes_as_a_forest(table, explores, every):
     wiring, thresholds = network.layers[0].wiring()[::every], network.encoder.thresholds
     splits = forest_splits(table.x, table.y, np.ones(200), 2 * recipe.votes // every, 6, recipe.trees, 0)
     present = splits.feature >= 0
-    assert np.array_equal((wiring // recipe.num_bits).numpy()[present], splits.feature[present])
+    assert np.array_equal((wiring // network.encoder.num_bits).numpy()[present], splits.feature[present])
     read = thresholds.flatten()[wiring].numpy()
     assert np.median(np.abs(read - splits.threshold)[present]) < 0.01

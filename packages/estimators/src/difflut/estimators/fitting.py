@@ -25,6 +25,7 @@ from difflut.training.schedules import adam, cosine
 FOLDS = 3
 ROWS_TO_FOLD = 300  # with fewer rows, a third of them is too few for a comparison, so each third is held out once
 ROWS_TO_COMPARE = 4000  # most rows on which temperatures are compared, to save time
+SETTLED_LOSS = 0.002  # an epoch's mean loss below which more epochs would change nothing: every row is classed surely
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Fitter:
         """The trained network, and the metrics of all epochs.
 
         The network is that of the last epoch or, where rows are held out, of the best one (the last of equally good).
+        Training ends early once there is no loss left.
         """
         order = np.random.default_rng(self.seed).permutation(len(table.y))
         held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
@@ -93,6 +95,8 @@ class Fitter:
                 history[-1]["validation_accuracy"] = score = held_out.score(network)
                 if best is None or score >= best[0]:
                     best = score, deepcopy(network.state_dict())
+            if history[-1]["train_loss"] < SETTLED_LOSS:
+                break
         if best is not None:
             network.load_state_dict(best[1])
         return network.requires_grad_().eval(), history
@@ -102,11 +106,15 @@ class Fitter:
 
         A table that begins as part of a forest reads successive splits, and votes as the rows there do.
         """
-        known, classes = _without_missing(table.x), len(table.class_weights)
-        encoder, weights = MidpointThermometer(recipe.num_bits).fit(known), table.class_weights[table.y]
-        width, n = recipe.votes * classes, min(self.n, len(distinct_bits(encoder)))
-        begun, every = torch.full((width, n), -1), 2 if recipe.explores else 1
+        known, classes, weights = _without_missing(table.x), len(table.class_weights), table.class_weights[table.y]
+        width, every = recipe.votes * classes, 2 if recipe.explores else 1
+        needed = differing(known).clip(max=recipe.num_bits)
+        n = min(self.n, max(1, int(needed.sum())))
         splits = forest_splits(table.x, table.y, weights, -(-width // every), n, recipe.trees, self.seed)
+        # Columns of categories need one threshold; further ones would only repeat it.
+        num_bits = min(recipe.num_bits, max(1, int(needed.max()), splits.most_thresholds()))
+        encoder = MidpointThermometer(num_bits).fit(known)
+        begun = torch.full((width, n), -1)
         begun[::every] = set_thresholds(encoder, splits)
         bits = distinct_bits(encoder)
         candidates, learnable = min(recipe.candidates, len(bits)), REGISTRY.get_layer("learnable")
@@ -129,9 +137,10 @@ class Fitter:
         """
         gain = np.zeros(0)
         for training, held_out in self._splits(table):
-            short = (recipe.shortened(len(training.y)) for recipe in recipes)
-            first, second = (held_out.right(self.fit(training, recipe)[0]) for recipe in short)
-            gain = np.append(gain, second - first)
+            first, second = (recipe.shortened(len(training.y)) for recipe in recipes)
+            right = held_out.right(self.fit(training, first)[0])
+            if right.sum() < held_out.class_weights[held_out.y].sum():  # else nothing is better
+                gain = np.append(gain, held_out.right(self.fit(training, second)[0]) - right)
         return recipes[bool(gain.sum() > np.sqrt((gain**2).sum()) / 2)]
 
     def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:
@@ -141,6 +150,12 @@ class Fitter:
         part = np.arange(len(order)) % FOLDS
         for number in range(FOLDS if len(order) < ROWS_TO_FOLD else 1):
             yield table.rows(order[part != number]), table.rows(order[part == number])
+
+
+def differing(x: np.ndarray) -> np.ndarray:
+    """How many thresholds tell all values of each feature apart: `(features,)`."""
+    ascending = np.sort(x, axis=0)
+    return (ascending[1:] != ascending[:-1]).sum(axis=0)
 
 
 def distinct_bits(encoder: Encoder) -> Tensor:

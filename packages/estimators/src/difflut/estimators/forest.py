@@ -24,6 +24,12 @@ class Splits:
     feature: np.ndarray
     threshold: np.ndarray
 
+    def most_thresholds(self) -> int:
+        """The number of different thresholds of the feature that has most of them."""
+        present = self.feature >= 0
+        pairs = np.unique(np.stack([self.feature[present], self.threshold[present]], axis=1), axis=0)
+        return int(np.bincount(pairs[:, 0].astype(int), minlength=1).max())
+
 
 def forest_splits(
     x: np.ndarray, y: np.ndarray, weights: np.ndarray, tables: int, n: int, trees: int, seed: int
