@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from difflut.circuits.arithmetic.cost import estimate_cost
 from difflut.circuits.arithmetic.pipeline import LEVELS, pipeline
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming.encoder import pixel_encoder
+from difflut.circuits.streaming.head import head_cost
 from difflut.circuits.streaming.memory import Memory
 from difflut.circuits.streaming.modules import bits, threshold_tables
 from difflut.circuits.streaming.network import Kernel, StreamedNetwork
@@ -34,10 +34,9 @@ class StreamCost:
         memory: LUTs of the memories of lines, and of pixels that wait, where these are made of LUTs.
         encoder: LUTs of the sums of detectors and the comparisons of a pixel, and of the memory of thresholds.
         dense: LUTs of the tables of dense layers, their frames of pixels included.
-        popcount: LUTs that count the ones of each class.
+        popcount: LUTs that choose a class's votes and count them.
         argmax: LUTs that find the highest count.
         flip_flops: Flip-flops of all stages.
-        shift_registers: Chains of registers behind the dense layers; each takes a LUT, which `total` leaves out.
         line_bits: Bits of the memories of lines, which `memory` has as LUTs.
         queue_bits: Bits of pixels that wait where streams meet.
         threshold_bits: Bits of the memory of thresholds.
@@ -52,7 +51,6 @@ class StreamCost:
     popcount: int
     argmax: int
     flip_flops: int
-    shift_registers: int
     line_bits: int
     queue_bits: int
     threshold_bits: int
@@ -82,14 +80,15 @@ def estimate_stream_cost(
         levels: Levels of tables between registers, as in `write_stream`.
         head: How votes are counted and compared, as in `write_stream`.
     """
-    encoded, once = pixel_encoder(network, words), estimate_cost(network.head.circuit, None, levels, head)
+    encoded, once = pixel_encoder(network, words), head_cost(split(network.head.circuit), levels, head)
     pixels, width = encoded.memory.shape
     limits = Memory(pixels, width, constant=True)
     windows = [_window_of_sums(sums) for sums in network.sums] + [_window(kernel) for kernel in network.kernels]
     sums = [sum_tables(one) for one in network.sums]
     queues = [Memory(*size) for size in Queues(network).all(network)]
     rom = 0 if limits.in_blocks else len(threshold_tables(encoded.memory)[0].made)
-    registers = len(network.reads) + sum(len(kernel.gives) for kernel in network.kernels)
+    registers = len(network.head.circuit.read_inputs())  # of whole images
+    registers += len(network.reads) + sum(len(kernel.gives) for kernel in network.kernels)
     registers += sum(len(bits) for one in sums for bits in (*pipeline(*one, levels).passed, one[1]))
     blocks = [one for one in (limits, *(window.lines for window in windows)) if one.in_blocks]
     frames = sum(len(np.unique(network.head.sources[network.head.sources[:, 0] == stream, 2]))
@@ -107,7 +106,6 @@ def estimate_stream_cost(
         + registers
         + sum(one.flip_flops for one in windows)
         + limits.width * (not limits.in_blocks),
-        shift_registers=once.shift_registers,
         line_bits=sum(one.lines.bits for one in windows),
         queue_bits=sum(one.bits for one in queues),
         threshold_bits=limits.bits,

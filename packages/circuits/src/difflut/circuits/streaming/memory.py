@@ -55,13 +55,13 @@ def add_constants(tables: Tables, content: np.ndarray, address: list[str]) -> li
         signals = [tables.add(sum(1 << entry for entry in np.flatnonzero(part).tolist()), low) for part in parts]
         for place in range(len(low), len(address), 2):
             choice = address[place : place + 2]
-            signals = [_add_choice(tables, signals[i : i + (1 << len(choice))], choice)
+            signals = [add_choice(tables, signals[i : i + (1 << len(choice))], choice)
                        for i in range(0, len(signals), 1 << len(choice))]  # fmt: skip
         outputs += signals
     return outputs
 
 
-def _add_choice(tables: Tables, signals: list[str], choice: list[str]) -> str:
-    """The signal that is chosen."""
+def add_choice(tables: Tables, signals: list[str], choice: list[str]) -> str:
+    """The one of `2**len(choice)` signals that is chosen."""
     init = sum(1 << at for at in range(1 << len(signals) + len(choice)) if at >> (at >> len(signals)) & 1)
     return tables.add(init, [*signals, *choice])

@@ -144,7 +144,7 @@ def head(inputs: int, classes: int, latency: int) -> str:
     label = index_width(classes)
     lines = [
         vector("wire", label, "winner") + ";",
-        "core core_ (.clk(clk), .s(s), .winner(winner));",
+        "core core_ (.clk(clk), .reset(reset), .start(s_valid && s_ready), .s(s), .winner(winner));",
         f"reg [{bits(latency + 1) - 1}:0] left;",
         "assign s_ready = left == 0 && (!m_valid || m_ready);",
         "always @(posedge clk)",

@@ -13,6 +13,7 @@ from difflut.circuits.circuit.networks import ENCODER
 from difflut.circuits.passes.split import split
 from difflut.circuits.streaming import modules as text
 from difflut.circuits.streaming.encoder import PixelEncoder, pixel_encoder
+from difflut.circuits.streaming.head import core
 from difflut.circuits.streaming.memory import Memory
 from difflut.circuits.streaming.network import Kernel, Stream, StreamedNetwork
 from difflut.circuits.streaming.responses import STAGES
@@ -22,10 +23,8 @@ from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.verilog import (
     Core,
     Written,
-    core,
     forget_after,
     meaning,
-    stages,
     write_modules,
 )
 
@@ -101,7 +100,7 @@ def write_stream(
     """
     check_prefix(prefix)
     hard = split(network.head.circuit)
-    encoded, behind = pixel_encoder(network, words), core(hard, stages(hard), False, levels, head)
+    encoded, behind = pixel_encoder(network, words), core(hard, levels, head)
     latency, label = behind.latency, index_width(hard.num_classes)
     sums = [text.sums(one, levels) for one in network.sums]
     top = _Top(network, encoded, sums, words.width, behind)

@@ -156,7 +156,7 @@ def core(circuit: Circuit, registers: Collection[str], counts: bool, levels: int
 
     For `counts`, `levels` and `head` see `write_verilog`.
     """
-    live, width = _live(circuit), count_width(circuit)
+    live, width = live_signals(circuit), count_width(circuit)
     sums, label = circuit.num_classes * width, index_width(circuit.num_classes)
     given = GIVEN + CHAINED * has_chains(head)
     modules = {name: Path(__file__).with_name(f"{name}.v").read_text(encoding="utf-8") for name in given}
@@ -191,7 +191,7 @@ def _chosen(known: list[str], pipeline: bool | Collection[str]) -> list[str]:
     return chosen
 
 
-def _live(circuit: Circuit) -> list[list[int]]:
+def live_signals(circuit: Circuit) -> list[list[int]]:
     """After the encoder and after each layer, the signals so far that are read later or counted, ascending."""
     live = [np.unique(circuit.outputs)]
     for rows in reversed(circuit.layer_slices()):
