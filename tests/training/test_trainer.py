@@ -6,6 +6,7 @@ import torch
 from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS, NODES, OPTIMIZERS, REGULARIZERS
 from difflut.training import DivergedError, Trainer, evaluate, predict, table_statistics
+from difflut.training.evaluation import rows_at_once
 from difflut.training.schedules import adam, cosine, milestones, step
 
 
@@ -238,3 +239,10 @@ def test_labels_that_are_no_classes_of_the_network_are_refused(labels, message):
         Trainer(model, x, labels(y), optimizer=adam)
     with pytest.raises(ValueError, match=message):
         evaluate(model, x, labels(y))
+
+
+@pytest.mark.parametrize(
+    "bits,most,rows", [(2**16, 4096, 4096), (2**18, 4096, 1024), (2**18, 100, 100), (2**30, 9, 1), (0, 5, 5)]
+)
+def test_rows_at_once_hold_a_bounded_number_of_bits(bits, most, rows):
+    assert rows_at_once(bits, most) == rows
