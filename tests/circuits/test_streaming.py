@@ -114,6 +114,12 @@ def test_thresholds_that_differ_from_pixel_to_pixel_or_not(encoder, feature_wise
 
 
 @pytest.mark.needs("verilator")
+def test_no_line_grows_with_the_stream(tmp_path):
+    stream, _ = streamed([bank(40, kernel_size=3), bank(900)])
+    write_stream(stream, tmp_path, pixel_words(stream.circuit))
+    assert max(len(line) for path in tmp_path.glob("*.v") for line in path.read_text().splitlines()) < 1000
+
+
 def test_verilator_agrees(tmp_path):
     model, images = convolution("skips")
     assert_equal(StreamedNetwork.from_model(model), images[:25].numpy(), tmp_path, simulator="verilator")

@@ -56,6 +56,12 @@ def test_registers_follow_the_chosen_stages(registers, latency, tmp_path):
     assert assert_equal(circuit, x, fixed_point_words(circuit), tmp_path, registers).latency == latency
 
 
+def test_no_line_grows_with_the_circuit(tmp_path):
+    circuit = random_circuit(1, width=900)
+    write_verilog(circuit, tmp_path, fixed_point_words(circuit), pipeline=True)
+    assert max(len(line) for path in tmp_path.glob("*.v") for line in path.read_text().splitlines()) < 1000
+
+
 def test_an_unknown_stage_is_named(tmp_path):
     circuit = random_circuit(0)
     with pytest.raises(ValueError, match=r"no stage 'layer4' .* encoder, layer1, layer2, layer3, compressors"):

@@ -18,7 +18,7 @@ from difflut.circuits.streaming.memory import Memory
 from difflut.circuits.streaming.network import Kernel, Stream, StreamedNetwork
 from difflut.circuits.streaming.responses import STAGES
 from difflut.circuits.streaming.timing import Queues
-from difflut.circuits.writers.modules import module, vector
+from difflut.circuits.writers.modules import concatenation, module, vector
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.verilog import (
     Core,
@@ -257,7 +257,7 @@ class _Top:
         data = [f"{edges[stream]}_data[{self._place[stream][channel]}]" for stream, channel in channels]
         first, both = next(iter(edges.values())), " && ".join(f"{edge}_valid" for edge in edges.values())
         self._lines += [
-            f"assign {pixel}_data = {{{', '.join(reversed(data))}}};",
+            f"assign {pixel}_data = {concatenation(data)};",
             f"assign {pixel}_last = {first}_last, {pixel}_valid = {both};",
             *(f"assign {edge}_ready = {pixel}_ready && {pixel}_valid;" for edge in edges.values()),
         ]
@@ -287,13 +287,13 @@ class _Top:
                 f"wire {name}_full;",
                 f"{name} {name}_ (.clk(clk), .reset(reset), {ports}, .y({name}_y), .full({name}_full), .taken(taken));",
             ]
-        bits = ", ".join(place[signal] for signal in reversed(behind.reads))
+        bits = concatenation([place[signal] for signal in behind.reads])
         label = index_width(self._network.head.circuit.num_classes)
         self._lines += [
             f"wire [{label - 1}:0] head_data;",
             "wire head_ready;",
             f"wire whole = {' && '.join(whole)};",
             "assign taken = whole && head_ready;",
-            f"head head_ (.clk(clk), .reset(reset), .s({{{bits}}}), .s_valid(whole), .s_ready(head_ready), "
+            f"head head_ (.clk(clk), .reset(reset), .s({bits}), .s_valid(whole), .s_ready(head_ready), "
             ".m_data(head_data), .m_valid(m_axis_tvalid), .m_ready(m_axis_tready));",
         ]

@@ -13,6 +13,7 @@ from difflut.circuits.circuit import Circuit
 
 CLOCK = "input clk"
 ZERO, ONE = "1'b0", "1'b1"
+BITS_A_LINE = 16
 
 
 def module(name: str, ports: list[str], body: list[str]) -> str:
@@ -72,7 +73,13 @@ def together(bits: list[str]) -> str:
 
     It is one driver instead of one for each bit, since at each change of a bit Icarus wakes all readers of the vector.
     """
-    return f"assign y = {{{', '.join(reversed(bits or [ZERO]))}}};"
+    return f"assign y = {concatenation(bits or [ZERO])};"
+
+
+def concatenation(bits: Sequence[str]) -> str:
+    """Bits as one vector, the first the lowest; in lines, since Verilator reads no line of some ten thousand bits."""
+    lines = [", ".join(bits[start : start + BITS_A_LINE][::-1]) for start in range(0, len(bits), BITS_A_LINE)]
+    return "{" + ",\n        ".join(reversed(lines)) + "}"
 
 
 def instance(name: str, init: int, inputs: Sequence[str], output: str) -> str:

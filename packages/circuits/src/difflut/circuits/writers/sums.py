@@ -7,7 +7,7 @@ from difflut.circuits.arithmetic.pipeline import Pipeline, pipeline
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.writers.cells import CellWriter
-from difflut.circuits.writers.modules import CLOCK, literal, module, vector
+from difflut.circuits.writers.modules import CLOCK, concatenation, literal, module, vector
 
 
 def group_sum(circuit: Circuit, reads: list[int], levels: int | None, head: str) -> tuple[str, int]:
@@ -49,11 +49,11 @@ def _module(
         if number < len(staged.passed):
             lines += _register(f"level{number}", [names.get(one, one) for one in staged.passed[number]])
             names |= {one: f"level{number}[{index}]" for index, one in enumerate(staged.passed[number])}
-    lines.append(f"assign {gives} = {{{', '.join(reversed([literal(one, names) for one in outputs]))}}};")
+    lines.append(f"assign {gives} = {concatenation([literal(one, names) for one in outputs])};")
     latency = len(staged.passed)
     return module(name, [*[CLOCK] * (latency > 0), reads, vector("output", len(outputs), gives)], lines), latency
 
 
 def _register(name: str, bits: Iterable[str]) -> list[str]:
     bits = list(bits)
-    return [f"reg [{len(bits) - 1}:0] {name};", f"always @(posedge clk) {name} <= {{{', '.join(reversed(bits))}}};"]
+    return [f"reg [{len(bits) - 1}:0] {name};", f"always @(posedge clk) {name} <= {concatenation(bits)};"]
