@@ -72,7 +72,7 @@ class Fitter:
         """The trained network, and the metrics of all epochs.
 
         The network is that of the last epoch or, where rows are held out, of the best one (the last of equally good).
-        Training ends early once there is no loss left.
+        Training ends after half of the epochs where there is no loss left.
         """
         order = np.random.default_rng(self.seed).permutation(len(table.y))
         held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
@@ -95,7 +95,7 @@ class Fitter:
                 history[-1]["validation_accuracy"] = score = held_out.score(network)
                 if best is None or score >= best[0]:
                     best = score, deepcopy(network.state_dict())
-            if history[-1]["train_loss"] < SETTLED_LOSS:
+            if 2 * len(history) >= recipe.epochs and history[-1]["train_loss"] < SETTLED_LOSS:
                 break
         if best is not None:
             network.load_state_dict(best[1])
