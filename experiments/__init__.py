@@ -11,6 +11,7 @@ import experiments.report.report
 import experiments.reproduction.papers
 import experiments.reproduction.reproduce
 import experiments.sweep.ablate
+import experiments.training.combine
 import experiments.training.evaluate
 import experiments.training.train
 import experiments.verification.verify

@@ -34,6 +34,7 @@ def reproduce(
     goal: float | None = None,
     remarks: str = "",
     seeds: Sequence[int] = (0, 1, 2),
+    members: int = 1,
     at_once: int = 1,
     simplified: int = 2_000_000,
     runs: str = "runs",
@@ -50,7 +51,9 @@ def reproduce(
         published: Hard test accuracy in percent; None where there is no such figure.
         goal: Accuracy to reach, in percent.
         remarks: Differences from the publication.
-        seeds: One training each.
+        seeds: One network each.
+        members: Trainings for each seed, whose networks are made one (see the job `combine`): seed 1 of 4 has the
+            trainings of seeds 4 to 7.
         at_once: Trainings at the same time.
         simplified: Circuits of at most so many LUTs are simplified before their cost is counted, which takes some
             minutes for a million; larger ones are counted as trained, and the table says so.
@@ -69,6 +72,7 @@ def reproduce(
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigurationError(f"reproduce.seeds must be one or more different seeds, got {list(seeds)}")
     check_whole("reproduce.at_once", at_once)
+    check_whole("reproduce.members", members)
     check_whole("reproduce.simplified", simplified, least=0)
     for seed in seeds:
         check_seed("each of reproduce.seeds", seed)
@@ -79,9 +83,14 @@ def reproduce(
     folder.write_config(text)
     print(f"{name}: seeds {', '.join(map(str, seeds))}, {folder.path}", flush=True)
     trainings: list[subprocess.Popen[bytes]] = []
+
+    def made(seed: int) -> Path:
+        trained = [_train(folder, seed * members + member, trainings) for member in range(members)]
+        return _combine(folder, seed, trained, trainings) if members > 1 else trained[0]
+
     with ThreadPoolExecutor(at_once) as pool:
         try:
-            results = list(pool.map(lambda seed: _check(_train(folder, seed, trainings), data, simplified), seeds))
+            results = list(pool.map(lambda seed: _check(made(seed), seed, data, simplified), seeds))
         except BaseException:  # an interruption reaches this process, and perhaps not those that it started
             pool.shutdown(wait=False, cancel_futures=True)
             for training in trainings:
@@ -94,8 +103,7 @@ def reproduce(
     return summary
 
 
-def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]]) -> Path:
-    """Trains one seed in a process of its own, which is added to those given; its output goes to a file."""
+def _train(folder: RunFolder, seed: int, started: list[subprocess.Popen[bytes]]) -> Path:
     name = f"seed_{seed}"
     settings = (
         "run.job = @train",
@@ -103,25 +111,36 @@ def _train(folder: RunFolder, seed: int, trainings: list[subprocess.Popen[bytes]
         f"train.runs = {str(folder.path)!r}",
         f'train.name = "{name}"',
     )
+    return _run(folder, name, settings, started)
+
+
+def _combine(folder: RunFolder, seed: int, trained: Sequence[Path], started: list[subprocess.Popen[bytes]]) -> Path:
+    name, members = f"ensemble_{seed}", [str(run) for run in trained]
+    where = f"combine.runs = {str(folder.path)!r}", f'combine.name = "{name}"'
+    return _run(folder, name, ("run.job = @combine", f"combine.members = {members}", *where), started)
+
+
+def _run(folder: RunFolder, name: str, settings: Sequence[str], started: list[subprocess.Popen[bytes]]) -> Path:
+    """Runs a job in a process of its own, which is added to those given; its output goes to a file."""
     command = [sys.executable, "-m", "difflut.command", "--gin_file", str(folder.path / "config.gin")]
     command += [part for setting in settings for part in ("--gin_param", setting)]
     log = folder.path / f"{name}.log"
     with log.open("w", encoding="utf-8") as file:
-        training = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        trainings.append(training)
-        code = training.wait()
+        job = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        started.append(job)
+        code = job.wait()
     lines = log.read_text(encoding="utf-8").splitlines()
     if code:
         reason = next((line for line in reversed(lines) if line[:1].strip()), "")  # Gin adds indented lines below it
-        raise JobError(f"seed {seed} failed with exit status {code}: {reason}; all of its output: {log}")
-    print(f"seed {seed}: {next(line for line in reversed(lines) if line.startswith('test, '))}", flush=True)
+        raise JobError(f"{name} failed with exit status {code}: {reason}; all of its output: {log}")
+    print(f"{name}: {next(line for line in reversed(lines) if line.startswith('test, '))}", flush=True)
     (run,) = folder.path.glob(f"{name}-*/")
     return run
 
 
-def _check(run: Path, data: Dataset, simplified: int) -> dict[str, Any]:
+def _check(run: Path, seed: int, data: Dataset, simplified: int) -> dict[str, Any]:
     """Compares a run's circuit with its network and its reported accuracy; returns its result with the present cost."""
-    result = read_json(run / "result.json")
+    result = read_json(run / "result.json") | {"seed": seed}
     model = load_checkpoint(run / "best.pt")
     circuit = Circuit.from_model(model)
     classes, expected = circuit.classes(data.x_test.numpy()), predict(model, data.x_test).numpy()

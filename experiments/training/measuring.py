@@ -1,6 +1,6 @@
 """The results of a finished run, in numbers and in pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,15 @@ def measure(model: LUTNetwork, data: Dataset, folder: RunFolder) -> dict[str, An
         model: Network on the device of the data, or on another one.
         folder: Folder of the run.
     """
+    epoch = read_checkpoint(folder.best)["training"]["epoch"]
+    return {"best_epoch": epoch} | scored(model, data, folder.metrics())
+
+
+def scored(model: LUTNetwork, data: Dataset, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a network has on the test set and costs, and what the epochs took in which it was trained."""
     scores = evaluate(model, data.x_test, data.y_test)
-    gap, metrics = scores.pop("gap"), folder.metrics()
+    gap = scores.pop("gap")
     result = {
-        "best_epoch": read_checkpoint(folder.best)["training"]["epoch"],
         "train_seconds": sum(row["seconds"] for row in metrics),
         "cpu_seconds": sum(row["cpu_seconds"] for row in metrics),
         "peak_bytes": max(row["peak_bytes"] for row in metrics),

@@ -110,6 +110,34 @@ def test_a_row_says_all_that_a_network_is_and_takes(reproduced):
     assert re.fullmatch(r"\d+ s \(\d+ CPU s\) and [\d.]+ GiB on CPU", cells["time"])
 
 
+def test_networks_of_several_trainings_are_one(tmp_path):
+    text = FILE.replace("seeds = [0, 3]", "seeds = [1]\nreproduce.members = 2").replace("epochs = 2", "epochs = 40")
+    (tmp_path / "two.gin").write_text(text)
+    config.parse([str(tmp_path / "two.gin")], [f'reproduce.runs = "{tmp_path}/runs"'])
+    summary = config.run()
+    assert summary["seeds"] == [1] and summary["tables"] == 120
+    (run,) = tmp_path.glob("runs/*/ensemble_1-*/")
+    result = json.loads((run / "result.json").read_text())
+    members = [json.loads(Path(member, "result.json").read_text()) for member in result["members"]]
+    assert [member["seed"] for member in members] == [2, 3]
+    assert result["train_seconds"] == pytest.approx(sum(member["train_seconds"] for member in members))
+    assert summary["hard"] == [100 * result["test_accuracy_hard"]]
+    assert summary["hard"][0] > 100 * max(member["test_accuracy_hard"] for member in members)
+
+
+def test_runs_that_cannot_be_combined_are_refused(reproduced, tmp_path):
+    folder, _ = reproduced
+    run = str(next((folder / "runs").glob("*/seed_0-*")))
+    for members, message in (
+        ([run], r"combine.members must be two or more different folders, got \['"),
+        ([run, run], r"combine.members must be two or more different folders"),
+        ([run, str(tmp_path)], r"no finished run here"),
+    ):
+        config.parse([str(folder / "tiny_digits.gin")], ["run.job = @combine", f"combine.members = {members}"])
+        with pytest.raises((config.ConfigurationError, FileNotFoundError), match=message):
+            config.run()
+
+
 def test_a_circuit_too_large_to_simplify_is_counted_as_trained_and_said_so(reproduced):
     from experiments.reproduction.papers import _row
     from experiments.reproduction.reproduce import _check
@@ -118,7 +146,7 @@ def test_a_circuit_too_large_to_simplify_is_counted_as_trained_and_said_so(repro
     folder, summary = reproduced
     (run,) = (folder / "runs").glob("*/seed_3-*/")
     config.parse([str(folder / "tiny_digits.gin")])
-    as_trained, simplified = (_check(run, dataset(), largest) for largest in (59, 60))
+    as_trained, simplified = (_check(run, 3, dataset(), largest) for largest in (59, 60))
     assert simplified["luts_tables"] < as_trained["luts_tables"] == 60
     assert (as_trained["simplified"], simplified["simplified"]) == (False, True)
     costs = {key: [as_trained[key]] for key in COSTS}
@@ -159,7 +187,7 @@ def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduce
 def test_a_failed_seed_names_its_output(tmp_path):
     (tmp_path / "wrong.gin").write_text(FILE + 'train.device = "tpu"\n')
     config.parse([str(tmp_path / "wrong.gin")], [f'reproduce.runs = "{tmp_path}/runs"', "reproduce.seeds = [0]"])
-    with pytest.raises(RuntimeError, match=r"seed 0 failed .* there is no 'tpu' here; .*; all of its output: "):
+    with pytest.raises(RuntimeError, match=r"seed_0 failed .* there is no 'tpu' here; .*; all of its output: "):
         config.run()
 
 

@@ -5,6 +5,7 @@ from difflut.models.checkpoint import read_checkpoint as read_checkpoint
 from difflut.models.checkpoint import save_checkpoint as save_checkpoint
 from difflut.models.description import build_model as build_model
 from difflut.models.description import describe as describe
+from difflut.models.ensembles import ensemble as ensemble
 from difflut.models.hardening import hardened as hardened
 from difflut.models.networks import LUTNetwork as LUTNetwork
 from difflut.models.networks import network as network

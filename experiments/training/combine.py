@@ -1,0 +1,57 @@
+"""The job that makes one network of several finished runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from difflut.config import ConfigurationError, operative_config
+from difflut.models import ensemble, load_checkpoint, read_checkpoint, save_checkpoint
+from difflut.registry import register_job
+from experiments.data import dataset
+from experiments.runs import RunFolder
+from experiments.shared.arguments import check_name, configured, device_named
+from experiments.shared.costs import in_words, size_of
+from experiments.training.measuring import scored
+
+
+@register_job("combine")
+def combine(members: Sequence[str], runs: str = "runs", name: str = "ensemble", device: str = "auto") -> dict[str, Any]:
+    """Counts the votes of several runs' networks together, and measures the network that this makes.
+
+    Runs of different seeds err in different places. What they took is summed up: time as if one after another.
+
+    Args:
+        members: Folders of finished runs on the data set that `dataset.name` says, with the same encoder and τ.
+        runs: The folder of run folders.
+        name: Beginning of the new run folder's name.
+        device: "auto" takes a GPU where there is one.
+
+    Returns:
+        The content of the new folder's result.json.
+
+    Raises:
+        ConfigurationError: There are fewer than two runs, they are of other data, or networks do not fit together.
+    """
+    with configured():
+        check_name("combine.name", name)
+        if len(set(members)) < max(len(members), 2):
+            raise ConfigurationError(f"combine.members must be two or more different folders, got {list(members)}")
+        folders = [RunFolder.open_finished(member) for member in members]
+        results = [folder.result() for folder in folders]
+        data = dataset(seed=results[0]["seed"])
+        for folder, result in zip(folders, results, strict=True):
+            if result["dataset"] != data.name:
+                raise ConfigurationError(f"{folder.path} is of {result['dataset']}, dataset.name says {data.name}")
+        model = ensemble([load_checkpoint(folder.best) for folder in folders])
+        model = model.to(device_named("combine.device", device))
+        run = RunFolder.create(runs, name)
+    run.write_config(operative_config())
+    save_checkpoint(model, run.best, training=read_checkpoint(folders[0].best)["training"])
+    first, metrics = results[0], [row for folder in folders for row in folder.metrics()]
+    known = {key: first[key] for key in ("dataset", "seed", "epochs")} | size_of(model)
+    known["device"] = ", ".join(sorted({result["device"] for result in results}))
+    known["members"] = [str(folder.path) for folder in folders]
+    result = known | scored(model, data, metrics)
+    run.write_result(result)
+    each = ", ".join(f"{result['test_accuracy_hard']:.2%}" for result in results)
+    print(f"test, {len(members)} networks of {each}: hard {result['test_accuracy_hard']:.2%}, {in_words(result)}")
+    return result
