@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from difflut.encoders import DistributiveThermometer
 from difflut.encoders.clusters import Clusters
@@ -99,3 +100,23 @@ def test_weights_are_rounded_by_the_largest_of_their_kernel():
 def test_what_cannot_be_learned_from_is_an_error(options, images, error):
     with pytest.raises((TypeError, ValueError), match=error):
         DistributiveThermometer(2, detectors=[Clusters(**QUICK | options)]).fit(images)
+
+
+def test_kernels_find_what_patches_are_made_of():
+    """Patches of a strong gradient, which all share, and of one of four patterns of either sign."""
+    generator = torch.Generator().manual_seed(0)
+    gradient = (torch.arange(5.0) - 2).expand(5, 5).flatten() / 50**0.5
+    patterns = torch.linalg.qr(torch.randn(25, 6, generator=generator)).Q.t()
+    shared = torch.stack([torch.ones(25) / 5, gradient])
+    patterns = patterns - patterns @ shared.t() @ shared
+    patterns = torch.linalg.qr(patterns[:4].t()).Q.t()
+    which = torch.randint(4, (4000,), generator=generator)
+    sign = torch.randint(2, (4000, 1), generator=generator) * 2 - 1
+    strength = torch.randn(4000, 1, generator=generator)
+    x = 128 + 200 * strength * gradient + 80 * sign * patterns[which] + torch.randn(4000, 25, generator=generator)
+    images = x.round().clamp(0, 255).to(torch.uint8).view(-1, 5, 5, 1)
+    kernels = torch.tensor(Clusters(4, 5, smoothing=0.01, patches=4000).learn(images)).flatten(1).float()
+    responses = (F.normalize(kernels) @ torch.cat([patterns, gradient[None]]).t()).abs()
+    assert responses[:, :4].argmax(0).sort().values.tolist() == [0, 1, 2, 3]
+    assert (responses[:, :4].amax(1) > 0.9).all() and (responses[:, 4] < 0.2).all()
+    assert (kernels.sum(1).abs() <= 0.1 * kernels.abs().sum(1)).all()

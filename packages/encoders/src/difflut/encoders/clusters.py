@@ -88,7 +88,6 @@ class Clusters:
         variances, directions = torch.linalg.eigh(patches.t() @ patches / len(patches))
         whitening = directions * (variances.clamp(min=0) + self.smoothing).rsqrt() @ directions.t()
         kernels = self._centres(patches @ whitening, generator) @ whitening
-        kernels = kernels - kernels.mean(1, keepdim=True)  # as of the patches
         kernels = kernels.view(-1, *shape).repeat_interleave(self.box, 1).repeat_interleave(self.box, 2)
         return [
             (torch.tensor(kernel) * torch.tensor(self.channels or 1)).tolist()
