@@ -18,7 +18,7 @@ from difflut.circuits.circuit import Circuit
 from difflut.circuits.streaming.memory import add_choice, add_constants
 from difflut.circuits.writers import verilog
 from difflut.circuits.writers.cells import CellWriter
-from difflut.circuits.writers.modules import CLOCK, layer, literal, module, vector
+from difflut.circuits.writers.modules import CLOCK, concatenation, layer, literal, module, vector
 from difflut.circuits.writers.parts import Part, register
 
 CHOSEN = 4  # signals of which a LUT gives one
@@ -145,8 +145,8 @@ def _counts(turns: Turns) -> list[str]:
         lines += writer.lines(stage, names)
         if number < len(turns.staged.passed):
             passed = turns.staged.passed[number]
-            together = ", ".join(reversed([names.get(one, one) for one in passed]))
-            lines += register(f"level{number}", f"{{{together}}}", len(passed))
+            together = concatenation([names.get(one, one) for one in passed])
+            lines += register(f"level{number}", together, len(passed))
             names = {one: f"level{number}[{index}]" for index, one in enumerate(passed)}
-    digits = ", ".join(reversed([literal(one, names) for one in turns.count]))
-    return [*lines, f"wire [{len(turns.count) - 1}:0] count = {{{digits}}};"]
+    digits = concatenation([literal(one, names) for one in turns.count])
+    return [*lines, f"wire [{len(turns.count) - 1}:0] count = {digits};"]

@@ -13,7 +13,18 @@ from difflut.circuits.streaming.encoder import PixelEncoder
 from difflut.circuits.streaming.memory import Memory, add_constants
 from difflut.circuits.streaming.network import Kernel, Stream
 from difflut.circuits.streaming.responses import Sums, sum_tables
-from difflut.circuits.writers.modules import CLOCK, ONE, ZERO, literal, lut_lines, module, table_lines, together, vector
+from difflut.circuits.writers.modules import (
+    CLOCK,
+    ONE,
+    ZERO,
+    concatenation,
+    literal,
+    lut_lines,
+    module,
+    table_lines,
+    together,
+    vector,
+)
 
 STREAM = ["input s_last", "input s_valid", "output s_ready"]
 CLOCKED = [CLOCK, "input reset"]
@@ -72,8 +83,8 @@ def thresholds(memory: np.ndarray) -> str:
     else:
         tables, outputs = threshold_tables(memory)
         lines += [line for table in tables.flat for line in table_lines(table, {})]
-        word = ", ".join(reversed([literal(output, {}) for output in outputs]))
-        lines.append(f"always @(posedge clk) t <= {{{word}}};")
+        word = concatenation([literal(output, {}) for output in outputs])
+        lines.append(f"always @(posedge clk) t <= {word};")
     return module("thresholds", [*CLOCKED, "input step", f"output reg [{width - 1}:0] t"], lines)
 
 
@@ -117,8 +128,8 @@ def frame(name: str, channels: int, reads: Sequence[Sequence[int]]) -> str:
     at, lines, start = bits(pixels), [], 0
     for pixel, read in enumerate(reads):
         if read:
-            kept = ", ".join(f"s_data[{channel}]" for channel in reversed(read))
-            lines.append(f"    {pixel}: y[{start} +: {len(read)}] <= {{{kept}}};")
+            kept = concatenation([f"s_data[{channel}]" for channel in read])
+            lines.append(f"    {pixel}: y[{start} +: {len(read)}] <= {kept};")
             start += len(read)
     lines = [
         "assign s_ready = !full || taken;",
