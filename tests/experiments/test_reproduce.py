@@ -181,7 +181,7 @@ def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduce
     data = dataset()
     (run / "result.json").write_text(json.dumps({"seed": 0, "test_accuracy_hard": 0.5}))
     with pytest.raises(MismatchError, match=r"in 0 of 360 test rows .* reported 50\.0000%"):
-        _check(run, data, 0)
+        _check(run, 0, data, 0)
 
 
 def test_a_failed_seed_names_its_output(tmp_path):
