@@ -82,7 +82,7 @@ WRONG = [
     (lambda: DWN(use_cuda="false"), "DWN: use_cuda='false' must be True or False"),
     (lambda: ENCODERS["thermometer"]("4"), "Thermometer: num_bits='4' must be a whole number"),
     (lambda: ENCODERS["thermometer"](num_bit=4), "Thermometer: .* did you mean 'num_bits'"),
-    (lambda: ENCODERS["thermometer"](feature_wise="False"), "feature_wise='False' must be True or False"),
+    (lambda: ENCODERS["thermometer"](feature_wise="False"), "feature_wise='False' must be True or False or 'channels'"),
     (lambda: ENCODERS["thermometer"]().fit(None), "Thermometer: fit takes a tensor, an array, or .* got None"),
     (lambda: ENCODER(X.numpy()), "Thermometer: needs a tensor, got a ndarray"),
     (lambda: GroupSum(3, math.nan), "GroupSum: tau=nan must be a finite number"),

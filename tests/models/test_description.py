@@ -134,7 +134,11 @@ def test_the_guide_s_module_of_layers_works_with_every_node_type(node_type):
             r"flip_probability: must be a number, got '1e-5'",
         ),
         (["layers", 0, "layer_training", "flip_probability"], True, r"flip_probability: must be a number, got True"),
-        (["encoder", "params", "feature_wise"], "False", r"encoder\.params\.feature_wise: must be true or false, got"),
+        (
+            ["encoder", "params", "feature_wise"],
+            "False",
+            r"feature_wise: must be true or false or 'channels', got 'False'",
+        ),
         (["encoder", "params", "num_bits"], "3", r"encoder\.params\.num_bits: must be a whole number, got '3'"),
         (["groupsum", "tau"], "2.0", r"groupsum\.tau: must be a number.*, got '2\.0'"),
         (["seed"], "1", r"seed: must be a whole number, got '1'"),

@@ -6,7 +6,7 @@ Only what is certainly wrong is refused: an annotation that is none of those bel
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature, formatannotation, isclass, signature
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import gin
 from gin.config import ConfigurableReference, register_finalize_hook
@@ -80,6 +80,8 @@ def _fits(value: Any, annotation: Any) -> bool:
     value, kind, inner = resolved(value), get_origin(annotation) or annotation, get_args(annotation)
     if kind in (Union, UnionType):
         return any(_fits(value, member) for member in inner)
+    if kind is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
     if kind is Callable:
         return isinstance(value, ConfigurableReference) and _makes(value, *inner[1:])
     if not isclass(kind) or not (kind in LITERALS or _is_ours(kind)):
@@ -144,6 +146,8 @@ def _words(annotation: Any) -> str:
     kind, inner = get_origin(annotation) or annotation, get_args(annotation)
     if kind in (Union, UnionType):
         return " or ".join(map(_words, inner))
+    if kind is Literal:
+        return " or ".join(map(repr, inner))
     if kind is Callable:
         known = inner and isclass(inner[1]) and inner[1] is not Any
         return f"the @NAME of what makes {inner[1].__name__}s" if known else "the @NAME of a function"

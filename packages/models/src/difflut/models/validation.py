@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from difflut.layers import GroupSum, LayerConfig
 from difflut.layers.shapes import as_shape
@@ -183,8 +183,10 @@ def _values(values: Mapping[str, Any], component: Callable[..., Any], path: str)
     for key, parameter in inspect.signature(component).parameters.items():
         annotation = parameter.annotation
         kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        texts = [text for kind in kinds if get_origin(kind) is Literal for text in get_args(kind)]
+        kinds = tuple(kind for kind in kinds if get_origin(kind) is not Literal)
         if key not in values or not set(kinds) <= KINDS.keys():
             continue
-        if not any(type(values[key]) in KINDS[kind][0] for kind in kinds):
-            words = " or ".join(KINDS[kind][1] for kind in kinds)
+        if values[key] not in texts and not any(type(values[key]) in KINDS[kind][0] for kind in kinds):
+            words = " or ".join([*(KINDS[kind][1] for kind in kinds), *map(repr, texts)])
             raise ConfigError(f"{path}.{key}: must be {words}, got {values[key]!r}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, formatannotation, isclass, signature
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from difflut.registry.components import INITIALIZERS, LOSSES, NODES, OPTIMIZERS
 from difflut.registry.registry import UnknownComponentError
@@ -128,7 +128,9 @@ def _fitted(value: Any, annotation: Any) -> Any:
         return _fitted_to_one(value, inner)
     if kind in WORDS:
         return _plain(value, kind)
-    if kind in (Mapping, dict):
+    if kind is Literal:
+        fits = any(type(value) is type(one) and value == one for one in inner)
+    elif kind in (Mapping, dict):
         fits = isinstance(value, Mapping)
     elif kind in LISTS:
         fits = hasattr(value, "__iter__") and not isinstance(value, str | bytes | Mapping) and _items_fit(value, inner)
@@ -189,6 +191,8 @@ def _words(annotation: Any, key: str = "") -> str:
         return " or ".join(dict.fromkeys(_words(member, key) for member in inner))
     if kind in WORDS:
         return WORDS[kind]
+    if kind is Literal:
+        return " or ".join(map(repr, inner))
     if kind in (Mapping, dict):
         return "a mapping"
     if kind in LISTS:
