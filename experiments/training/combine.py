@@ -41,6 +41,8 @@ def combine(members: Sequence[str], runs: str = "runs", name: str = "ensemble", 
         for folder, result in zip(folders, results, strict=True):
             if result["dataset"] != data.name:
                 raise ConfigurationError(f"{folder.path} is of {result['dataset']}, dataset.name says {data.name}")
+            if not folder.metrics():
+                raise ConfigurationError(f"{folder.path} has no metrics.jsonl; members must be runs that trained here")
         model = ensemble([load_checkpoint(folder.best) for folder in folders])
         model = model.to(device_named("combine.device", device))
         run = RunFolder.create(runs, name)

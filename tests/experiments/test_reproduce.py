@@ -132,6 +132,8 @@ def test_runs_that_cannot_be_combined_are_refused(reproduced, tmp_path):
         ([run], r"combine.members must be two or more different folders, got \['"),
         ([run, run], r"combine.members must be two or more different folders"),
         ([run, str(tmp_path)], r"no finished run here"),
+        ([run, "mnist-4000"], r"mnist-4000 is of mnist, dataset.name says digits"),
+        ([run, "digits-2000"], r"digits-2000 has no metrics.jsonl; members must be runs that trained here"),
     ):
         config.parse([str(folder / "tiny_digits.gin")], ["run.job = @combine", f"combine.members = {members}"])
         with pytest.raises((config.ConfigurationError, FileNotFoundError), match=message):
