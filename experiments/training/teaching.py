@@ -35,6 +35,20 @@ def check_pairing(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] |
         )
 
 
+def check_first_call(loss: Callable[..., Tensor], teacher: Callable[..., Teacher] | None, data: Dataset) -> None:
+    """Makes an untrained teacher and calls the loss on two rows: what cannot be fails here, before any work.
+
+    Raises:
+        ValueError: A number of one of them is out of range, or the teacher cannot take such rows.
+    """
+    x, y = data.x_train[:2].cpu(), data.y_train[:2].cpu()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        taught: tuple[Tensor, ...] = ()
+        if teacher is not None:
+            taught = (teacher(x=x, y=y, num_classes=data.num_classes, device="cpu", epochs=0)(x),)
+        loss(torch.zeros(len(y), data.num_classes), y, *taught)
+
+
 def educated(teacher: Callable[..., Teacher], data: Dataset, device: torch.device, path: Path, ranks: Ranks) -> Teacher:
     """The teacher of a run, which its folder keeps; the first process trains it where there is none yet."""
     there = ranks.from_first(path.exists)

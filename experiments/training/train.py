@@ -30,7 +30,7 @@ from experiments.training.group import joined
 from experiments.training.measuring import draw, measure
 from experiments.training.resuming import proceed, resuming_command
 from experiments.training.starting import processes_wanted, run_together
-from experiments.training.teaching import check_pairing, educated
+from experiments.training.teaching import check_first_call, check_pairing, educated
 from experiments.training.tracking import Tracker, tracker
 from experiments.training.workers import run_on_cluster
 
@@ -146,6 +146,7 @@ def train(
             )
             if dry_run:
                 make_trainer(model, data.x_train, data.y_train)
+                check_first_call(loss, teacher, data)
                 return {
                     "tables": model.num_luts,
                     "parameters": model.num_parameters,
@@ -158,11 +159,12 @@ def train(
             if model.encoder is not None:
                 model.encoder.fit(data.x_train)
             trainer = make_trainer(model, data.x_train, data.y_train)
+            _tell_overridden()  # before a call that gives what users bind
+            check_first_call(loss, teacher, data)
             ranks = trainer.ranks
             folder = ranks.from_first(lambda: _folder(resume, trial, runs, name))
             if resume:
                 proceed(trainer, folder, epochs)
-        _tell_overridden()
         shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
         with start_tracking(folder.path, shown) if ranks.is_first else Tracker() as run:
             trainer.samples.teacher = teacher and educated(teacher, data, torch_device, folder.teacher, ranks)

@@ -44,6 +44,13 @@ tracking.mode = "disabled"
 """
 
 
+TAUGHT = """
+train.loss = @losses.distillation
+train.teacher = @teachers.trained
+teachers.trained.network = @teachers.dense
+"""
+
+
 @pytest.fixture
 def gin_file(tmp_path):
     path = tmp_path / "experiment.gin"
@@ -294,11 +301,32 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
         ("optimizers.adam.lr = -0.1", "lr=-0.1 must be a number above 0"),
         ("optimizers.adam.betas = (0.9, 1)", "must be two numbers, each at least 0 and below 1"),
         ("train.schedule = @schedules.step\nschedules.step.every = 0", "every=0 must be a whole number of epochs"),
+        (
+            "train.loss = @losses.cross_entropy\nlosses.cross_entropy.label_smoothing = 2.0",
+            "label_smoothing=2.0 must lie between 0 and 1",
+        ),
+        (f"{TAUGHT}losses.distillation.weight = 2.0", "needs a weight from 0 to 1 .* got 2.0 and 3.0"),
+        (f"{TAUGHT}teachers.trained.lr = -1.0", r"teachers\.trained: lr=-1.0 must be above 0"),
+        (f"{TAUGHT}teachers.trained.batch_size = 1", r"teachers\.trained: batch_size=1 must be at least 2"),
+        (f"{TAUGHT}teachers.dense.depth = -1", r"teachers\.dense: depth=-1 must be at least 1"),
+        (
+            f"{TAUGHT}dataset.name = 'flat'\nteachers.trained.network = @teachers.convolutional",
+            r"teachers\.convolutional needs images, got rows of shape \(3,\)",
+        ),
+        (
+            "layers.random.node_kwargs = @nodes.NodeConfig()\n"
+            "nodes.NodeConfig.regularizers = {'l': (@regularizers.l, 0.1, {'p': -1.0})}",
+            "p=-1.0 must be positive",
+        ),
         ("tracking.mode = 'ofline'", "tracking.mode: there is no 'ofline'; known: disabled, offline, online"),
         ("dataset.name = 'digitz'", "did you mean 'digits'"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_a_run_begins(gin_file, tmp_path, parameter, remedy):
+def test_what_cannot_be_trained_is_refused_before_a_run_begins(gin_file, tmp_path, monkeypatch, parameter, remedy):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 3)), rng.integers(3, size=300)
+    np.savez(tmp_path / "flat.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    monkeypatch.setenv("DIFFLUT_DATA", str(tmp_path))
     with pytest.raises(config.ConfigurationError, match=remedy):
         train(gin_file, parameter)
     assert not (tmp_path / "runs").exists()

@@ -8,7 +8,13 @@ from difflut.registry import register_loss
 
 @register_loss("cross_entropy")
 def cross_entropy(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross entropy; of each label, a share of `label_smoothing` is spread evenly over all classes."""
+    """Mean cross entropy; of each label, a share of `label_smoothing` is spread evenly over all classes.
+
+    Raises:
+        ValueError: The share is not between 0 and 1.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing} must lie between 0 and 1")
     return F.cross_entropy(logits, y, label_smoothing=label_smoothing)
 
 

@@ -51,8 +51,9 @@ def convolutional(feature_shape: tuple[int, ...], num_classes: int, width: int =
     """A small residual network for images: three stages, each of half the size and twice the width of the one before.
 
     Raises:
-        ValueError: The rows are no images.
+        ValueError: The rows are no images, or the width is not positive.
     """
+    _check_sizes("convolutional", width=width)
     if len(feature_shape) < 2:
         raise ValueError(f"teachers.convolutional needs images, got rows of shape {feature_shape}; take teachers.dense")
     channels = feature_shape[2] if len(feature_shape) == 3 else 1
@@ -65,7 +66,12 @@ def convolutional(feature_shape: tuple[int, ...], num_classes: int, width: int =
 
 @register_teacher("dense")
 def dense(feature_shape: tuple[int, ...], num_classes: int, width: int = 256, depth: int = 2) -> Teacher:
-    """A perceptron of `depth` hidden layers."""
+    """A perceptron of `depth` hidden layers.
+
+    Raises:
+        ValueError: The width or the depth is not positive.
+    """
+    _check_sizes("dense", width=width, depth=depth)
     sizes = [torch.Size(feature_shape).numel(), *[width] * depth]
     hidden = [nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU(), nn.Dropout(0.1)) for a, b in pairwise(sizes)]
     return Teacher(nn.Sequential(nn.Flatten(), *hidden, nn.Linear(sizes[-1], num_classes)), feature_shape)
@@ -94,12 +100,26 @@ def trained(
         x: `(rows, *feature_shape)`
         y: Class indices `(rows,)`.
         epochs: Number of epochs; with 0 it is made and not trained.
+        batch_size: Rows in a step, two at least, as batch normalisation needs a variance.
         lr: The highest rate of the cycle.
         augmentation: Augmentation, as for the pupil (see `Samples`).
 
     Returns:
         The teacher in evaluation mode.
+
+    Raises:
+        ValueError: A number is out of range.
     """
+    rules = {
+        f"epochs={epochs} must be at least 0": epochs >= 0,
+        f"batch_size={batch_size} must be at least 2": batch_size >= 2,
+        f"lr={lr} must be above 0": lr > 0,
+        f"weight_decay={weight_decay} must be at least 0": weight_decay >= 0,
+        f"label_smoothing={label_smoothing} must lie between 0 and 1": 0 <= label_smoothing <= 1,
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ValueError(f"teachers.trained: {rule}")
     device = torch.device(device)
     samples = Samples(x, y, augmentation, seed=seed, device=device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -112,7 +132,7 @@ def trained(
         for epoch in range(epochs):
             samples.begin(epoch)
             for rows in samples.order(epoch).to(samples.x.device).split(batch_size):
-                if len(rows) == 1:  # batch normalisation needs two rows for a variance
+                if len(rows) == 1:  # what a batch left over
                     continue
                 logits, labels = teacher(samples.x[rows].to(device)), y[rows].to(device)
                 optimizer.zero_grad(set_to_none=True)
@@ -120,6 +140,12 @@ def trained(
                 optimizer.step()
                 cycle.step()
     return teacher.eval()
+
+
+def _check_sizes(name: str, **sizes: int) -> None:
+    for size, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"teachers.{name}: {size}={value} must be at least 1")
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -65,7 +65,8 @@ class Trainer:
         cost: Function that makes a term of the loss that depends on the network alone.
 
     Raises:
-        ValueError: The data do not fit together, or the refinement sees copies of samples that nothing changes.
+        ValueError: The data do not fit together, a regularizer does not fit its node, or the refinement sees copies of
+            samples that nothing changes.
     """
 
     @checked_constructor
@@ -101,6 +102,8 @@ class Trainer:
                 "set graph=False"
             )
         check_labels(model, x, y)
+        with torch.no_grad():
+            model.regularization()  # a regularizer that does not fit fails here, before any work
         self.device = next(model.parameters()).device
         self.ranks = Ranks.present()
         self.ranks.follow_first(model)
