@@ -11,13 +11,13 @@ import numpy as np
 
 from difflut.circuits import Circuit
 from difflut.config import ConfigurationError, parsed_config
-from difflut.models import load_checkpoint
+from difflut.models import ensemble, load_checkpoint
 from difflut.registry import register_job
 from difflut.training import predict
-from experiments.data import Dataset, dataset
+from experiments.data import Dataset, dataset, kept_rows
 from experiments.reproduction.summary import RESULT, summarized, summary_in_words
 from experiments.runs import RunFolder
-from experiments.shared.arguments import check_name, check_seed, check_whole
+from experiments.shared.arguments import check_name, check_seed, check_whole, configured
 from experiments.shared.costs import estimated_cost
 from experiments.shared.failures import JobError, MismatchError
 from experiments.shared.files import read_json, write_json
@@ -63,8 +63,8 @@ def reproduce(
         The content of reproduction.json.
 
     Raises:
-        ConfigurationError: There are no seeds, a seed is there twice or cannot be, nothing may run at a time, or
-            nothing can be trained.
+        ConfigurationError: There are no seeds, a seed is there twice or cannot be, nothing may run at a time, nothing
+            can be trained, or the networks of members could not be made one.
         JobError: A training failed.
         MismatchError: A circuit computes something else than its network.
     """
@@ -76,9 +76,12 @@ def reproduce(
     check_whole("reproduce.simplified", simplified, least=0)
     for seed in seeds:
         check_seed("each of reproduce.seeds", seed)
-    text, first = parsed_config(), {SEED: str(seeds[0])}
-    Checker(text).size(Point(first, first))  # the networks of the other seeds differ in what is random alone
-    data = dataset()
+        check_seed("the last training of each of reproduce.seeds", seed * members + members - 1)
+    text = parsed_config()
+    with kept_rows({}):
+        # The networks of the other seeds differ in what is random alone.
+        _check_networks(Checker(text), [seeds[0] * members + member for member in range(min(members, 2))])
+        data = dataset()
     folder = RunFolder.create(runs, name)
     folder.write_config(text)
     print(f"{name}: seeds {', '.join(map(str, seeds))}, {folder.path}", flush=True)
@@ -101,6 +104,18 @@ def reproduce(
     write_json(folder.path / RESULT, summary)
     print(summary_in_words(summary), flush=True)
     return summary
+
+
+def _check_networks(checker: Checker, seeds: Sequence[int]) -> None:
+    """Builds the networks of trainings as they start, and makes those of several seeds one."""
+    points = [{SEED: str(seed)} for seed in seeds]
+    networks = [checker.network(Point(point, point)) for point in points]
+    if len(networks) > 1:
+        for seed, network in zip(seeds, networks, strict=True):
+            if network.encoder is not None:
+                network.encoder.fit(dataset(seed=seed).x_train)
+        with configured():
+            ensemble(networks)
 
 
 def _train(folder: RunFolder, seed: int, started: list[subprocess.Popen[bytes]]) -> Path:

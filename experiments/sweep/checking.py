@@ -1,8 +1,10 @@
 """Checking every trial before the first one starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from difflut import config
+from difflut.models import LUTNetwork
 from experiments.sweep.objectives import OF_VALIDATION
 from experiments.sweep.plan import SEED, Point
 
@@ -39,15 +41,31 @@ class Checker:
         Raises:
             ConfigurationError: Its configuration cannot be parsed, or nothing can be built from it.
         """
-        try:
-            config.parse([], text=trial_config(self.text, point.bindings))
-            _check_anew()
+        with self._parsed(point):
             key = frozenset(item for item in point.bindings.items() if item[0] != SEED)
             if key not in self._sizes:
                 size = config.run(dry_run=True)
+                del size["network"]
                 self._check_objectives(size.pop("validation_rows"))
                 self._sizes[key] = size
             return self._sizes[key]
+
+    def network(self, point: Point) -> LUTNetwork:
+        """The network of a trial as it starts, its encoder not fitted; the trial's configuration stays.
+
+        Raises:
+            ConfigurationError: As in `size`.
+        """
+        with self._parsed(point):
+            return config.run(dry_run=True)["network"]
+
+    @contextmanager
+    def _parsed(self, point: Point) -> Iterator[None]:
+        """Parses the configuration of a trial; errors then name the trial."""
+        try:
+            config.parse([], text=trial_config(self.text, point.bindings))
+            _check_anew()
+            yield
         except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
             # Gin adds the functions through which an error passed.
             reason = str(error).partition("\n  In call to configurable")[0]

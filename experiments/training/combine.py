@@ -33,9 +33,9 @@ def combine(members: Sequence[str], runs: str = "runs", name: str = "ensemble", 
     """
     with configured():
         check_name("combine.name", name)
-        if len(set(members)) < max(len(members), 2):
-            raise ConfigurationError(f"combine.members must be two or more different folders, got {list(members)}")
         folders = [RunFolder.open_finished(member) for member in members]
+        if len({folder.path.resolve() for folder in folders}) < max(len(members), 2):
+            raise ConfigurationError(f"combine.members must be two or more different folders, got {list(members)}")
         results = [folder.result() for folder in folders]
         data = dataset(seed=results[0]["seed"])
         for folder, result in zip(folders, results, strict=True):

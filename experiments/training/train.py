@@ -97,12 +97,12 @@ def train(
         cost: What the network costs, as a term of the loss in gradient steps.
         checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
             never.
-        dry_run: Whether to build everything, train nothing, and return the network's size.
+        dry_run: Whether to build everything, train nothing, and return the network and its size.
         trial: Set by a sweep, whose trial the run is.
 
     Returns:
         The content of the run's result.json, nothing where this process is not the first of several; for a dry run
-        `tables`, `parameters`, `epochs` and `validation_rows`.
+        `network`, with its encoder as it was given, `tables`, `parameters`, `epochs` and `validation_rows`.
     """
     trial = trial or TrialRun(None)
     with configured():
@@ -148,6 +148,7 @@ def train(
                 make_trainer(model, data.x_train, data.y_train)
                 check_first_call(loss, teacher, data)
                 return {
+                    "network": model,
                     "tables": model.num_luts,
                     "parameters": model.num_parameters,
                     "epochs": epochs,

@@ -131,6 +131,7 @@ def test_runs_that_cannot_be_combined_are_refused(reproduced, tmp_path):
     for members, message in (
         ([run], r"combine.members must be two or more different folders, got \['"),
         ([run, run], r"combine.members must be two or more different folders"),
+        ([run, f"{run}/../{Path(run).name}"], r"combine.members must be two or more different folders"),
         ([run, str(tmp_path)], r"no finished run here"),
         ([run, "mnist-4000"], r"mnist-4000 is of mnist, dataset.name says digits"),
         ([run, "digits-2000"], r"digits-2000 has no metrics.jsonl; members must be runs that trained here"),
@@ -209,6 +210,20 @@ def test_a_failed_seed_names_its_output(tmp_path):
         ("reproduce.seeds = [1, 2, 1]", r"different seeds, got \[1, 2, 1\]"),
         ("reproduce.at_once = 0", "reproduce.at_once must be a whole number, 1 or more; got 0"),
         ("reproduce.simplified = -1", "reproduce.simplified must be a whole number, 0 or more; got -1"),
+        (
+            "reproduce.members = 2\nreproduce.seeds = [4000000000]",
+            "^the last training of each of reproduce.seeds must be .*, 0 to 4294967295; got 8000000001",
+        ),
+        (
+            "reproduce.members = 2\ndataset.validation_fraction = 0.1\n"
+            "network.encoder = @encoders.gaussian_thermometer()",
+            r"^networks\[1\] has another encoder than networks\[0\], or other thresholds; .*validation_fraction = 0.0",
+        ),
+        ("reproduce.members = 3\nnetwork.use_randperm = True", r"^networks\[0\]: an ensemble needs use_randperm=False"),
+        (
+            "reproduce.members = 2\nencoders.thermometer.learnable = True",
+            r"^networks\[0\] has learnable thresholds, which differ once they are trained",
+        ),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused_before_there_is_a_folder(tmp_path, wrong, said):

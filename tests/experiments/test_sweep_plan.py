@@ -212,7 +212,10 @@ def test_a_trial_is_the_sweeps_text_with_its_bindings_last():
     config.parse([], text=BASE)
     text = trial_config(config.parsed_config(), {"N": "6", "hidden/layers.random.output_size": "40"})
     config.parse([], text=text)
-    assert config.run(dry_run=True) == {"tables": 60, "parameters": 60 * 64, "epochs": 20, "validation_rows": 144}
+    built = config.run(dry_run=True)
+    network = built.pop("network")
+    assert network.num_luts == 60 and not network.encoder.fitted
+    assert built == {"tables": 60, "parameters": 60 * 64, "epochs": 20, "validation_rows": 144}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

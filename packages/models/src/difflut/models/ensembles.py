@@ -53,6 +53,8 @@ def _check_alike(first: LUTNetwork, other: LUTNetwork, number: int) -> None:
     if (first.encoder is None) != (other.encoder is None) or orders[0] != orders[1]:
         raise ValueError(f"networks[{number}] reads other bits than networks[0]; an ensemble has one encoder")
     if first.encoder is not None and other.encoder is not None:
+        if other.encoder.learnable:
+            raise ValueError(f"networks[{number}] has learnable thresholds, which differ once they are trained")
         same = type(first.encoder) is type(other.encoder) and first.encoder.get_params() == other.encoder.get_params()
         if not same or not torch.equal(first.encoder.hard_thresholds(), other.encoder.hard_thresholds()):
             raise ValueError(
