@@ -1,22 +1,27 @@
 """What `run.py --list` shows."""
 
 import inspect
+import re
 from collections.abc import Callable
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
-from difflut.config import ConfigurationError, gin_names
+from difflut.config import ConfigurationError, files_that_come_along, gin_names
 from difflut.registry import DATASETS, JOBS, closest
 from experiments.data import dataset_names
 
 
 def listing() -> str:
-    """All names that a Gin file may use, with their parameters and defaults."""
+    """The Gin files that come along, and all names that a Gin file may use, with their parameters and defaults."""
     members: dict[str, list[str]] = {}
     for name, component in gin_names().items():
         summary = _documentation(component).partition("\n")[0]
         members.setdefault(_kind(name), []).append(f"  {_call(name, component)}\n      {summary}")
     sections = ["\n".join([title, *lines]) for title, lines in members.items()]
     sections.append("data sets\n  " + ", ".join(dataset_names()) + ", openml:NAME or openml:ID")
+    files = [f"  {name}\n      {_header(path)}" for name, path in files_that_come_along().items()]
+    sections.append("\n".join(["Gin files that come along", *files]))
     return "\n\n".join(sections)
 
 
@@ -34,6 +39,12 @@ def description(name: str) -> str:
         f"{_call(full_name, components[full_name])}\n\n{_documentation(components[full_name])}"
         for full_name in full_names
     )
+
+
+def _header(path: Path) -> str:
+    """The first sentence of the comment with which a Gin file begins."""
+    lines = takewhile(lambda line: line.startswith("# "), path.read_text(encoding="utf-8").splitlines())
+    return re.split(r"(?<=[.?]) (?=[A-Z])", " ".join(line[2:] for line in lines))[0]
 
 
 def _kind(name: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 import experiments
 from difflut import config
-from difflut.command import bundled
+from difflut.command import gin_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -79,7 +79,8 @@ def test_a_command_names_a_file_and_what_it_binds(command):
     if "--list" in words:
         assert not values["--list"][0] or experiments.description(values["--list"][0])
         return
-    config.parse([bundled(file) for file in values["--gin_file"]], values.get("--gin_param", []))
+    config.look_in(gin_folder())
+    config.parse(values["--gin_file"], values.get("--gin_param", []))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

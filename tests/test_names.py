@@ -1,4 +1,4 @@
-"""Names of parameters in messages, documents and comments of Gin files are those of parameters that there are."""
+"""Names of parameters and files in messages, documents and comments of Gin files are those of what there is."""
 
 import ast
 import inspect
@@ -13,7 +13,7 @@ from difflut.config import gin_names
 ROOT = Path(__file__).parents[1]
 FILES = [
     *ROOT.glob("*.md"),
-    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("docs/**/*.md"),
     *ROOT.glob("gin_configs/**/*.gin"),
     *ROOT.glob("experiments/**/*.py"),
     *ROOT.glob("packages/*/src/**/*.py"),
@@ -22,6 +22,9 @@ SUFFIXES = {"py", "gin", "json", "jsonl", "pt", "npz", "html", "md", "csv"}
 NAMES = gin_names()
 NAMED = re.compile(
     rf"(?<![\w./@-])({'|'.join(map(re.escape, sorted(NAMES, key=len, reverse=True)))})\.([a-z_]+)\b(?![(.])"
+)
+PATH = re.compile(
+    r"(?<![\w/.…-])(?:docs|experiments|gin_configs|kernels|packages|tests)/[\w/.-]+\.(?:md|gin|py|png|ipynb|cu|cuh|cpp|h)\b"
 )
 
 
@@ -50,3 +53,10 @@ def test_what_is_no_parameter_is_found():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_parameter_that_is_named_is_there(path):
     assert [name for text in texts(path) for name in unknown(text)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_that_is_named_is_there(path):
+    named = {name for text in texts(path) for name in PATH.findall(text)}
+    # A page of the site names what lies beside it, and an export says what it writes.
+    assert [name for name in named if not any((folder / name).is_file() for folder in (ROOT, path.parent))] == []

@@ -139,12 +139,13 @@ def _check_ended(processes: Sequence[BaseProcess], rank: int) -> None:
 
 def _end(processes: Sequence[BaseProcess]) -> None:
     """Ends what is left; the first process may say how to go on, as where Ctrl-C reached it too."""
-    for process, sign in zip(processes, [signal.SIGINT, *[signal.SIGKILL] * (len(processes) - 1)], strict=False):
+    for process in processes:
         if process is processes[0]:
             process.join(GRACE / 5)
-        if process.is_alive() and process.pid is not None:
-            os.kill(process.pid, sign)
-            process.join(GRACE)
+            if process.is_alive() and process.pid is not None:
+                os.kill(process.pid, signal.SIGINT)
+                process.join(GRACE)
+        if process.is_alive():
             process.kill()
             process.join()
 

@@ -4,9 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
-from difflut.command import bundled, gin_folder
+from difflut.command import gin_folder
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["train.epochs = 1", "layers.learnable.output_size = 40", "layers.learnable.top_k = 8", "train.runs = 'here'"]
@@ -17,35 +15,14 @@ def command(folder, *arguments, **environment):
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, env=environment or None)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "quickstart.gin", "papers/dwn_mnist", "papers/dwn_mnist.gin"])
-def test_files_that_come_along_have_names(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert Path(bundled(name)) == ROOT / "gin_configs" / f"{name.removesuffix('.gin')}.gin"
-
-
-def test_a_file_of_ones_own_comes_before_those(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("quickstart").write_text("")
-    assert bundled("quickstart") == "quickstart"
-    assert bundled("no/such.gin") == "no/such.gin"
-
-
 def test_the_files_lie_in_the_checkout():
     assert gin_folder() == ROOT / "gin_configs"
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named_beside_one_that_is_spelled_like_it(tmp_path):
     result = command(tmp_path, "--gin_file", "quikstart")
-    assert result.returncode == 2 and "quikstart" in result.stderr
-
-
-def test_a_file_of_ones_own_includes_one_that_comes_along(tmp_path):
-    (tmp_path / "mine.gin").write_text("include 'quickstart.gin'\ntrain.name = 'mine'\n")
-    result = command(tmp_path, "--gin_file", "mine.gin", "--list", "train")
-    assert result.returncode == 0, result.stderr
-    (tmp_path / "mine.gin").write_text("include 'quikstart.gin'\n")
-    result = command(tmp_path, "--gin_file", "mine.gin", "--list", "train")
-    assert result.returncode == 2 and "quikstart.gin" in result.stderr
+    assert result.returncode == 2
+    assert "there is no Gin file 'quikstart'; did you mean 'quickstart'?" in result.stderr
 
 
 def built_wheel(folder, *libraries):

@@ -47,6 +47,49 @@ def test_the_present_folder_comes_first_and_a_missing_file_is_named(tree, monkey
         config.parse(["c.gin"])
 
 
+@pytest.fixture
+def shipped(tree, monkeypatch):
+    """A folder of files that come along, `configs`, and an empty one from which they are named."""
+    folder = tree / "installed" / "configs"
+    (folder / "sets").mkdir(parents=True)
+    (folder / "first.gin").write_text("run.job = @train\ntrain.epochs = 8\n")
+    (folder / "sets" / "second.gin").write_text('include "configs/first.gin"\ntrain.seed = 9\n')
+    monkeypatch.setattr(config.files, "_last", [])
+    config.look_in(folder)
+    return folder
+
+
+ENDINGS = ("", ".gin")
+
+
+@pytest.mark.parametrize("name", [f"{top}sets/second{ending}" for top in ("", "configs/") for ending in ENDINGS])
+def test_files_that_come_along_have_names_on_the_command_line_and_in_files(shipped, tree, name):
+    (tree / "empty" / "mine.gin").write_text(f'include "{name}"\n')
+    for file in (name, "mine"):
+        config.parse([file])
+        found = statements(config.parsed_config())
+        assert (found["train.epochs"], found["train.seed"]) == (8, 9)
+
+
+def test_a_file_of_ones_own_comes_before_those(shipped, tree):
+    (tree / "empty" / "first.gin").write_text("run.job = @train\ntrain.epochs = 2\n")
+    config.parse(["first"])
+    assert statements(config.parsed_config())["train.epochs"] == 2
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_missing_file_gets_the_names_that_are_spelled_like_it(shipped, tree, ending):
+    assert list(config.files_that_come_along()) == ["first", "sets/second"]
+    (tree / "empty" / "mine.gin").write_text(f'train.seed = 3\ninclude "sets/secnd{ending}"\n')
+    with pytest.raises(
+        config.ConfigurationError, match=rf"no Gin file 'sets/secnd{ending}'; did you mean 'sets/second"
+    ) as error:
+        config.parse(["mine.gin"])
+    assert 'In file "mine.gin", line 2' in str(error.value)
+    with pytest.raises(config.ConfigurationError, match=f"no Gin file 'zzz{ending}'; known: first, sets/second$"):
+        config.parse([f"zzz{ending}"])
+
+
 @pytest.mark.parametrize(
     "parameter,meant",
     [

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import experiments
-from difflut.registry import KINDS
+from difflut.registry import JOBS, KINDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,13 +29,34 @@ def test_the_list_names_every_job_component_and_parameter():
         for name in registry:
             assert f"{registry.plural}.{name}(" in listing or f"  {name}(" in listing or f"{name}, " in listing
     assert "degree=2" in listing and "top_k=None" in listing and "mnist" in listing
+    assert "\n  quickstart\n      Trains a network of 2000" in listing and "\n  papers/dwn_mnist\n" in listing
 
 
-def test_a_platform_without_the_modules_of_unix_can_start():
-    code = "import sys, runpy\nfor name in ('fcntl', 'resource', 'termios'): sys.modules[name] = None\n"
-    code += "sys.argv = ['run.py', '--list', 'dwn']\nrunpy.run_path('run.py', run_name='__main__')"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert "nodes.dwn(input_dim=6" in result.stdout, result.stderr
+# What Windows has not, taken away once torch is there, and then a training.
+WITHOUT_UNIX = """
+import os, signal, sys, torch
+for name in ("fcntl", "resource", "termios"):
+    sys.modules[name] = None
+for module, name in ((signal, "SIGHUP"), (signal, "SIGKILL"), (os, "sched_getaffinity"), (os, "fork")):
+    delattr(module, name)
+from difflut.command import main
+sys.exit(main())
+"""
+
+
+def test_a_platform_without_what_unix_alone_has_can_train(tmp_path):
+    bindings = ["train.epochs = 1", "layers.learnable.output_size = 40", "tracking.mode = 'disabled'"]
+    parameters = [part for binding in bindings for part in ("--gin_param", binding)]
+    command = [sys.executable, "-c", WITHOUT_UNIX, "--gin_file", "quickstart", *parameters]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0 and len(list(tmp_path.glob("runs/*/result.json"))) == 1, result.stderr
+
+
+def test_every_job_has_a_file_to_start_from():
+    texts = [path.read_text() for path in (ROOT / "gin_configs").rglob("*.gin")]
+    named = {name for text in texts for name in re.findall(r"^run\.job = @(\w+)$", text, re.MULTILINE)}
+    ours = {name for name, job in JOBS.items() if job.__module__.startswith("experiments.")}
+    assert named == ours
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_hooks_are_called(node, training):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("node", ["dwn", "neurallut"])
-@pytest.mark.filterwarnings("ignore:Dynamo detected")
+@pytest.mark.filterwarnings("error:Dynamo")
 def test_a_network_can_be_compiled(node, training):
     network, x = build("learnable", node).train(training), torch.rand(9, 48).round()
     compiled = torch.compile(network, backend="eager")
@@ -131,7 +131,7 @@ def test_a_network_can_be_compiled(node, training):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.filterwarnings("ignore:Dynamo")
+@pytest.mark.filterwarnings("error:Dynamo")
 def test_a_network_of_trees_can_be_compiled():
     network, x = trees("difflogic"), torch.rand(9, 48).round()
     compiled = torch.compile(network, backend="eager")
@@ -139,6 +139,13 @@ def test_a_network_of_trees_can_be_compiled():
     upstream, parameters = torch.randn(9, 2), list(network.parameters())
     found, expected = (torch.autograd.grad(model(x), parameters, upstream) for model in (compiled, network))
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_cannot_be_exported_by_torch_names_what_can(strict):
+    network = build("learnable", "dwn").eval()
+    with pytest.raises(Exception, match=r"torch\.export .* cannot follow compiled kernels; .*write_onnx"):
+        torch.export.export(network, (torch.rand(9, 48).round(),), strict=strict)
 
 
 def trees(node, **pooling):

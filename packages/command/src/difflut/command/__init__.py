@@ -49,7 +49,7 @@ def main() -> int:
     config.look_in(gin_folder())
     try:
         if arguments.gin_file:
-            config.parse([bundled(file) for file in arguments.gin_file], arguments.gin_param)
+            config.parse(arguments.gin_file, arguments.gin_param)
         if arguments.list is not None:
             print(experiments.description(arguments.list) if arguments.list else experiments.listing())
             return 0
@@ -61,16 +61,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 128 + (RECEIVED or [signal.SIGINT])[0]
     return 0
-
-
-def bundled(file: str) -> str:
-    """The path of a Gin file: the given one or, where there is no such file, that of a file that comes with DiffLUT.
-
-    `quickstart` and `papers/dwn_mnist.gin` are such names. A file that is neither is returned as it is.
-    """
-    beside = gin_folder() / file
-    candidates = (Path(file), beside, beside.with_name(f"{beside.name}.gin"))
-    return next((str(path) for path in candidates if path.is_file()), file)
 
 
 def gin_folder() -> Path:

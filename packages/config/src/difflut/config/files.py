@@ -12,18 +12,26 @@ _last: list[Path] = []
 
 
 def look_in(folder: Path) -> None:
-    """Adds a folder in which files are looked for last."""
+    """Adds a folder in which files are looked for last; their names may begin with the folder's."""
     if folder not in _last:
         _last.append(folder)
+
+
+def files_that_come_along() -> dict[str, Path]:
+    """The Gin files in the folders that `look_in` was given, by their names, such as `papers/dwn_mnist`."""
+    found = {path.relative_to(folder): path for folder in reversed(_last) for path in folder.rglob("*.gin")}
+    return {name.with_suffix("").as_posix(): found[name] for name in sorted(found)}
 
 
 def found(name: str) -> Path | None:
     """The file of that name in the present folder or, where a file includes it, in that file's folder or one above.
 
-    Then come the folders that `look_in` was given.
+    Then come the folders that `look_in` was given. The ending `.gin` may be left out.
     """
     above = [folder for including in reversed(_reading) for folder in (including, *including.parents)]
-    return next((path for path in (Path(name), *(folder / name for folder in above + _last)) if path.is_file()), None)
+    last = [place for folder in _last for place in (folder, folder.parent)]
+    places = [folder / name for folder in (Path(), *above, *last)]
+    return next((path for place in places for path in (place, Path(f"{place}.gin")) if path.is_file()), None)
 
 
 @contextmanager

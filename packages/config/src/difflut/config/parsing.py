@@ -16,6 +16,7 @@ import gin
 from difflut.config.checking import resolved
 from difflut.config.components import gin_names
 from difflut.config.errors import ConfigurationError
+from difflut.config.files import files_that_come_along
 from difflut.config.statements import references, statements
 from difflut.registry import JOBS, closest
 
@@ -23,6 +24,8 @@ from difflut.registry import JOBS, closest
 WRONG = (ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError, ImportError)
 # The message of Gin for an unknown name, with or without its scope.
 UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(?:\(\))?'\.")
+# The message of Gin for a file that is in no folder where it looks.
+MISSING = re.compile(r"Unable to open file: (.*?)\. Searched config paths: \[.*?\]\.")
 # A binding whose value is one word, or several, and no literal.
 BARE = re.compile(r"([\w./]+)\s*=\s*([^\W\d][^\"'#=@%{}\[\]]*?)\s*(?:#.*)?")
 
@@ -72,10 +75,14 @@ def _parse_parameter(parameter: str) -> None:
 
 
 def _with_hint(error: Exception) -> str:
-    """The message of Gin with a hint: names that are spelled like an unknown one, or what a bare word lacks."""
+    """The message of Gin with a hint: names or files spelled like an unknown one, or what a bare word lacks."""
     text = str(error)
     if isinstance(error, SyntaxError) and (bare := BARE.fullmatch((error.text or "").strip())):
         return f"{text}; did you mean {bare[1]} = {_meant(bare[2])}?"
+    if missing := MISSING.search(text):
+        name = missing[1].removesuffix(".gin")
+        hint = closest(name, files) if (files := files_that_come_along()) else "give its path"
+        return f"{text[: missing.start()]}there is no Gin file {missing[1]!r}; {hint}{text[missing.end() :]}"
     if not (unknown := UNKNOWN.search(text)):
         return text
     return f"{text[: unknown.end() - 1]}; {closest(unknown[1], gin_names())}{text[unknown.end() :]}"
