@@ -316,7 +316,7 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
         (
             "layers.random.node_kwargs = @nodes.NodeConfig()\n"
             "nodes.NodeConfig.regularizers = {'l': (@regularizers.l, 0.1, {'p': -1.0})}",
-            "p=-1.0 must be positive",
+            "p=-1.0 must be at least 1",
         ),
         ("tracking.mode = 'ofline'", "tracking.mode: there is no 'ofline'; known: disabled, offline, online"),
         ("dataset.name = 'digitz'", "did you mean 'digits'"),

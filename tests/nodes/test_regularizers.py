@@ -51,3 +51,20 @@ def test_weights_and_arguments_are_applied():
     l = REGULARIZERS["l"]  # noqa: E741
     plain = node_with({"a": (l, 0.5, {"p": 1.0}), "b": (l, 2.0)})
     torch.testing.assert_close(plain.regularization(), 0.5 * REGULARIZERS["l1"](plain) + 2 * REGULARIZERS["l2"](plain))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "said"),
+    [("l", {"p": 0.5}, "p=0.5 must"), ("spectral", {"degree_power": -1.0}, "degree_power=-1")],
+)
+def test_exponents_without_a_finite_gradient_are_refused(name, argument, said):
+    with pytest.raises(ValueError, match=said):
+        REGULARIZERS[name](node_with(), **argument)
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5])
+def test_equal_entries_have_a_finite_gradient(p):
+    node = NODES["dwn"](3, 1, width=4)
+    node.load_table(torch.rand(4, 1, 8).round())
+    REGULARIZERS["l"](node, p=p).backward()
+    assert node.values.grad.isfinite().all() and node.values.grad.any()
