@@ -197,6 +197,139 @@ def test_rows_and_labels_must_be_as_many(table):
         LUTClassifier().fit(table[0], np.arange(9))
 
 
+def test_a_row_of_a_weight_is_a_row_so_many_times_in_any_order(frame):
+    random = np.random.default_rng(13)
+    y = np.where(frame["new"] ^ (frame["colour"] == "red"), "b", "a")
+    times, order = random.integers(0, 4, 300), random.permutation(300)
+    rows = np.repeat(order, times[order])
+    weighted = LUTClassifier(**SMALL).fit(frame, y, times)
+    repeated = LUTClassifier(**SMALL).fit(frame.iloc[rows], y[rows])
+    scaled = LUTClassifier(**SMALL).fit(frame.iloc[order], y[order], times[order] / 512)
+    for other in (repeated, scaled):
+        assert np.array_equal(weighted.predict_proba(frame), other.predict_proba(frame))
+    assert not np.array_equal(weighted.predict_proba(frame), LUTClassifier(**SMALL).fit(frame, y).predict_proba(frame))
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there(frame):
+    y, kept = np.where(frame["new"], "b", "a"), frame["colour"] != "green"
+    unknown = np.where(kept, y, "c")
+    classifier = LUTClassifier(**SMALL).fit(frame.fillna({"count": 1}), unknown, kept.astype(float))
+    assert classifier.classes_.tolist() == ["a", "b"]
+    assert not {"colour=green", "count is missing"} & set(classifier.columns_.features())
+
+
+@pytest.mark.parametrize("explores", [False, True])
+def test_weights_of_rows_move_the_border(explores):
+    random = np.random.default_rng(14)
+    x = random.normal(size=(500, 3))
+    y = random.random(500) < 1 / (1 + np.exp(-2 * x[:, 0]))
+    found = [
+        LUTClassifier(**SMALL | {"explores": explores}).fit(x, y, np.where(y, weight, 1)).predict(x).mean()
+        for weight in (0.05, 1, 20)
+    ]
+    assert found[0] < 0.3 < found[1] < 0.7 < found[2]
+
+
+@pytest.mark.parametrize(
+    ("weights", "complaint"),
+    [
+        (np.ones(9), r"shape \(9,\) and X has 240 rows; give a number for each row"),
+        (2.0, r"shape \(\) and X has 240 rows"),
+        (np.r_[1, -0.5, np.ones(238)], "sample_weight of row 1 is -0.5; give a finite number, 0 or more"),
+        (np.r_[np.ones(239), np.nan], "row 239 is nan"),
+        (np.zeros(240), "sample_weight is zero for all rows"),
+        (["heavy"] * 240, "sample_weight holds no numbers.*heavy"),
+    ],
+)
+def test_weights_that_are_none_are_refused(table, weights, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        LUTClassifier(**SMALL).fit(*table, sample_weight=weights)
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ({"epochs": 0}, "LUTClassifier: epochs=0 must be at least 1"),
+        ({"epochs": 2.5}, "LUTClassifier: epochs=2.5 must be a whole number or None"),
+        ({"votes": -3}, "votes=-3 must be at least 1"),
+        ({"n": 0}, "n=0 must be at least 1"),
+        ({"num_bits": 0}, "num_bits=0 must be at least 1"),
+        ({"candidates": 0}, "candidates=0 must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0"),
+        ({"tau": -1.0}, "tau=-1.0 must be above 0"),
+        ({"tau": float("inf")}, "tau=inf must be a finite number or None"),
+        ({"explores": "yes"}, "explores='yes' must be True or False or None"),
+        ({"early_stopping": "no"}, "early_stopping='no' must be True or False or 'auto'"),
+        ({"node_type": "dw"}, "no node is called 'dw'; did you mean 'dwn'"),
+        ({"class_weight": "even"}, "class_weight='even' must be 'balanced' or a mapping"),
+        ({"class_weight": {0: 1, 1: -2}}, "class_weight of 1 is -2; give a finite number, 0 or more"),
+        ({"class_weight": {0: 0, 1: 0}}, "is 0 for all classes"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_before_any_work(table, monkeypatch, argument, complaint):
+    monkeypatch.setattr(Fitter, "fit", None)
+    with pytest.raises(ValueError, match=complaint):
+        LUTClassifier(**SMALL | argument).fit(*table)
+
+
+def test_numbers_of_numpy_are_arguments_as_python_s_are(table):
+    numbers = {"epochs": np.int64(3), "tau": np.float32(7), "n": np.int32(4), "explores": np.bool_(True)}
+    assert LUTClassifier(**SMALL | numbers).fit(*table).n_iter_ == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (pd.Series([True, False] * 120, dtype="boolean"), "b"),
+        (pd.Series([4, 9] * 120, dtype="Int64"), "i"),
+        (pd.Series(["yes", "no"] * 120, dtype="category"), "U"),
+        (np.array([True, False] * 120, dtype=object), "b"),
+        (np.array(["ä", "日本"] * 120, dtype=object), "O"),
+    ],
+)
+def test_labels_keep_their_type_whatever_holds_them(labels, kind):
+    x = np.arange(240)[:, None] % 2 + np.random.default_rng(15).normal(size=(240, 2)) / 9
+    classifier = LUTClassifier(**SMALL).fit(x, labels)
+    assert classifier.predict(x).dtype.kind == kind and classifier.predict(x).tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("labels", [[1, "a"], [None, "a"], [pd.NA, 3]])
+def test_labels_of_several_types_are_refused(table, labels):
+    with pytest.raises(ValueError, match=r"y holds labels of the types .*, .*; give labels of one type, none missing"):
+        LUTClassifier(**SMALL).fit(table[0], np.array(labels, dtype=object)[table[1]])
+
+
+@pytest.mark.parametrize("kind", [str, object])
+def test_text_in_an_array_is_refused(table, kind):
+    text = np.c_[table[0].astype(kind), np.full(240, "red")]
+    with pytest.raises(ValueError, match="X holds text; give a data frame"):
+        LUTClassifier(**SMALL).fit(text, table[1])
+    with pytest.raises(ValueError, match="X holds text; give a data frame"):
+        LUTClassifier(**SMALL).fit(*table).predict(text)
+
+
+def test_a_frame_without_columns_is_refused():
+    with pytest.raises(ValueError, match="X has no columns"):
+        LUTClassifier(**SMALL).fit(pd.DataFrame(index=range(4)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("x", [np.ones((150, 2)), np.full((150, 2), np.nan)])
+def test_where_nothing_tells_rows_apart_all_are_of_the_most_frequent_class(x):
+    y = np.random.default_rng(16).permutation(np.repeat([0, 1, 2, 3], [30, 30, 60, 30]))
+    classifier = LUTClassifier(random_state=0, epochs=5).fit(x, y)
+    assert classifier.predict(x).tolist() == [2] * 150
+    np.testing.assert_allclose(classifier.predict_proba(x[:1])[0], [0.2, 0.2, 0.4, 0.2], atol=0.05)
+
+
+def test_many_classes_give_no_more_than_one_warning():
+    x = np.random.default_rng(17).normal(size=(90, 2))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        LUTClassifier(**SMALL | {"epochs": 1, "explores": False}).fit(x, np.arange(90) // 2 * 2)
+    assert len(found) <= 1
+
+
 def test_class_weights_move_the_border():
     random = np.random.default_rng(3)
     y = (random.random(600) < 0.1).astype(int)
@@ -297,7 +430,7 @@ def test_a_column_without_two_values_is_read_by_no_table():
 
 def test_columns_of_categories_need_one_threshold_and_numbers_as_many_as_tell_their_values_apart(frame):
     y = frame["new"] ^ (frame["colour"] == "red")
-    two = LUTClassifier(**SMALL).fit(frame[["colour", "shape", "new"]], y)
+    two = LUTClassifier(**SMALL | {"epochs": 40}).fit(frame[["colour", "shape", "new"]], y)
     assert two.network_.encoder.num_bits == 1 and two.score(frame[["colour", "shape", "new"]], y) == 1
     count = frame[["count", "new"]].fillna(0).astype(float)
     assert 4 <= LUTClassifier(**SMALL).fit(count, y).network_.encoder.num_bits < 12

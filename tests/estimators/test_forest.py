@@ -15,11 +15,11 @@ from difflut.registry import REGISTRY
 @pytest.fixture
 def table():
     x, y = make_classification(200, 5, n_informative=4, n_redundant=0, class_sep=1.5, random_state=6)
-    return Table(x.astype(np.float32), y, np.ones(2))
+    return Table(x.astype(np.float32), y, np.ones(len(y)), 2)
 
 
 def splits_of(table, tables=40, n=6, seed=0):
-    return forest_splits(table.x, table.y, table.class_weights[table.y], tables, n, trees=9, seed=seed)
+    return forest_splits(table.x, table.y, table.weights, tables, n, trees=9, seed=seed)
 
 
 def test_splits_lie_between_values_and_follow_from_the_seed(table):

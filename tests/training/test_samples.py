@@ -63,6 +63,38 @@ def test_a_batch_has_the_labels_and_the_lessons_of_its_rows():
         assert torch.equal(taught, teacher(x))
 
 
+def weighted(logits, y, *others):
+    return (torch.nn.functional.cross_entropy(logits, y, reduction="none") * others[-1]).mean()
+
+
+@pytest.mark.parametrize("teacher", [None, teacher])
+def test_a_batch_has_the_weights_of_its_rows(teacher):
+    given = torch.arange(150) / 70
+    trained = trainer(augmentation=None, teacher=teacher, loss=weighted, weights=given)
+    rows = {tuple(x.flatten().tolist()): w.item() for x, w in zip(trained.samples.x, given, strict=True)}
+    for _, (x, *_, weights_of_batch) in trained.batches():
+        assert [rows[tuple(image.flatten().tolist())] for image in x] == weights_of_batch.tolist()
+    assert trained.run_epoch()["train_loss"] > 0
+
+
+def test_rows_without_weight_are_not_learned_from():
+    given = (torch.arange(150) % 2).double()
+    one, other = (trainer(augmentation=None, teacher=None, loss=weighted, weights=given) for _ in range(2))
+    other.samples.y[::2] = 2 - other.samples.y[::2]
+    assert one.run_epoch()["train_loss"] == other.run_epoch()["train_loss"]
+    assert torch.equal(weights(one), weights(other))
+    assert one.samples.digest != trainer(augmentation=None, teacher=None).samples.digest
+
+
+def test_weights_are_one_for_each_row_and_not_for_what_does_not_look_at_them():
+    with pytest.raises(ValueError, match=r"150 inputs and weights of shape \(9,\); give one for each row"):
+        trainer(weights=torch.ones(9))
+    with pytest.raises(ValueError, match="weights of rows have no effect with graph=True"):
+        trainer(weights=torch.ones(150), graph=True)
+    with pytest.raises(ValueError, match="weights of rows have no effect with a refinement"):
+        trainer(weights=torch.ones(150), refinement=lambda model: None)
+
+
 @pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS)
 def test_a_continued_run_sees_what_the_uninterrupted_one_does(augmentation):
     whole = trainer(augmentation=augmentation)

@@ -5,13 +5,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags, check_random_state, compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from difflut.circuits import (
     Circuit,
@@ -23,7 +22,17 @@ from difflut.circuits import (
     write_json,
     write_verilog,
 )
-from difflut.estimators.columns import Columns, Source, columns_of, is_frame, is_numeric
+from difflut.estimators.arguments import check_arguments, labels_of_rows, weights_of_rows
+from difflut.estimators.columns import (
+    Columns,
+    Source,
+    columns_of,
+    holds_text,
+    is_frame,
+    is_numeric,
+    number_of_rows,
+    rows_of,
+)
 from difflut.estimators.fitting import Fitter, Table
 from difflut.estimators.recipe import HIGH_TAU, Recipe, default_recipe
 from difflut.models import save_checkpoint
@@ -84,8 +93,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float | None = None,
         tau: float | None = None,
         explores: bool | None = None,
-        early_stopping: bool | str = "auto",
-        class_weight: str | Mapping[Any, float] | None = None,
+        early_stopping: bool | Literal["auto"] = "auto",
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.votes = votes
@@ -102,36 +111,43 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on a table.
+
+        Neither the order of the rows matters, nor whether a row comes several times or with a weight of as many.
 
         Args:
             X: An array of numbers `(rows, columns)` or a data frame.
             y: The label of each row, of any type: `(rows,)`.
+            sample_weight: Weight of each row, 0 or more: `(rows,)`. Only their ratios count. None weighs all alike.
 
         Raises:
-            ValueError: X and y do not fit together, there is only one class, or a value is infinite.
+            ValueError: An argument is out of range, X, y and weights do not fit together, there is only one class, or a
+                value is infinite.
             TypeError: A column holds neither numbers, strings nor categories.
         """
-        columns = self._table(X, reset=True)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        check_arguments(self)
+        columns, y = self._table(X, reset=True), labels_of_rows(y)
+        if (rows := number_of_rows(columns)) != len(y):
+            raise ValueError(f"X has {rows} rows and y has {len(y)}; give a label for each row")
+        weights = weights_of_rows(sample_weight, rows)
+        if not weights.all():
+            columns, y, weights = rows_of(columns, weights > 0), y[weights > 0], weights[weights > 0]
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"LUTClassifier needs at least 2 classes; y has 1 class, {self.classes_.tolist()}")
+        weights = weights * compute_class_weight(self.class_weight, classes=self.classes_, y=y)[indices]
         names = getattr(self, "feature_names_in_", [f"x{number}" for number in range(self.n_features_in_)])
         self.columns_ = Columns().fit(columns, [str(name) for name in names])
         x = _in_single_precision(self.columns_(columns))
         if np.isinf(x).any():
             column = self.columns_.features()[int(np.isinf(x).any(axis=0).argmax())]
             raise ValueError(f"column {column!r} holds a value that is too large for float32; scale it")
-        if len(x) != len(indices):
-            raise ValueError(f"X has {len(x)} rows and y has {len(indices)}; give a label for each row")
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        table = Table(x, indices, weights, len(self.classes_)).merged()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         node_type = REGISTRY.get_node(self.node_type) if isinstance(self.node_type, str) else self.node_type
-        fitter, table = Fitter(node_type, self.n, seed), Table(x, indices, weights)
-        recipes = self._recipes(len(x), x.shape[1])
+        fitter = Fitter(node_type, self.n, seed)
+        recipes = self._recipes(*table.x.shape)
         self.recipe_ = fitter.choose(table, recipes) if self.explores is None else recipes[bool(self.explores)]
         self.network_, self.history_ = fitter.fit(table, self.recipe_)
         self.n_iter_ = len(self.history_)
@@ -197,10 +213,17 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
 
     def _table(self, X: Any, reset: bool) -> Source:
         """A checked table; with `reset`, later ones must have the same columns."""
+        if is_frame(X) and not X.shape[1]:
+            raise ValueError("X has no columns; give at least one")
         if is_frame(X) and not is_numeric(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return columns_of(X)
-        return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan")
+        try:
+            return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan")
+        except ValueError as error:
+            if holds_text(X):
+                raise ValueError("X holds text; give a data frame, whose columns of text are categories") from error
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         # An engine holds compiled code, which cannot be pickled; `__setstate__` makes it again from the circuit.

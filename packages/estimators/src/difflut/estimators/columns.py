@@ -29,7 +29,7 @@ class Coded:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, rows: slice) -> "Coded":
+    def __getitem__(self, rows: slice | np.ndarray) -> "Coded":
         return Coded(self.codes[rows], self.values)
 
 
@@ -120,9 +120,24 @@ def columns_of(frame: Any) -> list[Column]:
     return [_column(repr(name), frame.iloc[:, number]) for number, name in enumerate(frame.columns)]
 
 
+def number_of_rows(table: Source) -> int:
+    return len(table) if isinstance(table, np.ndarray) else len(table[0])
+
+
+def rows_of(table: Source, chosen: np.ndarray) -> Source:
+    """The rows of a table that are chosen by booleans or numbers."""
+    return table[chosen] if isinstance(table, np.ndarray) else [column[chosen] for column in table]
+
+
 def is_frame(x: Any) -> bool:
     """Whether x is a data frame of pandas."""
     return hasattr(x, "iloc") and hasattr(x, "columns")
+
+
+def holds_text(x: Any) -> bool:
+    """Whether an array, or what makes one, holds a string."""
+    array = np.asarray(x)
+    return array.dtype.kind in "UST" or (array.dtype.kind == "O" and any(isinstance(v, str) for v in array.flat))
 
 
 def is_numeric(frame: Any) -> bool:

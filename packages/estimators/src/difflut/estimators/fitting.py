@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -35,23 +35,37 @@ class Table:
     Attributes:
         x: Features `(rows, features)`, float32; NaN is a missing value.
         y: Class indices `(rows,)`.
-        class_weights: Weight of each class in the loss and in scores: `(classes,)`.
+        weights: Weight of each row in the loss, in votes and in scores: `(rows,)`.
+        classes: Number of classes.
     """
 
     x: np.ndarray
     y: np.ndarray
-    class_weights: np.ndarray
+    weights: np.ndarray
+    classes: int
 
     def rows(self, chosen: np.ndarray) -> "Table":
-        return Table(self.x[chosen], self.y[chosen], self.class_weights)
+        return replace(self, x=self.x[chosen], y=self.y[chosen], weights=self.weights[chosen])
+
+    def merged(self) -> "Table":
+        """The table with equal rows of a class as one, of their summed weight; the mean weight is 1.
+
+        It depends neither on the order of the rows nor on whether a row is repeated or has a weight. So equal rows are
+        on one side where some are held out.
+        """
+        x = np.where(np.isnan(self.x), np.float32(np.nan), self.x + np.float32(0))  # one NaN, and one zero
+        keys = np.column_stack([x, self.y.astype(np.float32)])
+        _, first, number = np.unique(keys.view(f"V{keys.strides[0]}")[:, 0], return_index=True, return_inverse=True)
+        weights = np.bincount(number, self.weights)
+        return replace(self.rows(first), weights=weights / weights.mean())
 
     def right(self, network: LUTNetwork) -> np.ndarray:
         """The weight of each row that the hard network classifies correctly, and 0 for other rows: `(rows,)`."""
-        return (predict(network, torch.from_numpy(self.x)).numpy() == self.y) * self.class_weights[self.y]
+        return (predict(network, torch.from_numpy(self.x)).numpy() == self.y) * self.weights
 
     def score(self, network: LUTNetwork) -> float:
         """The weighted share of rows that the hard network classifies correctly."""
-        return float(self.right(network).sum() / self.class_weights[self.y].sum())
+        return float(self.right(network).sum() / self.weights.sum())
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,9 @@ class Fitter:
             batch_size=recipe.batch_size,
             optimizer=partial(adam, lr=recipe.learning_rate),
             schedule=partial(cosine, epochs=recipe.epochs),
-            loss=partial(F.cross_entropy, weight=torch.from_numpy(table.class_weights).float()),
+            loss=weighted_cross_entropy,
             seed=self.seed,
+            weights=torch.from_numpy(training.weights / training.weights.mean()).float(),
         )
         history, best = [], None
         for epoch in range(recipe.epochs):
@@ -106,16 +121,16 @@ class Fitter:
 
         A table that begins as part of a forest reads successive splits, and votes as the rows there do.
         """
-        known, classes, weights = _without_missing(table.x), len(table.class_weights), table.class_weights[table.y]
+        known, classes = _without_missing(table.x), table.classes
         width, every = recipe.votes * classes, 2 if recipe.explores else 1
         needed = differing(known).clip(max=recipe.num_bits)
         n = min(self.n, max(1, int(needed.sum())))
-        splits = forest_splits(table.x, table.y, weights, -(-width // every), n, recipe.trees, self.seed)
+        splits = forest_splits(table.x, table.y, table.weights, -(-width // every), n, recipe.trees, self.seed)
         # Columns of categories need one threshold; further ones would only repeat it.
         num_bits = min(recipe.num_bits, max(1, int(needed.max()), splits.most_thresholds()))
         encoder = MidpointThermometer(num_bits).fit(known)
-        begun = torch.full((width, n), -1)
-        begun[::every] = set_thresholds(encoder, splits)
+        begun, begins = torch.full((width, n), -1), torch.arange(width) % every == 0
+        begun[begins] = set_thresholds(encoder, splits)
         bits = distinct_bits(encoder)
         candidates, learnable = min(recipe.candidates, len(bits)), REGISTRY.get_layer("learnable")
         layer = learnable(encoder.output_size, width, self.node_type, n, top_k=candidates, seed=self.seed)
@@ -125,8 +140,8 @@ class Fitter:
         wiring = torch.where(begun < 0, layer.wiring(), begun)
         layer.load_wiring(wiring)
         read, y = encoder(torch.from_numpy(table.x)), torch.from_numpy(table.y)
-        tables = votes_of_rows(read, y, torch.from_numpy(weights), wiring, classes, self.seed)
-        layer.node.load_table(torch.where(begun[:, :1, None] < 0, layer.soft_table().detach(), tables))
+        tables = votes_of_rows(read, y, torch.from_numpy(table.weights), wiring, classes, self.seed)
+        layer.node.load_table(torch.where(begins[:, None, None], tables, layer.soft_table().detach()))
         return LUTNetwork(encoder, [layer], GroupSum(classes, recipe.tau))
 
     def choose(self, table: Table, recipes: tuple[Recipe, Recipe]) -> Recipe:
@@ -139,7 +154,7 @@ class Fitter:
         for training, held_out in self._splits(table):
             first, second = (recipe.shortened(len(training.y)) for recipe in recipes)
             right = held_out.right(self.fit(training, first)[0])
-            if right.sum() < held_out.class_weights[held_out.y].sum():  # else nothing is better
+            if right.sum() < held_out.weights.sum():  # else nothing is better
                 gain = np.append(gain, held_out.right(self.fit(training, second)[0]) - right)
         return recipes[bool(gain.sum() > np.sqrt((gain**2).sum()) / 2)]
 
@@ -150,6 +165,11 @@ class Fitter:
         part = np.arange(len(order)) % FOLDS
         for number in range(FOLDS if len(order) < ROWS_TO_FOLD else 1):
             yield table.rows(order[part != number]), table.rows(order[part == number])
+
+
+def weighted_cross_entropy(logits: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """The mean over the rows of their cross entropy, each times its weight."""
+    return (F.cross_entropy(logits, y, reduction="none") * weights).mean()
 
 
 def differing(x: np.ndarray) -> np.ndarray:

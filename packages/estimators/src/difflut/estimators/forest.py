@@ -1,5 +1,6 @@
 """Where tables start: at the splits of a random forest, voting as it does."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,8 @@ def forest_splits(
     if missing.any():
         x = np.where(missing, np.where(missing, np.float32(np.inf), x).min(0), x)
         x[:, missing.all(0)] = 0
-    forest = RandomForestClassifier(trees, random_state=seed).fit(x, y, weights)
+    with warnings.catch_warnings(action="ignore"):  # each tree would warn again that there are many classes
+        forest = RandomForestClassifier(trees, random_state=seed).fit(x, y, weights)
     structures = [tree.tree_ for tree in forest.estimators_]
     first = np.cumsum([0] + [tree.node_count for tree in structures])
     feature = np.concatenate([tree.feature for tree in structures])

@@ -24,6 +24,7 @@ class Samples:
         teacher: Function that gives the logits `(rows, classes)` of inputs.
         seed: Seed of order and augmentation.
         device: Device on which rows are augmented and taught.
+        weights: Weight of each row `(rows,)`; None weighs all alike.
 
     Attributes:
         x: Inputs as the present epoch sees them.
@@ -31,7 +32,7 @@ class Samples:
         version: Grows whenever `x` has changed.
 
     Raises:
-        ValueError: There are no rows, or not as many labels.
+        ValueError: There are no rows, or not as many labels or weights.
     """
 
     def __init__(
@@ -42,10 +43,13 @@ class Samples:
         teacher: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        weights: Tensor | None = None,
     ) -> None:
         if len(x) != len(y) or not len(x):
             raise ValueError(f"got {len(x)} inputs and {len(y)} labels; their numbers must be equal and not 0")
-        self.x, self.y, self._original = x, y, x
+        if weights is not None and weights.shape != y.shape:
+            raise ValueError(f"got {len(x)} inputs and weights of shape {tuple(weights.shape)}; give one for each row")
+        self.x, self.y, self._original, self.weights = x, y, x, weights
         self.augmentation, self.teacher, self.seed, self.device = augmentation, teacher, seed, device
         self.taught: Tensor | None = None
         self.version = 0
@@ -59,9 +63,9 @@ class Samples:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of rows and labels before any augmentation; others, or another order, have another digest."""
+        """A digest of rows, labels and weights before any augmentation; others, or another order, have another one."""
         found = hashlib.blake2b(digest_size=16)
-        for part in (self._original, self.y):
+        for part in (self._original, self.y) if self.weights is None else (self._original, self.y, self.weights):
             array = part.cpu().contiguous().numpy()
             found.update(f"{array.dtype} {array.shape} ".encode())
             found.update(array.data)
@@ -95,8 +99,8 @@ class Samples:
         return torch.cat([self._original, *changed] if beside else changed), self.y.repeat(copies + beside)
 
     def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """The arguments of the loss besides logits: class indices and, with a teacher, its logits."""
-        return (self.y[rows],) if self.taught is None else (self.y[rows], self.taught[rows])
+        """The arguments of the loss besides logits: class indices, then a teacher's logits and weights if there are."""
+        return tuple(each[rows] for each in (self.y, self.taught, self.weights) if each is not None)
 
     def _stretches(self, x: Tensor) -> Iterator[Tensor]:
         return (rows.to(self.device) for rows in x.split(AT_ONCE))

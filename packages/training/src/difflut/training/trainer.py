@@ -50,7 +50,8 @@ class Trainer:
         optimizer: Function that makes the optimizer of the parameters.
         schedule: Function that makes the learning rate schedule of the optimizer; it advances once an epoch, and
             decides the rate by the number of epochs alone. None keeps the rate.
-        loss: Loss of logits and class indices; with a teacher, of its logits too. A mean over the rows.
+        loss: Loss of logits and class indices; with a teacher, of its logits too, and with weights, of these at last.
+            A mean over the rows.
         seed: Seed of the order of the samples, and of the augmentation.
         graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, but for which bits flips
             choose, and quicker where batches are small. Nothing changes on a CPU. Not with learnable thresholds, as the
@@ -63,10 +64,12 @@ class Trainer:
         freezes: The epoch before which each layer but the last is frozen, ascending (see `front_to_back`); from then on
             it is exactly its tables. None freezes none.
         cost: Function that makes a term of the loss that depends on the network alone.
+        weights: Weight of each row `(rows,)`, which the loss takes as its last argument. Not with a graph or a
+            refinement, which weigh all rows alike.
 
     Raises:
-        ValueError: The data do not fit together, a regularizer does not fit its node, or the refinement sees copies of
-            samples that nothing changes.
+        ValueError: The data do not fit together, a regularizer does not fit its node, the refinement sees copies of
+            samples that nothing changes, or weights meet what does not look at them.
     """
 
     @checked_constructor
@@ -88,6 +91,7 @@ class Trainer:
         refined_from: int = 0,
         freezes: Sequence[int] | None = None,
         cost: Callable[[LUTNetwork], Cost] | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be a whole number, 1 or more")
@@ -101,13 +105,16 @@ class Trainer:
                 "graph=True keeps the samples as bits, and learnable thresholds change these in each step; "
                 "set graph=False"
             )
+        if weights is not None and (graph or refinement):
+            other = "graph=True" if graph else "a refinement"
+            raise ValueError(f"weights of rows have no effect with {other}; leave one of them out")
         check_labels(model, x, y)
         with torch.no_grad():
             model.regularization()  # a regularizer that does not fit fails here, before any work
         self.device = next(model.parameters()).device
         self.ranks = Ranks.present()
         self.ranks.follow_first(model)
-        self.samples = Samples(x, y, augmentation, teacher, seed, self.device)
+        self.samples = Samples(x, y, augmentation, teacher, seed, self.device, weights)
         self.model, self.batch_size, self.loss = model, batch_size, loss
         self.optimizer = optimizer(model.parameters())
         if isinstance(self.optimizer, kernels.Adam):
@@ -136,7 +143,7 @@ class Trainer:
         return self.model.num_luts if self.refines else -(-len(self.samples) // self.batch_size)
 
     def batches(self) -> Iterator[tuple[Part, tuple[Tensor, ...]]]:
-        """This process's part of each batch of the present epoch: inputs, labels and, with a teacher, its logits."""
+        """This process's part of each batch of the present epoch: inputs, and what the loss takes besides logits."""
         samples = self.samples
         samples.begin(self.epoch)
         for chosen in samples.order(self.epoch).to(samples.x.device).split(self.batch_size):
@@ -144,11 +151,11 @@ class Trainer:
             rows = chosen[part.computed]
             yield part, tuple(some.to(self.device) for some in (samples.x[rows], *samples.targets(rows)))
 
-    def step(self, part: Part, x: Tensor, y: Tensor, *taught: Tensor) -> Tensor:
+    def step(self, part: Part, x: Tensor, y: Tensor, *others: Tensor) -> Tensor:
         """One optimiser step; returns the part's summed loss and number of correct samples, still on the device."""
         with self.ranks.computing(part):
             logits = self.model(x)
-            loss = self.loss(logits, y, *taught)
+            loss = self.loss(logits, y, *others)
             self.optimizer.zero_grad(set_to_none=True)
             penalty = self.penalty()
             objective = loss if penalty is None else loss + penalty
