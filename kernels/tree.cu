@@ -1,97 +1,122 @@
 // Trees of two-input nodes at every window of an image, with the maximum over neighbouring windows, as one operation.
-// The values inside a tree stay in registers, and the backward pass computes them again.
+// The values inside a tree stay in registers. The backward pass computes them again, at the windows that have the
+// maximum.
 //
 // A tree of D levels above its F = 2**D leaves has the values v[0], ..., v[4 F - 2]: first its 2 F inputs, then those of
 // its nodes, leaves first. Node t reads v[2 t] and v[2 t + 1] and gives v[2 F + t].
-#include "placements.cuh"
+#include "tree.cuh"
 
 namespace difflut::tree {
-
-constexpr int kMostLevels = 2;  // `MOST_LEVELS` in cuda/trees.py
-
-// The trees of a bank; table[k] has those of level k, leaves first, and follows the tree's number.
-struct Trees {
-  const int32_t* wiring;  // [roots * F][2]
-  const float* table[kMostLevels + 1];
-  int64_t batch, roots;
-  int pool_y, pool_x;  // windows of which the maximum is taken
-
-  __host__ __device__ int64_t quads() const { return ceil_div(batch, kSamples); }
-  __host__ __device__ int area() const { return pool_y * pool_x; }
-};
 
 template <int D>
 struct Sizes {
   static constexpr int kLeaves = 1 << D, kNodes = 2 * kLeaves - 1, kInputs = 2 * kLeaves, kValues = kInputs + kNodes;
 };
 
+// What trees read: x[features][batch], or bits[features][quads][4]. A reader gives the sample of a lane in word u.
+struct Values {
+  const float* x;
+  int64_t batch;
+
+  struct Reader {
+    const float* from;
+    int64_t batch;
+
+    __device__ float operator()(int row, int u) const { return __ldg(from + row * batch + u * kWarp); }
+  };
+
+  __device__ Reader at(int64_t quad) const { return {x + sample_of(quad, 0), batch}; }
+};
+
+struct PackedBits {
+  const uint32_t* bits;
+  int64_t words;  // of a feature
+
+  struct Reader {
+    const uint32_t* from;
+    int64_t words;
+
+    __device__ float operator()(int row, int u) const {
+      return __ldg(from + row * words + u) >> lane_index() & 1 ? 1.0f : 0.0f;
+    }
+  };
+
+  __device__ Reader at(int64_t quad) const { return {bits + quad * kQuad, words}; }
+};
+
 // One tree, shared by the threads of a block.
 template <int D>
 struct Tree {
-  float table[Sizes<D>::kNodes][4];
-  Image::Pin pins[Sizes<D>::kInputs];
+  static constexpr int kInputs = Sizes<D>::kInputs;
+
+  float4 table[Sizes<D>::kNodes];  // as x + y a + z b + w a b of a node's inputs
+  Image::Pin pins[kInputs];
+  alignas(16) int rows[kWarps][kMostWindows][kInputs];  // that pins read at the windows of a warp's place, or -1
 
   __device__ void load(const Trees& trees, const Image& image, int root) {
-    constexpr int kLeaves = Sizes<D>::kLeaves;
-    for (int e = threadIdx.x; e < Sizes<D>::kNodes * 4; e += blockDim.x) {
-      int level = 0, node = e / 4, width = kLeaves;
+    for (int t = threadIdx.x; t < Sizes<D>::kNodes; t += blockDim.x) {
+      int level = 0, node = t, width = Sizes<D>::kLeaves;
       while (node >= width) node -= width, width /= 2, ++level;
-      table[e / 4][e % 4] = __ldg(trees.table[level] + (int64_t(root) * width + node) * 4 + e % 4);
+      const float* entries = trees.table[level] + (int64_t(root) * width + node) * 4;
+      const float a = __ldg(entries), b = __ldg(entries + 1), c = __ldg(entries + 2), d = __ldg(entries + 3);
+      table[t] = {a, b - a, c - a, (d - c) - (b - a)};
     }
-    for (int p = threadIdx.x; p < Sizes<D>::kInputs; p += blockDim.x)
-      pins[p] = image.pin(__ldg(trees.wiring + int64_t(root) * Sizes<D>::kInputs + p));
+    for (int p = threadIdx.x; p < kInputs; p += blockDim.x)
+      pins[p] = image.pin(__ldg(trees.wiring + int64_t(root) * kInputs + p));
     __syncthreads();
   }
 
-  // Computes all values of the tree for one sample at one window.
-  __device__ void evaluate(const int (&rows)[Sizes<D>::kInputs], const float* __restrict__ x, int64_t batch, bool inside,
-                           float (&v)[Sizes<D>::kValues]) const {
-#pragma unroll
-    for (int p = 0; p < Sizes<D>::kInputs; ++p) v[p] = inside && rows[p] >= 0 ? __ldg(x + rows[p] * batch) : 0.0f;
-#pragma unroll
-    for (int t = 0; t < Sizes<D>::kNodes; ++t) {
-      const float4 e = *reinterpret_cast<const float4*>(table[t]);
-      const float low = fmaf(v[2 * t], e.y - e.x, e.x), high = fmaf(v[2 * t], e.w - e.z, e.z);
-      v[Sizes<D>::kInputs + t] = fmaf(v[2 * t + 1], high - low, low);
-    }
+  // Finds the rows for the warp.
+  __device__ void go_to(const Trees& trees, const Image& image, const Place& place) {
+    __syncwarp();
+    for (int e = lane_index(); e < trees.area() * kInputs; e += kWarp)
+      rows[threadIdx.x / kWarp][e / kInputs][e % kInputs] =
+          image.row(pins[e % kInputs], place.window(trees, image, e / kInputs));
+    __syncwarp();
   }
 
-  __device__ void rows(const Image& image, int placement, int (&found)[Sizes<D>::kInputs]) const {
-    const auto window = image.window(placement);
+  // Of a lane's sample in word u, at a window of the place.
+  template <class Reader>
+  __device__ void evaluate(int window, const Reader& read, int u, bool inside, float (&v)[Sizes<D>::kValues]) const {
+    const int* from = rows[threadIdx.x / kWarp][window];
 #pragma unroll
-    for (int p = 0; p < Sizes<D>::kInputs; ++p) found[p] = image.row(pins[p], window);
+    for (int p = 0; p < kInputs; p += 4) {
+      const int4 four = *reinterpret_cast<const int4*>(from + p);
+      const int each[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) v[p + i] = inside && each[i] >= 0 ? read(each[i], u) : 0.0f;
+    }
+#pragma unroll
+    for (int t = 0; t < Sizes<D>::kNodes; ++t) {
+      const float4 e = table[t];
+      v[kInputs + t] = fmaf(v[2 * t + 1], fmaf(e.w, v[2 * t], e.z), fmaf(e.y, v[2 * t], e.x));
+    }
   }
 };
 
-// The placement of window w among those that a pooled place covers.
-__device__ inline int window_of(const Trees& trees, const Image& image, int place, int w) {
-  const int across = image.out_x / trees.pool_x, y = place / across, x = place - y * across, dy = w / trees.pool_x;
-  return (y * trees.pool_y + dy) * image.out_x + x * trees.pool_x + w - dy * trees.pool_x;
-}
-
-// y[roots][places][batch]; bit w of a byte of chosen[root][place][quad][lane] is whether window w has the maximum. A
-// block has one root, and its warps every gridDim.y * kWarps-th item.
-template <int D>
-__global__ void __launch_bounds__(kBlock)
-    forward(Trees trees, Image image, const float* __restrict__ x, float* __restrict__ y,
-            uint32_t* __restrict__ chosen) {
+// y[roots][places][batch]; bit w of a byte of chosen[root][quad][place][lane] is whether window w has the maximum. A
+// block has one root, and its warps take turns with the others of their root.
+template <int D, class Input>
+__global__ void __launch_bounds__(kBlock, 3)
+    forward(Trees trees, Image image, Input input, float* __restrict__ y, uint32_t* __restrict__ chosen) {
   follow();
   __shared__ alignas(16) Tree<D> tree;
-  const int root = blockIdx.x, places = image.count() / trees.area();
+  const int root = blockIdx.x, places = trees.places_y(image) * trees.places_x(image);
   tree.load(trees, image, root);
   const int64_t quads = trees.quads(), items = places * quads;
-  for (int64_t i = int64_t(blockIdx.y) * kWarps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * kWarps) {
+  const int warps = blockDim.x / kWarp;
+  for (int64_t i = int64_t(blockIdx.y) * warps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * warps) {
     const Item item = item_of(image, i, quads);
     const int left = samples_left(trees.batch, item.quad);
+    tree.go_to(trees, image, {trees, image, item.placement});
+    const auto read = input.at(item.quad);
     float best[kQuad];
     uint32_t code = 0;
     for (int w = 0; w < trees.area(); ++w) {
-      int rows[Sizes<D>::kInputs];
-      tree.rows(image, window_of(trees, image, item.placement, w), rows);
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) {
         float v[Sizes<D>::kValues];
-        tree.evaluate(rows, x + sample_of(item.quad, u), trees.batch, u * kWarp + lane_index() < left, v);
+        tree.evaluate(w, read, u, u * kWarp + lane_index() < left, v);
         const float value = v[Sizes<D>::kValues - 1];
         const uint32_t mine = 1u << (8 * u + w), all = 255u << (8 * u);
         if (w == 0 || value > best[u] || value != value) best[u] = value, code = (code & ~all) | mine;  // NaN stays
@@ -99,66 +124,72 @@ __global__ void __launch_bounds__(kBlock)
       }
     }
     const int64_t out = root * int64_t(places) + item.placement;
-    if (chosen) chosen[(out * quads + item.quad) * kWarp + lane_index()] = code;
+    if (chosen) chosen[((root * quads + item.quad) * places + item.placement) * kWarp + lane_index()] = code;
 #pragma unroll
     for (int u = 0; u < kQuad; ++u)
       if (u * kWarp + lane_index() < left) y[out * trees.batch + sample_of(item.quad, u)] = best[u];
   }
 }
 
-// From grad[roots][places][batch]: that of the leaves, leaf_grad[roots * F][placements][batch] where it is not null, and
-// of all tables, parts[gridDim.y][roots][2 F][4], nodes in the order of a tree's, of which the last is left out.
-template <int D>
+// From grad[roots][places][batch]: that of all tables, parts[gridDim.y][roots][2 F][4], nodes in the order of a tree's,
+// of which the last is left out; and of what the pins read, pin_grad[k][roots * 2 F][quads][places][128] where it is
+// not null, at the k-th of the windows that have the maximum of a place. Where there is no k-th it is not written.
+template <int D, class Input>
 __global__ void __launch_bounds__(kBlock, 2)
-    gradients(Trees trees, Image image, const float* __restrict__ x, const uint32_t* __restrict__ chosen,
-              const float* __restrict__ grad, float* __restrict__ leaf_grad, float* __restrict__ parts) {
+    gradients(Trees trees, Image image, Input input, const uint32_t* __restrict__ chosen,
+              const float* __restrict__ grad, float* __restrict__ pin_grad, float* __restrict__ parts) {
   follow();
-  constexpr int kInputs = Sizes<D>::kInputs, kNodes = Sizes<D>::kNodes, kLeaves = Sizes<D>::kLeaves;
+  constexpr int kInputs = Sizes<D>::kInputs, kNodes = Sizes<D>::kNodes;
   __shared__ alignas(16) Tree<D> tree;
-  const int root = blockIdx.x, places = image.count() / trees.area();
+  const int root = blockIdx.x, places = trees.places_y(image) * trees.places_x(image);
   tree.load(trees, image, root);
   float moments[(kNodes + 1) * 4] = {};
   const int64_t quads = trees.quads(), items = places * quads;
-  for (int64_t i = int64_t(blockIdx.y) * kWarps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * kWarps) {
+  const int warps = blockDim.x / kWarp;
+  for (int64_t i = int64_t(blockIdx.y) * warps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * warps) {
     const Item item = item_of(image, i, quads);
     const int left = samples_left(trees.batch, item.quad);
     const int64_t out = root * int64_t(places) + item.placement;
-    const uint32_t code = chosen ? __ldg(chosen + (out * quads + item.quad) * kWarp + lane_index()) : 0x01010101u;
-    float share[kQuad];
+    tree.go_to(trees, image, {trees, image, item.placement});
+    const int64_t of_root = (root * quads + item.quad) * places + item.placement;
+    uint32_t code = chosen ? __ldg(chosen + of_root * kWarp + lane_index()) : 0x01010101u;
 #pragma unroll
-    for (int u = 0; u < kQuad; ++u) {
-      const bool inside = u * kWarp + lane_index() < left;
-      share[u] = inside ? __ldg(grad + out * trees.batch + sample_of(item.quad, u)) : 0.0f;
-      share[u] /= float(__popc(code >> (8 * u) & 255));
-    }
-    for (int w = 0; w < trees.area(); ++w) {
-      const int placement = window_of(trees, image, item.placement, w);
-      int rows[kInputs];
-      tree.rows(image, placement, rows);
+    for (int u = 0; u < kQuad; ++u)
+      if (u * kWarp + lane_index() >= left) code &= ~(255u << (8 * u));
+    const auto read = input.at(item.quad);
+    const float* upstream = grad + out * trees.batch;
+    const uint32_t all = code;
+    const int64_t pin = items * kSamples;
+    float* passed = pin_grad + (root * (kInputs * quads) + item.quad) * places * kSamples + item.placement * kSamples;
+    const auto pass_back = [&](int u) {  // from the first window that is left
+      const uint32_t windows = code >> (8 * u) & 255;
+      code &= ~((windows & -windows) << (8 * u));
+      float v[Sizes<D>::kValues], g[Sizes<D>::kValues];
+      tree.evaluate(windows ? __ffs(windows) - 1 : 0, read, u, windows, v);
+      const float share = windows ? __ldg(upstream + sample_of(item.quad, u)) : 0.0f;
+      g[kInputs + kNodes - 1] = windows ? share / float(__popc(all >> (8 * u) & 255)) : 0.0f;
 #pragma unroll
-      for (int u = 0; u < kQuad; ++u) {
-        const bool inside = u * kWarp + lane_index() < left;
-        float v[Sizes<D>::kValues], g[Sizes<D>::kValues];
-        tree.evaluate(rows, x + sample_of(item.quad, u), trees.batch, inside, v);
-        g[kInputs + kNodes - 1] = code >> (8 * u + w) & 1 ? share[u] : 0.0f;
-#pragma unroll
-        for (int t = kNodes - 1; t >= 0; --t) {
-          const float mine = g[kInputs + t], a = v[2 * t], b = v[2 * t + 1];
-          moments[4 * t] += mine;
-          moments[4 * t + 1] = fmaf(mine, a, moments[4 * t + 1]);
-          moments[4 * t + 2] = fmaf(mine, b, moments[4 * t + 2]);
-          moments[4 * t + 3] = fmaf(mine * a, b, moments[4 * t + 3]);
-          if (t >= kLeaves) {
-            const float4 e = *reinterpret_cast<const float4*>(tree.table[t]);
-            const float low = e.y - e.x, high = e.w - e.z;
-            g[2 * t] = mine * fmaf(b, high - low, low);
-            g[2 * t + 1] = mine * (fmaf(a, high, e.z) - fmaf(a, low, e.x));
-          } else if (leaf_grad && inside) {
-            const int64_t row = (int64_t(root) * kLeaves + t) * image.count() + placement;
-            leaf_grad[row * trees.batch + sample_of(item.quad, u)] = mine;
-          }
-        }
+      for (int t = kNodes - 1; t >= 0; --t) {
+        const float mine = g[kInputs + t], a = v[2 * t], b = v[2 * t + 1];
+        moments[4 * t] += mine;
+        moments[4 * t + 1] = fmaf(mine, a, moments[4 * t + 1]);
+        moments[4 * t + 2] = fmaf(mine, b, moments[4 * t + 2]);
+        moments[4 * t + 3] = fmaf(mine * a, b, moments[4 * t + 3]);
+        const float4 e = tree.table[t];
+        g[2 * t] = mine * fmaf(e.w, b, e.y);
+        g[2 * t + 1] = mine * fmaf(e.w, a, e.z);
       }
+      if (pin_grad && windows)
+#pragma unroll
+        for (int p = 0; p < kInputs; ++p) passed[p * pin + u * kWarp + lane_index()] = g[p];
+    };
+#pragma unroll 2
+    for (int u = 0; u < kQuad; ++u) pass_back(u);
+    while (__any_sync(kAllLanes, code)) {  // windows that are equal
+      passed += trees.roots * kInputs * pin;
+#pragma unroll 1
+      for (int u = 0; u < kQuad; ++u)
+        if (__any_sync(kAllLanes, code >> (8 * u) & 255)) pass_back(u);
     }
   }
 #pragma unroll
@@ -170,36 +201,50 @@ __global__ void __launch_bounds__(kBlock, 2)
   sum_block(moments, [&](int e, float total) { parts[e] = total; });
 }
 
-inline Trees trees_of(const int32_t* wiring, const float* leaves, const float* first, const float* second,
-                      int64_t pool_y, int64_t pool_x, int64_t batch, int64_t roots) {
-  return {wiring, {leaves, first, second}, batch, roots, int(pool_y), int(pool_x)};
+// Whole warps for a block whose root has so many items.
+inline int threads_of(const Trees& trees, const Image& image) {
+  const int64_t items = image.count() / trees.area() * trees.quads();
+  return int(items < kWarps ? items : kWarps) * kWarp;
+}
+
+// Calls f with what the trees read: bits, where they are not null.
+template <class F>
+void with_input(const float* x, const uint32_t* bits, const Trees& trees, F f) {
+  if (bits) f(PackedBits{bits, trees.quads() * kQuad});
+  else f(Values{x, trees.batch});
 }
 
 extern "C" {
 
-// y[roots][places][batch] from x[features][batch]; the tables of levels that there are not are null.
-int difflut_cuda_tree(const float* x, const int32_t* wiring, const Image* image, const float* leaves,
-                      const float* first, const float* second, int64_t levels, int64_t pool_y, int64_t pool_x,
-                      int64_t batch, int64_t roots, float* y, uint32_t* chosen, int64_t number, cudaStream_t stream) {
+// y[roots][places][batch] from x[features][batch] or bits; the tables of levels that there are not are null.
+int difflut_cuda_tree(const float* x, const uint32_t* bits, const int32_t* wiring, const Image* image,
+                      const float* leaves, const float* first, const float* second, int64_t levels, int64_t pool_y,
+                      int64_t pool_x, int64_t batch, int64_t roots, float* y, uint32_t* chosen, int64_t number,
+                      cudaStream_t stream) {
   const Trees trees = trees_of(wiring, leaves, first, second, pool_y, pool_x, batch, roots);
   if (roots * batch == 0) return 0;
   with_inputs<kMostLevels>(levels, [&](auto depth) {
-    enqueue(forward<depth>, dim3(unsigned(roots), unsigned(number)), kBlock, 0, stream, trees, *image, x, y, chosen);
+    with_input(x, bits, trees, [&](auto input) {
+      enqueue(forward<depth, decltype(input)>, dim3(unsigned(roots), unsigned(number)), threads_of(trees, *image), 0,
+              stream, trees, *image, input, y, chosen);
+    });
   });
   return cudaGetLastError();
 }
 
-// leaf_grad and table_grad[roots][2 F][4]; where `number` of parts is not 1 they are kept in `parts`.
-int difflut_cuda_tree_gradients(const float* x, const int32_t* wiring, const Image* image, const float* leaves,
-                                const float* first, const float* second, int64_t levels, int64_t pool_y,
-                                int64_t pool_x, int64_t batch, int64_t roots, const uint32_t* chosen,
-                                const float* grad, float* leaf_grad, float* table_grad, float* parts, int64_t number,
+// pin_grad and table_grad[roots][2 F][4]; where `number` of parts is not 1 they are kept in `parts`.
+int difflut_cuda_tree_gradients(const float* x, const uint32_t* bits, const int32_t* wiring, const Image* image,
+                                const float* leaves, const float* first, const float* second, int64_t levels,
+                                int64_t pool_y, int64_t pool_x, int64_t batch, int64_t roots, const uint32_t* chosen,
+                                const float* grad, float* pin_grad, float* table_grad, float* parts, int64_t number,
                                 cudaStream_t stream) {
   const Trees trees = trees_of(wiring, leaves, first, second, pool_y, pool_x, batch, roots);
   if (roots == 0) return 0;
   with_inputs<kMostLevels>(levels, [&](auto depth) {
-    enqueue(gradients<depth>, dim3(unsigned(roots), unsigned(number)), kBlock, 0, stream, trees, *image, x, chosen,
-            grad, leaf_grad, number == 1 ? table_grad : parts);
+    with_input(x, bits, trees, [&](auto input) {
+      enqueue(gradients<depth, decltype(input)>, dim3(unsigned(roots), unsigned(number)), threads_of(trees, *image), 0,
+              stream, trees, *image, input, chosen, grad, pin_grad, number == 1 ? table_grad : parts);
+    });
   });
   const int64_t entries = roots << (levels + 3);
   if (number > 1)

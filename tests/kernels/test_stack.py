@@ -3,6 +3,7 @@ import torch
 
 from difflut import kernels
 from difflut.kernels import HardBank, PlacedWiring, Placements, cuda
+from difflut.kernels.facts import known
 from tests.kernels.operations import looked_up
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
@@ -153,3 +154,13 @@ def test_packed_bits_stand_for_the_tensor(batch):
         y = kernels.multilinear(inputs, banks[0].wiring, table)
         results += [y, *torch.autograd.grad(y.square().sum(), table)]
     torch.testing.assert_close(results[:2], results[2:])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("batch", [1, 300])
+def test_what_is_known_as_bits_stays_packed_for_the_next_bank(batch):
+    x, banks = random_stack(*SHAPES["one bank"], batch=batch)
+    wiring, table, slope = (tensor.cuda() for tensor in banks[0])
+    y = looked_up(x.float().cuda(), [HardBank(wiring, kernels.mark_bits(table.round().float()), slope.float())])
+    assert kernels.holds_bits(y)
+    assert torch.equal(known(y, "words"), cuda.pack(y.clone()))

@@ -4,7 +4,11 @@ import torch
 from difflut import kernels
 from difflut.kernels import PlacedWiring, Placements
 
-IMAGES = [Placements(3, 8, 6, (3, 3), padding=(1, 1)), Placements(2, 9, 7, (2, 2), padding=(1, 0), stride=(2, 1))]
+IMAGES = [
+    Placements(3, 8, 6, (3, 3), padding=(1, 1)),
+    Placements(2, 9, 7, (2, 2), padding=(1, 0), stride=(2, 1)),
+    Placements(1, 14, 20, (5, 3), padding=(2, 1), stride=(1, 2)),  # lines for several warps
+]
 
 
 def make(placements, levels, batch, pool, roots=5):
@@ -41,7 +45,11 @@ def written_down(x, wiring, tables, placements, pool):
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("batch", [3, 132])
 @pytest.mark.parametrize("levels", [1, 2, 3])
-@pytest.mark.parametrize("placements,pool", [(IMAGES[0], (2, 2)), (IMAGES[0], (1, 1)), (IMAGES[1], (5, 1))], ids=str)
+@pytest.mark.parametrize(
+    "placements,pool",
+    [(IMAGES[0], (2, 2)), (IMAGES[0], (1, 1)), (IMAGES[1], (5, 1)), (IMAGES[2], (2, 2))],
+    ids=str,
+)
 def test_is_level_after_level_and_the_maximum(placements, pool, levels, batch, device):
     x, wiring, tables, grad = make(placements, levels, batch, pool)
     double = [table.double() for table in tables]
@@ -51,7 +59,21 @@ def test_is_level_after_level_and_the_maximum(placements, pool, levels, batch, d
     found, again = (evaluated(lambda x, t: kernels.multilinear_tree(x, on, t, pool), *given) for _ in range(2))
     assert all(map(torch.equal, found, again))
     for single, double in zip(found, expected, strict=True):
-        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=1e-4)  # sums of 6,000 terms
+        torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=1e-4)  # sums of 20,000 terms
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("pool", [(1, 1), (2, 2)])
+def test_bits_give_what_values_do(pool, device):
+    x, wiring, tables, grad = make(IMAGES[0], 2, 132, pool)
+    wiring, grad, x = PlacedWiring(wiring.to(device), IMAGES[0]), grad.to(device), (x > 0.5).float().to(device)
+    generator = torch.Generator().manual_seed(0)
+    tables = [torch.rand(table.shape, generator=generator).to(device).requires_grad_() for table in tables]
+    results = []
+    for read in (x, kernels.mark_bits(x.clone())):
+        y = kernels.multilinear_tree(read, wiring, tables, pool)
+        results.append((y, *torch.autograd.grad(y, tables, grad)))
+    assert all(map(torch.equal, *results))
 
 
 def test_equal_windows_share_the_gradient():

@@ -87,6 +87,8 @@ class _LearnedLookup(torch.autograd.Function):
     ) -> Tensor:
         inputs, pins = backend.select(x, logits, candidates, placements)
         wiring = pins.view(len(table), -1)
+        if backend is cuda and inputs.form == "bits":
+            x = Bits(inputs.data, inputs.batch)  # packed once, for both
         y, kept = backend.lookup(x, wiring, table, placements)
         ctx.backend, ctx.placements, ctx.tau, ctx.logits, ctx.outputs = backend, placements, tau, logits, table.shape[1]
         ctx.forms, needed = (inputs[1:], kept[1:]), logits if ctx.needs_input_grad[0] else None

@@ -57,16 +57,20 @@ class _Stack(torch.autograd.Function):
             wires = cuda.wires_of(read.wiring, read.placements)
             codes.append(cuda.read_tables(bits, batch, wires, table, None, next_bits))
             bits = next_bits
+        ctx.groups, ctx.tau, ctx.placements = groups, tau, [read.placements for read in reads]
+        ctx.shapes = [table.shape for table in tables]
+        if groups is None:
+            y, kept = cuda.lookup(Bits(bits, batch), reads[-1].wiring, tables[-1], reads[-1].placements)
+            ctx.save_for_backward(*codes, kept.data, *(read.wiring for read in reads), *slopes)
+            return y
         wires, outputs = cuda.wires_of(reads[-1].wiring, reads[-1].placements), _outputs(tables[-1], reads[-1])
-        sums_codes = groups is not None and reads[-1].placements.is_dense
-        y = tables[-1].new_empty(groups if groups is not None and sums_codes else outputs, batch)
+        sums_codes = reads[-1].placements.is_dense
+        y = tables[-1].new_empty(groups if sums_codes else outputs, batch)
         codes.append(cuda.read_tables(bits, batch, wires, tables[-1], None if sums_codes else y))
         if sums_codes:
             cuda.group_sum(codes[-1], tables[-1], tau, y)
-        elif groups is not None:
+        else:
             y = y.unflatten(0, (groups, -1)).sum(1) / tau
-        ctx.groups, ctx.tau, ctx.placements = groups, tau, [read.placements for read in reads]
-        ctx.shapes = [table.shape for table in tables]
         ctx.save_for_backward(*codes, *(read.wiring for read in reads), *slopes)
         return y.t()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -10,7 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
-from difflut.kernels.bits import Bits
+from difflut.kernels.bits import Bits, holds_bits
+from difflut.kernels.contract import Kept, save_kept, saved_kept
 from difflut.kernels.extension import multilinear
 from difflut.kernels.extremes import maximum
 from difflut.kernels.placements import PlacedWiring, Placements, Wiring
@@ -29,7 +30,8 @@ def multilinear_tree(
 ) -> Tensor:
     """`multilinear` of banks in which node l reads the outputs n l to n l + n - 1 of the bank before, and a maximum.
 
-    Where nodes have two inputs, a GPU neither writes down nor keeps what the banks give each other.
+    Where nodes have two inputs, a GPU neither writes down nor keeps what the banks give each other. Their leaves read
+    known bits that need no gradient packed, and gradients are found at the windows alone that have the maximum.
 
     Args:
         x: Inputs, as for `multilinear`. (batch, features)
@@ -46,7 +48,7 @@ def multilinear_tree(
     """
     reads = check_bank(x, wiring, tables[0])
     if backend_for(tables[0], use_cuda) is cuda and cuda.fits_tree(reads.wiring, tables, reads.placements, pool):
-        return _Tree.apply(x.float() if isinstance(x, Bits) else x, reads, pool, *tables)
+        return _Tree.apply(x, reads, pool, *tables)
     height, width = reads.placements.out_height, reads.placements.out_width
     y = multilinear(x, reads, tables[0], use_cuda=use_cuda)
     for table in tables[1:]:
@@ -70,17 +72,20 @@ def _side_by_side(nodes: int, n: int, device: torch.device) -> Tensor:
 
 class _Tree(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, reads: PlacedWiring, pool: tuple[int, int], *tables: Tensor) -> Tensor:
-        rows = cuda.feature_major(x)
-        y, chosen = cuda.tree(rows, reads.wiring, tables, reads.placements, pool)
+    def forward(ctx: Any, x: Tensor | Bits, reads: PlacedWiring, pool: tuple[int, int], *tables: Tensor) -> Tensor:
+        if holds_bits(x) and not ctx.needs_input_grad[0]:
+            inputs = Kept(cuda.pack(x), len(x), "bits")
+        else:
+            inputs = Kept(cuda.feature_major(cast(Tensor, x)), len(x), "values")
+        y, chosen = cuda.tree(inputs, reads.wiring, tables, reads.placements, pool)
         ctx.placements, ctx.pool = reads.placements, pool
-        ctx.save_for_backward(rows, reads.wiring, chosen, *tables)
+        save_kept(ctx, inputs, reads.wiring, chosen, *tables)
         return y.t()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, wiring, chosen, *tables = ctx.saved_tensors
-        given = rows, wiring, tables, ctx.placements, ctx.pool, chosen, cuda.feature_major(grad)
+        inputs, wiring, chosen, *tables = saved_kept(ctx)
+        given = inputs, wiring, tables, ctx.placements, ctx.pool, chosen, cuda.feature_major(grad)
         x_grad, table_grads = cuda.tree_gradients(*given, ctx.needs_input_grad[0])
         return None if x_grad is None else x_grad.t(), None, None, *table_grads
