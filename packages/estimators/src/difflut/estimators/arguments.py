@@ -11,6 +11,7 @@ from difflut.registry.arguments import check_call
 
 COUNTS = ("votes", "n", "num_bits", "candidates", "epochs", "batch_size")
 POSITIVE = ("learning_rate", "tau")
+MOST_COUNTED = 100_000  # rows, counted as often as their weights say
 
 
 def check_arguments(classifier: Any) -> None:
@@ -50,18 +51,21 @@ def labels_of_rows(y: Any) -> np.ndarray:
     return labels
 
 
-def weights_of_rows(sample_weight: Any, rows: int) -> np.ndarray:
-    """The weight of each row in double precision: `(rows,)`.
+def counts_and_weights(sample_weight: Any, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each row counts, and the weight that it has then: both `(rows,)`.
+
+    Whole weights are counts, unless these sum to many more rows than there are. Others leave a row once, and a weight
+    of 0 leaves it out.
 
     Args:
-        sample_weight: Weights `(rows,)`, or None, which weighs all alike.
+        sample_weight: Weights `(rows,)`, or None, which counts each row once.
         rows: Number of rows.
 
     Raises:
         ValueError: There is not one number, 0 or more, for each row, or all are 0.
     """
     if sample_weight is None:
-        return np.ones(rows)
+        return np.ones(rows, np.int64), np.ones(rows)
     try:
         weights = np.asarray(sample_weight, np.float64)
     except (TypeError, ValueError) as error:
@@ -74,7 +78,9 @@ def weights_of_rows(sample_weight: Any, rows: int) -> np.ndarray:
         raise ValueError(f"sample_weight of row {wrong[0]} is {weights[wrong[0]]}; give a finite number, 0 or more")
     if not weights.any():
         raise ValueError("sample_weight is zero for all rows; give some row a weight above 0")
-    return weights
+    if (weights == np.floor(weights)).all() and weights.sum() <= max(rows, MOST_COUNTED):
+        return weights.astype(np.int64), np.ones(rows)
+    return (weights > 0).astype(np.int64), weights / weights[weights > 0].mean()
 
 
 def _check_class_weight(weights: Mapping[Any, float]) -> None:

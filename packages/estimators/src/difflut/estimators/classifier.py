@@ -22,7 +22,7 @@ from difflut.circuits import (
     write_json,
     write_verilog,
 )
-from difflut.estimators.arguments import check_arguments, labels_of_rows, weights_of_rows
+from difflut.estimators.arguments import check_arguments, counts_and_weights, labels_of_rows
 from difflut.estimators.columns import (
     Columns,
     Source,
@@ -114,12 +114,14 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on a table.
 
-        Neither the order of the rows matters, nor whether a row comes several times or with a weight of as many.
+        Neither the order of the rows matters, nor whether a row comes several times or once with a weight of as many.
 
         Args:
             X: An array of numbers `(rows, columns)` or a data frame.
             y: The label of each row, of any type: `(rows,)`.
-            sample_weight: Weight of each row, 0 or more: `(rows,)`. Only their ratios count. None weighs all alike.
+            sample_weight: Weight of each row, 0 or more: `(rows,)`. A whole number counts it so often; where there are
+                other numbers, or they sum to more than 100,000 rows, they weigh rows in votes and loss. None counts
+                each row once.
 
         Raises:
             ValueError: An argument is out of range, X, y and weights do not fit together, there is only one class, or a
@@ -130,9 +132,10 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         columns, y = self._table(X, reset=True), labels_of_rows(y)
         if (rows := number_of_rows(columns)) != len(y):
             raise ValueError(f"X has {rows} rows and y has {len(y)}; give a label for each row")
-        weights = weights_of_rows(sample_weight, rows)
-        if not weights.all():
-            columns, y, weights = rows_of(columns, weights > 0), y[weights > 0], weights[weights > 0]
+        counts, weights = counts_and_weights(sample_weight, rows)
+        if sample_weight is not None:
+            chosen = np.repeat(np.arange(rows), counts)
+            columns, y, weights = rows_of(columns, chosen), y[chosen], weights[chosen]
         self.classes_, indices = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"LUTClassifier needs at least 2 classes; y has 1 class, {self.classes_.tolist()}")
@@ -143,10 +146,10 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         if np.isinf(x).any():
             column = self.columns_.features()[int(np.isinf(x).any(axis=0).argmax())]
             raise ValueError(f"column {column!r} holds a value that is too large for float32; scale it")
-        table = Table(x, indices, weights, len(self.classes_)).merged()
+        table = Table(x, indices, weights, len(self.classes_)).in_order()
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         node_type = REGISTRY.get_node(self.node_type) if isinstance(self.node_type, str) else self.node_type
-        fitter = Fitter(node_type, self.n, seed)
+        fitter = Fitter(node_type, int(self.n), seed)
         recipes = self._recipes(*table.x.shape)
         self.recipe_ = fitter.choose(table, recipes) if self.explores is None else recipes[bool(self.explores)]
         self.network_, self.history_ = fitter.fit(table, self.recipe_)
@@ -200,7 +203,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         """The recipes for a noisy table and for one with little noise, with what the user chose."""
         recipe = default_recipe(rows, features, len(self.classes_))
         given = {name: getattr(self, name, None) for name in asdict(recipe)}
-        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+        chosen: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
         stops = rows >= ROWS_TO_VALIDATE if self.early_stopping == "auto" else self.early_stopping
         chosen["validation_rows"] = min(max(1, rows // 10), MOST_VALIDATION_ROWS) if stops else 0
         recipe = replace(recipe, **chosen).with_tau(HIGH_TAU)

@@ -47,17 +47,11 @@ class Table:
     def rows(self, chosen: np.ndarray) -> "Table":
         return replace(self, x=self.x[chosen], y=self.y[chosen], weights=self.weights[chosen])
 
-    def merged(self) -> "Table":
-        """The table with equal rows of a class as one, of their summed weight; the mean weight is 1.
-
-        It depends neither on the order of the rows nor on whether a row is repeated or has a weight. So equal rows are
-        on one side where some are held out.
-        """
+    def in_order(self) -> "Table":
+        """The table with its rows sorted, so that what is drawn from a seed does not depend on how they came."""
         x = np.where(np.isnan(self.x), np.float32(np.nan), self.x + np.float32(0))  # one NaN, and one zero
-        keys = np.column_stack([x, self.y.astype(np.float32)])
-        _, first, number = np.unique(keys.view(f"V{keys.strides[0]}")[:, 0], return_index=True, return_inverse=True)
-        weights = np.bincount(number, self.weights)
-        return replace(self.rows(first), weights=weights / weights.mean())
+        keys = np.column_stack([x, self.y, self.weights]).astype(np.float32)
+        return self.rows(np.argsort(keys.view(f"V{keys.strides[0]}")[:, 0]))
 
     def right(self, network: LUTNetwork) -> np.ndarray:
         """The weight of each row that the hard network classifies correctly, and 0 for other rows: `(rows,)`."""
