@@ -19,7 +19,8 @@ class Outcome:
         values: Values by dimension, without the seed.
         status: One of `experiments.runs.STATES`.
         reason: Why it failed or was stopped.
-        scores: The numbers of its result.json; empty while there is none.
+        scores: The numbers of its result.json, and the highest accuracy on validation rows where there are any; empty
+            while there is no result.
         curve: The rows of its metrics.jsonl.
     """
 
@@ -42,7 +43,10 @@ def _outcome(trial: Trial, seed_dimension: str | None) -> Outcome:
     seed = trial.values.get(seed_dimension) if seed_dimension else None
     state = trial.state
     scores = {key: value for key, value in (trial.result or {}).items() if isinstance(value, int | float)}
-    return Outcome(trial.id, values, seed, state["status"], state["reason"], scores, trial.metrics())
+    curve = trial.metrics()
+    if scores and (validated := [row[VALIDATION] for row in curve if VALIDATION in row]):
+        scores[VALIDATION] = max(validated)
+    return Outcome(trial.id, values, seed, state["status"], state["reason"], scores, curve)
 
 
 def dimensions(sweep: Sweep) -> dict[str, list[str]]:
@@ -103,8 +107,11 @@ class Configuration:
         return statistics.stdev(scores) if len(scores) > 1 else None
 
 
-def configurations(outcomes: Iterable[Outcome], key: str = ACCURACY) -> list[Configuration]:
-    """The configurations with a finished trial, that of the highest mean first."""
+def configurations(outcomes: Iterable[Outcome]) -> list[Configuration]:
+    """The configurations with a finished trial, the most accurate one first.
+
+    Accuracy on validation rows decides, so that the test set chooses nothing; on test rows where some have no others.
+    """
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(tuple(outcome.values.values()), []).append(outcome)
@@ -112,7 +119,9 @@ def configurations(outcomes: Iterable[Outcome], key: str = ACCURACY) -> list[Con
         Configuration(group[0].values, [trial for trial in group if trial.status == "finished"], len(group))
         for group in groups.values()
     ]
-    return sorted((entry for entry in entries if entry.scores(key)), key=lambda entry: -entry.mean(key))
+    entries = [entry for entry in entries if entry.scores(ACCURACY)]
+    key = VALIDATION if all(entry.scores(VALIDATION) for entry in entries) else ACCURACY
+    return sorted(entries, key=lambda entry: -entry.mean(key))
 
 
 def pareto_front(configurations: Iterable[Configuration], cost: str, gain: str = ACCURACY) -> list[Configuration]:

@@ -46,8 +46,9 @@ RANGE = "Every finished run at its value; the other dimensions vary as well."
 RANKING = "Mean ± standard deviation over seeds. A click on a title sorts; coloured ranks are on the Pareto front."
 TERMS = {
     "Hard accuracy": "Test accuracy of the truth tables, in the epoch that was best on validation rows; the mean and "
-    "the standard deviation (n - 1 degrees of freedom) over seeds. Since it decides the ranking, the first rank's own "
-    "figure is a little optimistic.",
+    "the standard deviation (n - 1 degrees of freedom) over seeds. Validation rows decide the ranking. Where there are "
+    "none, test rows do, and the first rank's own figure is a little optimistic; so are those of the Pareto front, "
+    "which is that of test accuracy.",
     "Gap": "Accuracy of the relaxed network minus that of the hard one.",
     "LUT6": "All that the hard network costs, in tables of six inputs: encoder, tables after simplification, popcount "
     "and argmax, by an estimate. configurations.csv has each part.",
@@ -98,7 +99,7 @@ def _best(summary: Summary) -> dict[str, str]:
     best = summary.ranked[0]
     return {
         "configurations": str(len(summary.ranked)),
-        "best hard accuracy": f"{HARD.show_spread(best)} %",
+        "hard accuracy of the first": f"{HARD.show_spread(best)} %",
         LUTS.title: LUTS.show_spread(best),
         "by": ", ".join(best.values[label] for label in summary.dimensions) or "the only configuration",
     }

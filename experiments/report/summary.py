@@ -16,7 +16,7 @@ from experiments.report.outcomes import (
     pareto_front,
 )
 from experiments.report.style import Look, looks
-from experiments.report.tables import GAP, HARD, LUTS, SECONDS, Score
+from experiments.report.tables import GAP, HARD, LUTS, SECONDS, VALIDATED, Score
 from experiments.runs import Sweep
 from experiments.shared.costs import CHAINED, PARTS, REGISTERS
 
@@ -25,7 +25,7 @@ LUT_PARTS = [
     *(Score(name, name.removeprefix("luts_").replace("_", " ")) for name in PARTS + REGISTERS),
     Score(CHAINED, "LUT6 with carry chains"),
 ]
-SCORES = [HARD, GAP, LUTS, SECONDS]
+SCORES = [VALIDATED, HARD, GAP, LUTS, SECONDS]
 FRONT_SCORES = [HARD, LUTS, *LUT_PARTS]
 
 
@@ -35,7 +35,7 @@ class Summary:
     Attributes:
         outcomes: Outcomes of all trials.
         dimensions: Those that vary, without the seed's, with their values.
-        ranked: The configurations with a finished trial, the most accurate first.
+        ranked: The configurations with a finished trial, the most accurate on validation rows first.
         dataset: Data set of the finished trials.
     """
 

@@ -37,6 +37,7 @@ class Score:
 
 
 HARD = Score(ACCURACY, "hard accuracy, %", 100, 2)
+VALIDATED = Score(VALIDATION, "on validation rows, %", 100, 2)
 LUTS = Score("luts", "LUT6, encoder included")
 TABLES = Score("tables", "tables")
 GAP = Score("gap", "gap, points", 100, 2)
@@ -80,9 +81,7 @@ def front_table(front: Sequence[Configuration], scores: Sequence[Score], folder:
 
 def _best(configuration: Configuration) -> Outcome:
     """The run with the most validation rows right, so that the test set chooses nothing."""
-    return max(
-        configuration.finished, key=lambda run: max((row.get(VALIDATION, 0.0) for row in run.curve), default=0.0)
-    )
+    return max(configuration.finished, key=lambda run: run.scores.get(VALIDATION, 0.0))
 
 
 def effect_table(effects: Sequence[Effect]) -> Table:

@@ -120,3 +120,19 @@ def test_kernels_find_what_patches_are_made_of():
     assert responses[:, :4].argmax(0).sort().values.tolist() == [0, 1, 2, 3]
     assert (responses[:, :4].amax(1) > 0.9).all() and (responses[:, 4] < 0.2).all()
     assert (kernels.sum(1).abs() <= 0.1 * kernels.abs().sum(1)).all()
+
+
+def test_a_response_is_the_product_of_a_centre_and_a_whitened_patch():
+    clusters = Clusters(**QUICK | {"rounds": 40}, most=10**6)
+    kernels = torch.tensor(clusters.learn(stripes())).double().flatten(1)
+    patches = clusters._draw(stripes(), torch.Generator().manual_seed(0)).flatten(1)
+    patches = patches - patches.mean(1, keepdim=True)
+    patches = patches / (patches.std(1, correction=0, keepdim=True) + 10)
+    patches = patches - patches.mean(0)
+    variances, directions = torch.linalg.eigh(patches.t() @ patches / len(patches))
+    colouring = directions * (variances + 0.1).sqrt() @ directions.t()  # the inverse of whitening
+    centres, whitened = F.normalize(kernels @ colouring), patches @ torch.linalg.inv(colouring)
+    products = whitened @ centres.t()
+    nearest = products.abs().argmax(1, keepdim=True)
+    sums = torch.zeros_like(centres).index_add_(0, nearest[:, 0], whitened * products.gather(1, nearest))
+    assert ((F.normalize(sums) * centres).sum(1) > 0.999).all()  # each is the mean of its patches

@@ -75,7 +75,7 @@ def test_a_sweep_over_one_dimension(made_up_sweep, capsys):
     page, folder = reported(sweep)
     output = capsys.readouterr().out.splitlines()
     assert output[0] == "made up: 9 trials: 9 finished"
-    assert " ".join(output[3].split()) == "1 warp 3/3 96.00 ± 1.00 1.00 ± 0.00 100 ± 0 5.0 ± 0.0"
+    assert " ".join(output[3].split()) == "1 warp 3/3 90.00 ± 1.00 96.00 ± 1.00 1.00 ± 0.00 100 ± 0 5.0 ± 0.0"
     assert output[-1] == f"report: {folder / 'report.html'}"
     rows = read(folder / "configurations.csv")
     assert [row["node"] for row in rows] == ["warp", "hybrid", "dwn"]
@@ -83,7 +83,7 @@ def test_a_sweep_over_one_dimension(made_up_sweep, capsys):
     assert float(rows[0]["test_accuracy_hard_std"]) == pytest.approx(0.01)
     found = {row["value"]: float(row["difference_mean"] or 0) for row in read(folder / "effects.csv")}
     assert found == pytest.approx({"warp": 0.05, "hybrid": 0.01, "dwn": 0})
-    assert "| 1 | warp | 3/3 | 96.00 ± 1.00 |" in (folder / "report.md").read_text()
+    assert "| 1 | warp | 3/3 | 90.00 ± 1.00 | 96.00 ± 1.00 |" in (folder / "report.md").read_text()
     # All have 100 LUTs, and one dimension needs no parallel coordinates.
     assert pictures(folder) == {"dimension_node", "curves"}
     assert "96.00 ± 1.00 %" in page.text
@@ -97,7 +97,23 @@ def test_failed_stopped_and_running_trials(made_up_sweep, capsys):
     assert "failed for a reason" in output and "stopped for a reason" in page.text
     statuses = [row["status"] for row in read(folder / "trials.csv")]
     assert statuses == ["failed", "stopped", "running", "pending", *["finished"] * 5]
-    assert [row["finished"] for row in read(folder / "configurations.csv")] == ["2", "3"]
+    assert sorted(row["finished"] for row in read(folder / "configurations.csv")) == ["2", "3"]
+
+
+def test_validation_rows_rank_and_the_test_set_does_not(made_up_sweep):
+    tested = {"dwn": 0.7, "hybrid": 0.9, "warp": 0.8}
+    sweep = made_up_sweep(NODES | SEEDS, by_node, test_accuracy_hard=lambda trial: tested[trial.values["node"]])
+    rows = read(reported(sweep)[1] / "configurations.csv")
+    assert [row["node"] for row in rows] == ["warp", "hybrid", "dwn"]
+    assert [float(row["test_accuracy_hard_mean"]) for row in rows] == pytest.approx([0.8, 0.9, 0.7])
+    assert float(rows[0]["val_accuracy_hard_mean"]) == pytest.approx(0.96 - 0.3 / 5)
+    (sweep.trials[0].path / "metrics.jsonl").write_text("")  # one has no validation rows
+    rows = read(reported(sweep)[1] / "configurations.csv")
+    assert [row["node"] for row in rows] == ["warp", "hybrid", "dwn"]
+    for trial in sweep.trials:
+        (trial.path / "metrics.jsonl").write_text("")
+    rows = read(reported(sweep)[1] / "configurations.csv")
+    assert [row["node"] for row in rows] == ["hybrid", "warp", "dwn"]
 
 
 @pytest.mark.parametrize("end", ["stopped", "failed"])

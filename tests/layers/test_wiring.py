@@ -66,3 +66,17 @@ def test_equal_keys_keep_their_order(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda *size, generator: keys.clone())
     wiring = random_wiring(600, 450, 4, torch.Generator().manual_seed(0)).flatten()
     assert torch.equal(wiring[600:], torch.cat([row.argsort(stable=True) for row in keys])[:1200])
+
+
+@pytest.mark.parametrize(("layer_type", "options"), [("random", {}), ("learnable", {"top_k": 7})])
+def test_nodes_read_few_channels_of_their_group_and_neighbours_the_same(layer_type, options):
+    channels = {"channels_per_node": 2, "groups": 3, "together": 2}
+    layer = LAYERS[layer_type]((12, 6, 5), 48, NODES["dwn"], n=4, seed=3, kernel_size=2, **channels, **options)
+    read = layer.mapping if layer_type == "random" else layer.candidates.view(48, -1)
+    chosen = [set(node) for node in (read // 4).tolist()]  # a channel has four places in a window
+    for node, two in enumerate(chosen):
+        assert len(two) <= 2 and two == chosen[node ^ 1]
+        assert {channel // 4 for channel in two} == {node // 16}
+    assert torch.stack([read // 4 == channel for channel in range(12)]).flatten(1).any(1).all()
+    pins = read.view(-1, read.shape[1] if layer_type == "random" else 7)
+    assert all(len(set(pin)) == len(pin) for pin in pins.tolist())
