@@ -38,7 +38,7 @@ ROOMS = {
     "report": {"shared", "runs"},
     "sweep": {"shared", "data", "runs", "cluster", "training", "report"},
     "reproduction": {"shared", "data", "runs", "sweep"},
-    "benchmark": {"shared", "runs"},
+    "benchmark": {"shared", "data", "runs"},
 }
 TOP_LEVEL = {
     "README.md", "WORKSPACE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE",

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from difflut.estimators import LUTClassifier
 from difflut.registry import register_job
-from experiments.benchmark.tabular_sets import tabular_sets
+from experiments.benchmark.tabular_sets import loaded, tabular_sets
+from experiments.data import dataset_names
 from experiments.runs import RunFolder
 from experiments.shared.arguments import check_names, check_whole
 from experiments.shared.files import write_file
@@ -29,7 +31,8 @@ def tabular(sets: Sequence[str] | None = None, splits: int = 3, runs: str = "run
     Two thirds of the rows train, the others test, as often as `splits` says, each time drawn with another seed.
 
     Args:
-        sets: Names of `tabular_sets`; all where not given.
+        sets: Names of `tabular_sets`, all of which are taken where no name is given, or of data sets as `dataset.name`
+            takes them, whose training and test rows are put together.
         splits: Splits of each table.
         runs: The folder of run folders.
 
@@ -37,13 +40,15 @@ def tabular(sets: Sequence[str] | None = None, splits: int = 3, runs: str = "run
         For each set its name, rows, columns and classes, the accuracies and the seconds of both.
     """
     known = tabular_sets()
-    check_names("tabular.sets", sets or [], known)
+    of_openml = [name for name in sets or [] if name.startswith("openml:")]
+    loadable = {name: partial(loaded, name) for name in [*dataset_names(), *of_openml]} | known
+    check_names("tabular.sets", sets or [], loadable)
     check_whole("tabular.splits", splits)
     folder = RunFolder.create(runs, "tabular")
     LUTClassifier(votes=4, epochs=1, explores=False).fit(np.eye(4), [0, 1, 0, 1])  # compiles kernels, where none are
     found: list[dict[str, Any]] = []
     for name in sets or known:
-        x, y = known[name]()
+        x, y = loadable[name]()
         measured = np.mean([_measure(x, y, seed) for seed in range(splits)], axis=0)
         names = "forest", "ours", "forest_seconds", "our_seconds"
         shape = {"rows": len(x), "columns": x.shape[1], "classes": len(np.unique(y))}

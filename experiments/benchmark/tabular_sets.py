@@ -1,16 +1,26 @@
-"""Tables that need no file: those that come with scikit-learn, and generated ones."""
+"""Tables: those that come with scikit-learn, generated ones, and data sets by name."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import torch
+
+from experiments.data import load_dataset
 
 Rows = tuple[np.ndarray, np.ndarray]  # features (rows, columns) and class indices (rows,)
 
 
 def tabular_sets() -> dict[str, Callable[[], Rows]]:
-    """Functions that load or make the tables, by name."""
+    """Functions that load or make the tables that need no file, by name."""
     return dict(_bundled()) | dict(_generated()) | {"parity": _parity, "balance": _balance, "heavy tails": _heavy_tails}
+
+
+def loaded(name: str) -> Rows:
+    """Training and test rows of a data set, one after the other; images are rows of pixels."""
+    data = load_dataset(name, validation_fraction=0)
+    x, y = torch.cat([data.x_train, data.x_test]), torch.cat([data.y_train, data.y_test])
+    return x.flatten(1).numpy(), y.numpy()
 
 
 def _bundled() -> Iterator[tuple[str, Callable[[], Rows]]]:
