@@ -60,12 +60,13 @@ class Adam(torch.optim.Adam):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients; where it `takes_factors`, the next ones may come as such."""
-        super().zero_grad(set_to_none)
-        if not self.takes_factors:
-            return
+        if not set_to_none:
+            super().zero_grad(set_to_none)
         for group in self.param_groups:
             for p in group["params"]:
-                if p.dim() == 2 and backend_for(p) in (cpp, cuda):
+                if set_to_none:
+                    p.grad = None
+                if self.takes_factors and p.dim() == 2 and backend_for(p) in (cpp, cuda):
                     accept_factors(p)
 
     @torch.no_grad()

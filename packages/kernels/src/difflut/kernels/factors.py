@@ -1,12 +1,12 @@
 """Gradients of dense selection that are kept as two factors, because their product is all that an optimiser reads."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from difflut.kernels import cpp
 from difflut.kernels.bits import Bits
+from difflut.kernels.by_tensor import ByTensor
 from difflut.kernels.contract import Kept
 
 
@@ -37,12 +37,12 @@ class _Mailbox:
 
 
 # Of the parameters whose optimizer asked for factors; all others get a gradient where torch's users look for it.
-_mailboxes: MutableMapping[Tensor, _Mailbox] = WeakTensorKeyDictionary()
+_mailboxes: ByTensor[_Mailbox] = ByTensor()
 
 
 def accept_factors(logits: Tensor) -> None:
     """Lets the next backward pass leave the gradient of these logits as factors instead of in `logits.grad`."""
-    _mailboxes[logits] = _Mailbox()
+    _mailboxes.set(logits, _Mailbox())
 
 
 def left_as_factors(logits: Tensor, make: Callable[[], Factors]) -> bool:
@@ -68,5 +68,5 @@ def has_factors(logits: Tensor) -> bool:
 
 def taken_factors(logits: Tensor) -> Factors | None:
     """The factors that were left, if any; more are not accepted until they are asked for again."""
-    mailbox = _mailboxes.pop(logits, None)
+    mailbox = _mailboxes.pop(logits)
     return None if mailbox is None else mailbox.factors

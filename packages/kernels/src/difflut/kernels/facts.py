@@ -5,11 +5,11 @@ fused optimizers, are the exceptions: nobody counts them.
 """
 
 import weakref
-from collections.abc import MutableMapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, UntypedStorage
-from torch.utils.weak import WeakTensorKeyDictionary
+
+from difflut.kernels.by_tensor import ByTensor
 
 
 class _Fact(NamedTuple):
@@ -18,19 +18,24 @@ class _Fact(NamedTuple):
     value: Any
 
 
-_facts: MutableMapping[Tensor, dict[str, _Fact]] = WeakTensorKeyDictionary()
+_facts: ByTensor[dict[str, _Fact]] = ByTensor()
 
 
 def note(tensor: Tensor, name: str, value: Any) -> None:
     """Notes a fact; a tensor of inference mode, of which nobody counts the writes, has none."""
     if not tensor.is_inference():
         fact = _Fact(tensor._version, weakref.ref(tensor.untyped_storage()), value)
-        _facts.setdefault(tensor, {})[name] = fact
+        facts = _facts.get(tensor)
+        if facts is None:
+            _facts.set(tensor, {name: fact})
+        else:
+            facts[name] = fact
 
 
 def known(tensor: Tensor, name: str) -> Any | None:
     """The value of a fact that still holds, or None."""
-    fact = _facts.get(tensor, {}).get(name)
+    facts = _facts.get(tensor)
+    fact = None if facts is None else facts.get(name)
     if fact is None or fact.version != tensor._version or fact.storage() is not tensor.untyped_storage():
         return None
     return fact.value

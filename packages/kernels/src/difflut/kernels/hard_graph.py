@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,28 +72,33 @@ def lookup_graph(
     return list(results)
 
 
+class _Given(NamedTuple):
+    """What a bank will give, for checks alone."""
+
+    shape: tuple[int, int]
+    dtype: torch.dtype
+    device: torch.device
+    ndim: int = 2
+
+
 def _check(
     inputs: Sequence[Tensor | Bits], banks: Sequence[HardBank | Maximum], sources: Sequence[Sequence[int]]
 ) -> tuple[list[PlacedWiring], list[int]]:
     """Checks that banks fit what they read; returns their wirings with placements, and the features of all values."""
-    values, reads = list(inputs), []
+    values: list[Tensor | Bits | _Given] = list(inputs)
+    batch, reads = len(inputs[0]), []
     for bank, numbers in zip(banks, sources, strict=True):
-        x = values[numbers[0]]
+        x, outputs = values[numbers[0]], 1
         if numbers[1:]:
-            x = _stand_in(x, sum(values[number].shape[1] for number in numbers))
-        outputs = 1
+            x = _Given((batch, sum(values[number].shape[1] for number in numbers)), x.dtype, x.device)
         if isinstance(bank, HardBank):
             reads.append(check_bank(x, bank.wiring, bank.table))
             outputs = bank.table.shape[1]
         else:
             reads.append(check_reads(x, bank.wiring))
-        values.append(_stand_in(x, len(reads[-1].wiring) * outputs * reads[-1].placements.count))
+        features = reads[-1].wiring.shape[0] * outputs * reads[-1].placements.count
+        values.append(_Given((batch, features), x.dtype, x.device))
     return reads, [value.shape[1] for value in values]
-
-
-def _stand_in(x: Tensor | Bits, features: int) -> Tensor:
-    """A tensor without memory of its own, of the batch, type and device of x."""
-    return torch.empty((), dtype=x.dtype, device=x.device).expand(len(x), features)
 
 
 def _in_stretches(

@@ -1,6 +1,7 @@
 """Where the nodes of a layer stand: once, or at every window of an image with the same tables."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -50,30 +51,30 @@ class Placements:
                     f"padding={padding} must be smaller than the kernel's {name} {kernel}, or windows read only zeros"
                 )
 
-    @property
+    @cached_property
     def is_dense(self) -> bool:
         """Whether there is one placement whose window is the whole input."""
         return self.height == self.width == 1 and self.kernel == (1, 1)
 
-    @property
+    @cached_property
     def features(self) -> int:
         """Rows of the image."""
         return self.channels * self.height * self.width
 
-    @property
+    @cached_property
     def window(self) -> int:
         """Inputs of a window, which bound the entries of a wiring."""
         return self.channels * self.kernel[0] * self.kernel[1]
 
-    @property
+    @cached_property
     def out_height(self) -> int:
         return (self.height + 2 * self.padding[0] - self.kernel[0]) // self.stride[0] + 1
 
-    @property
+    @cached_property
     def out_width(self) -> int:
         return (self.width + 2 * self.padding[1] - self.kernel[1]) // self.stride[1] + 1
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Placements, P."""
         return self.out_height * self.out_width
@@ -115,4 +116,9 @@ Wiring = Tensor | PlacedWiring
 
 def placed(wiring: Wiring, features: int) -> PlacedWiring:
     """The wiring with its placements; a plain one is that of a dense layer of so many features."""
-    return wiring if isinstance(wiring, PlacedWiring) else PlacedWiring(wiring, Placements(features))
+    return wiring if isinstance(wiring, PlacedWiring) else PlacedWiring(wiring, _dense(features))
+
+
+@lru_cache(maxsize=256)
+def _dense(features: int) -> Placements:
+    return Placements(features)

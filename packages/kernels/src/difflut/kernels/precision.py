@@ -19,6 +19,8 @@ def in_full_precision(function: Callable[Arguments, Result]) -> Callable[Argumen
     @wraps(function)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         active = [device for device in DEVICES if torch.is_autocast_enabled(device)]
+        if not active:
+            return function(*args, **kwargs)
         with ExitStack() as stack:
             for device in active:
                 stack.enter_context(torch.autocast(device, enabled=False))

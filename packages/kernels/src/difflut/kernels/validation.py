@@ -1,15 +1,32 @@
 """What the operations on banks demand of their arguments."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
-from difflut.kernels.bits import Bits
 from difflut.kernels.placements import PlacedWiring, Placements, Wiring, placed
 
 MAX_INPUTS = 8
 
 
-def check_bank(x: Tensor | Bits, wiring: Wiring, table: Tensor) -> PlacedWiring:
+class Activations(Protocol):
+    """What is asked of (batch, features): of a tensor, of packed bits, or of what a bank will give."""
+
+    @property
+    def ndim(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+def check_bank(x: Activations, wiring: Wiring, table: Tensor) -> PlacedWiring:
     """Checks shapes, types and devices of a bank's arguments; returns the wiring with its placements.
 
     Whether the wiring stays within the window is not checked here: on a CPU, the kernels check it as they read it; on a
@@ -30,7 +47,7 @@ def check_bank(x: Tensor | Bits, wiring: Wiring, table: Tensor) -> PlacedWiring:
     return reads
 
 
-def check_reads(x: Tensor | Bits, wiring: Wiring) -> PlacedWiring:
+def check_reads(x: Activations, wiring: Wiring) -> PlacedWiring:
     """Checks what a bank reads of x and how; returns the wiring with its placements.
 
     Raises:
@@ -48,7 +65,7 @@ def check_reads(x: Tensor | Bits, wiring: Wiring) -> PlacedWiring:
     return reads
 
 
-def check_rows(x: Tensor | Bits, wiring: Wiring) -> PlacedWiring:
+def check_rows(x: Activations, wiring: Wiring) -> PlacedWiring:
     """Checks that x has the rows of the placements; returns the wiring with its placements.
 
     Raises:
@@ -61,7 +78,7 @@ def check_rows(x: Tensor | Bits, wiring: Wiring) -> PlacedWiring:
     return reads
 
 
-def check_width(x: Tensor | Bits, placements: Placements) -> None:
+def check_width(x: Activations, placements: Placements) -> None:
     """Checks that x has as many features as the image has rows.
 
     Raises:
@@ -74,7 +91,7 @@ def check_width(x: Tensor | Bits, placements: Placements) -> None:
         )
 
 
-def check_table(x: Tensor | Bits, table: Tensor) -> int:
+def check_table(x: Activations, table: Tensor) -> int:
     """Checks the tables of a bank that reads x, and returns n.
 
     Raises:

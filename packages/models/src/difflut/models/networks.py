@@ -200,8 +200,11 @@ class LUTNetwork(nn.Module):
     @kernels.in_full_precision
     def regularization(self) -> Tensor | None:
         """The sum of the regularizers of all nodes that learn, a scalar term of the loss; None where there are none."""
-        learning = (layer for layer in self.layers if any(p.requires_grad for p in layer.parameters()))
-        terms = [term for term in (layer.regularization() for layer in learning) if term is not None]
+        terms = [
+            term
+            for layer in self.layers
+            if (term := layer.regularization()) is not None and any(p.requires_grad for p in layer.parameters())
+        ]
         return torch.stack(terms).sum() if terms else None
 
     @property

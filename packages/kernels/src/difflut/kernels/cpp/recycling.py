@@ -3,6 +3,7 @@
 import ctypes
 import weakref
 from collections import defaultdict, deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 LARGE = 2**16  # numbers from which on fresh pages cost too much
 
 idle: defaultdict[int, deque[Tensor]] = defaultdict(lambda: deque(maxlen=2))
+_lent: dict[int, weakref.ref[Any]] = {}  # told when the last tensor that lies in a piece of memory is gone
 
 
 def recycled(rows: int, columns: int) -> Tensor:
@@ -19,5 +21,11 @@ def recycled(rows: int, columns: int) -> Tensor:
         return torch.empty(rows, columns)
     owner = idle[size].pop() if idle[size] else torch.empty(size)
     memory = (ctypes.c_float * size).from_address(owner.data_ptr())
-    weakref.finalize(memory, idle[size].append, owner).atexit = False
+
+    def take_back(reference: weakref.ref[Any]) -> None:
+        del _lent[id(reference)]
+        idle[size].append(owner)
+
+    reference = weakref.ref(memory, take_back)
+    _lent[id(reference)] = reference
     return torch.frombuffer(memory, dtype=torch.float32).view(rows, columns)

@@ -1,5 +1,6 @@
 """Adam, with gradients as they are or as factors."""
 
+import ctypes
 from collections.abc import Sequence
 
 import torch
@@ -15,8 +16,9 @@ def adam(rows: Sequence[tuple[Tensor, ...]], scalars: tuple[float, ...]) -> None
 
     The scalars are the rate, the two decays, epsilon and the weight decay.
     """
-    tensors = [[*(tensor.data_ptr() for tensor in row), row[0].numel()] for row in rows]
-    call("adam", torch.tensor(tensors, dtype=torch.int64), len(rows), *scalars)
+    words = [word for row in rows for word in (*(tensor.data_ptr() for tensor in row), row[0].numel())]
+    tensors = (ctypes.c_int64 * len(words))(*words)
+    call("adam", ctypes.addressof(tensors), len(rows), *scalars)
     for parameter, *_ in rows:
         increment_version(parameter)
 
