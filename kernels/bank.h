@@ -37,6 +37,7 @@ struct Placements {
 
   // The row of a position in the window, at the first placement.
   int64_t row(int64_t position) const {
+    if (plane == 1) return position;  // divisions take longer than most of what is done with a row
     const uint32_t rest = uint32_t(position) / uint32_t(kernel_width), x = uint32_t(position) % uint32_t(kernel_width);
     return rest / uint32_t(kernel_height) * plane + rest % uint32_t(kernel_height) * row_pitch + x;
   }
@@ -89,8 +90,7 @@ struct Bank {
   std::array<int64_t, N> wires(int64_t node) const {
     std::array<int64_t, N> rows;
     std::copy_n(wiring + node * N, N, rows.data());
-    if (at.plane > 1)
-      for (int64_t& row : rows) row = at.row(row);
+    for (int64_t& row : rows) row = at.row(row);
     return rows;
   }
 
