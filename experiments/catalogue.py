@@ -7,21 +7,21 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from difflut.config import ConfigurationError, files_that_come_along, gin_names
+from difflut.config import ConfigurationError, bundled_files, gin_names
 from difflut.registry import DATASETS, JOBS, closest
 from experiments.data import dataset_names
 
 
 def listing() -> str:
-    """The Gin files that come along, and all names that a Gin file may use, with their parameters and defaults."""
+    """All names that a Gin file may use, with parameters and defaults, and the Gin files that come with DiffLUT."""
     members: dict[str, list[str]] = {}
     for name, component in gin_names().items():
         summary = _documentation(component).partition("\n")[0]
         members.setdefault(_kind(name), []).append(f"  {_call(name, component)}\n      {summary}")
     sections = ["\n".join([title, *lines]) for title, lines in members.items()]
     sections.append("data sets\n  " + ", ".join(dataset_names()) + ", openml:NAME or openml:ID")
-    files = [f"  {name}\n      {_header(path)}" for name, path in files_that_come_along().items()]
-    sections.append("\n".join(["Gin files that come along", *files]))
+    files = [f"  {name}\n      {_header(path)}" for name, path in bundled_files().items()]
+    sections.append("\n".join(["Gin files that come with DiffLUT", *files]))
     return "\n\n".join(sections)
 
 

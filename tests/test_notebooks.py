@@ -24,4 +24,4 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(path, tmp_path):
 def test_a_notebook_is_kept_without_outputs_and_installs_first(path):
     cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
-    assert "%pip install -q difflut" in "".join(cells[0]["source"])
+    assert "%pip install -q --find-links . difflut" in "".join(cells[0]["source"])

@@ -4,6 +4,8 @@ import inspect
 import re
 from typing import Any
 
+from markdown.extensions.toc import slugify
+
 import experiments  # noqa: F401  registers the jobs
 from difflut.config import gin_names
 
@@ -21,7 +23,9 @@ def reference() -> str:
     for name in sorted(gin_names()):
         kind = name.partition(".")[0] if "." in name else "jobs, and what is called by name"
         kinds.setdefault(kind, []).append(name)
-    return "\n".join(part for kind in sorted(kinds) for part in (f"## {kind}\n", *map(_entry, kinds[kind])))
+    links = " · ".join(f"[{kind}](#{slugify(kind, '-')})" for kind in sorted(kinds))
+    sections = (part for kind in sorted(kinds) for part in (f"## {kind}\n", *map(_entry, kinds[kind])))
+    return "\n".join((links + "\n", *sections))
 
 
 def _entry(name: str) -> str:

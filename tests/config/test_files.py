@@ -63,7 +63,7 @@ ENDINGS = ("", ".gin")
 
 
 @pytest.mark.parametrize("name", [f"{top}sets/second{ending}" for top in ("", "configs/") for ending in ENDINGS])
-def test_files_that_come_along_have_names_on_the_command_line_and_in_files(shipped, tree, name):
+def test_bundled_files_have_names_on_the_command_line_and_in_files(shipped, tree, name):
     (tree / "empty" / "mine.gin").write_text(f'include "{name}"\n')
     for file in (name, "mine"):
         config.parse([file])
@@ -79,7 +79,7 @@ def test_a_file_of_ones_own_comes_before_those(shipped, tree):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_missing_file_gets_the_names_that_are_spelled_like_it(shipped, tree, ending):
-    assert list(config.files_that_come_along()) == ["first", "sets/second"]
+    assert list(config.bundled_files()) == ["first", "sets/second"]
     (tree / "empty" / "mine.gin").write_text(f'train.seed = 3\ninclude "sets/secnd{ending}"\n')
     with pytest.raises(
         config.ConfigurationError, match=rf"no Gin file 'sets/secnd{ending}'; did you mean 'sets/second"

@@ -17,7 +17,7 @@ def look_in(folder: Path) -> None:
         _last.append(folder)
 
 
-def files_that_come_along() -> dict[str, Path]:
+def bundled_files() -> dict[str, Path]:
     """The Gin files in the folders that `look_in` was given, by their names, such as `papers/dwn_mnist`."""
     found = {path.relative_to(folder): path for folder in reversed(_last) for path in folder.rglob("*.gin")}
     return {name.with_suffix("").as_posix(): found[name] for name in sorted(found)}

@@ -16,7 +16,7 @@ import gin
 from difflut.config.checking import resolved
 from difflut.config.components import gin_names
 from difflut.config.errors import ConfigurationError
-from difflut.config.files import files_that_come_along
+from difflut.config.files import bundled_files
 from difflut.config.statements import references, statements
 from difflut.registry import JOBS, closest
 
@@ -81,7 +81,7 @@ def _with_hint(error: Exception) -> str:
         return f"{text}; did you mean {bare[1]} = {_meant(bare[2])}?"
     if missing := MISSING.search(text):
         name = missing[1].removesuffix(".gin")
-        hint = closest(name, files) if (files := files_that_come_along()) else "give its path"
+        hint = closest(name, files) if (files := bundled_files()) else "give its path"
         return f"{text[: missing.start()]}there is no Gin file {missing[1]!r}; {hint}{text[missing.end() :]}"
     if not (unknown := UNKNOWN.search(text)):
         return text
