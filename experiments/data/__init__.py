@@ -19,7 +19,8 @@ To give one a name, write one function that returns its `Rows`, in `sources.py` 
 
 A set that is larger than the memory lies in the folder `NAME/` as x_train.npy, y_train.npy, x_test.npy and y_test.npy,
 inputs as uint8. They stay on the disk: every epoch reads its rows again, in random order, which is as quick as the disk
-is; a checkpoint needs the digest of all, so they are read once more at the start. `dataset.validation_fraction` must be
+is; a checkpoint needs the digest of all, so they are read once more at the start. Each process maps the files, so they
+lie at the same path on all machines of a cluster. `dataset.validation_fraction` must be
 0, and an augmentation still needs memory for all rows.
 
 Test rows: the published split where there is one (the MNIST family, CIFAR-10); otherwise 20 % drawn with the fixed seed

@@ -4,10 +4,11 @@ import gzip
 import math
 import os
 import re
+import socket
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def read_file(name: str) -> Rows | None:
         if Path(file).name == file and (folder / file).is_file():
             return read_npz(name, folder / file)
     if (mapped := folder / Path(file_name(name)).stem).is_dir() and (mapped / f"{ARRAYS[0]}.npy").is_file():
-        return map_folder(name, mapped)
+        return map_folder(f"data set {name!r} ({mapped})", mapped)
     for candidate in _idx_folders(name, folder):
         if any(_idx_file(candidate, file) for file in IDX_FILES):
             return read_idx_folder(name, candidate)
@@ -105,7 +106,14 @@ def _array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> np.ndarray:
         ) from error
 
 
-def map_folder(name: str, folder: Path) -> Rows:
+class MappedRows(Rows):
+    """Rows whose inputs stay on the disk: another process maps the files, wherever it runs, and is sent no content."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return map_folder, (self.origin, Path(self.x_train.filename).parent)  # type: ignore[attr-defined]
+
+
+def map_folder(origin: str, folder: Path) -> Rows:
     """The rows in the four .npy files of a folder; inputs, which must be uint8, stay on the disk until they are used.
 
     Raises:
@@ -113,15 +121,17 @@ def map_folder(name: str, folder: Path) -> Rows:
     """
     arrays = []
     for key in ARRAYS:
-        path = folder / f"{key}.npy"
+        path = folder.resolve() / f"{key}.npy"
         try:
             # Private pages: what would be written to them never reaches the file.
             arrays.append(np.load(path, mmap_mode="c" if key.startswith("x") else None, allow_pickle=False))
+        except FileNotFoundError as error:
+            raise BadDatasetError(f"{path} is not on {socket.gethostname()}; lay it there by numpy.save") from error
         except (OSError, ValueError, EOFError) as error:
             raise BadDatasetError(f"{path} cannot be read ({error}); write it with numpy.save") from error
         if key.startswith("x") and arrays[-1].dtype != np.uint8:
             raise BadDatasetError(f"{path} holds {arrays[-1].dtype}; inputs that stay on the disk must be uint8")
-    return Rows(f"data set {name!r} ({folder})", *arrays)
+    return MappedRows(origin, *arrays)
 
 
 def read_idx_folder(name: str, folder: Path) -> Rows:

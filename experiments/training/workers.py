@@ -57,6 +57,8 @@ def run_on_cluster(workers: int, device: str, run: RunFolder, rows: Mapping[str,
         JobError: The training diverged, or workers died again and again.
     """
     run = RunFolder(run.path.resolve())
+    reason = run.path / "error.txt"
+    reason.unlink(missing_ok=True)  # of an earlier attempt
     with connected(None), tempfile.TemporaryDirectory(prefix="difflut-train-") as own, _shown(run.path / "output.txt"):
         import ray
         from ray import train
@@ -80,22 +82,19 @@ def run_on_cluster(workers: int, device: str, run: RunFolder, rows: Mapping[str,
         try:
             trainer.fit()
         except Exception as error:  # Ray has one of its own for each thing that can be wrong
-            raise JobError(
-                f"{run.path}: the workers failed {RESTARTS + 1} times, at last by {in_a_line(error)}"
-            ) from error
-    if (reason := run.path / "error.txt").exists():
+            causes = getattr(error, "worker_failures", None) or {0: error}
+            told = "; ".join(dict.fromkeys(map(in_a_line, causes.values())))
+            raise JobError(f"{run.path}: the workers failed {RESTARTS + 1} times, at last by {told}") from error
+    if reason.exists():
         raise JobError(f"{run.path}: {reason.read_text(encoding='utf-8')}")
     return run.result()
 
 
 def _work(given: Mapping[str, Any]) -> None:
     """What each worker does, again after a restart."""
-    import ray
-
     import experiments  # noqa: F401, so that every name is known
 
     work: Work = given["work"]
-    data = dict(zip(work.data, ray.get(list(work.data.values())), strict=True))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     ranks = Ranks.present()
@@ -109,13 +108,24 @@ def _work(given: Mapping[str, Any]) -> None:
             output = stack.enter_context((path / "output.txt").open("a", buffering=1, encoding="utf-8"))
             stack.enter_context(redirect_stdout(output))
         begun = ranks.from_first(lambda: str(folder.path) if folder.last.exists() else None)
-        stack.enter_context(kept_rows(data))
-        config.parse([], text=work.text)
         try:
+            with ranks.united():  # the machine of one may lack a module, or a file
+                stack.enter_context(kept_rows(_fetched(work.data)))
+                config.parse([], text=work.text)
             config.run(trial=TrialRun(folder, report=lambda row: send()), **({"resume": begun} if begun else {}))
         except (ConfigurationError, DivergedError) as error:  # which another attempt would not change
             if ranks.is_first:
                 write_file(folder.path / "error.txt", in_a_line(error))
+
+
+def _fetched(data: Mapping[str, Any]) -> dict[str, Rows]:
+    """The rows of data sets, given references to them."""
+    import ray
+
+    try:
+        return dict(zip(data, ray.get(list(data.values())), strict=True))
+    except ray.exceptions.RaySystemError as error:  # which tells in its first line why they cannot be had here
+        raise ConfigurationError(in_a_line(error).partition("System error: ")[2]) from error
 
 
 def _do_nothing() -> None:

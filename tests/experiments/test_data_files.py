@@ -1,4 +1,5 @@
 import gzip
+import pickle
 
 import numpy as np
 import pytest
@@ -67,6 +68,20 @@ def test_a_folder_of_npy_files_stays_on_the_disk(folder):
     assert len(data.x_val) == 0 == len(data.y_val) and "large" in dataset_names()
 
 
+def test_another_process_maps_what_stays_on_the_disk_wherever_it_runs(folder, monkeypatch):
+    arrays = npy_files(folder / "large")
+    monkeypatch.setenv("DIFFLUT_DATA", ".")
+    monkeypatch.chdir(folder)
+    sent = pickle.dumps(read_file("large"))
+    monkeypatch.chdir("/")
+    rows = pickle.loads(sent)
+    assert len(sent) < 400 and isinstance(rows.x_train, np.memmap) and rows.origin == "data set 'large' (large)"
+    assert all(np.array_equal(getattr(rows, key), array) for key, array in arrays.items())
+    (folder / "large" / "x_test.npy").unlink()
+    with pytest.raises(BadDatasetError, match=r"large/x_test\.npy is not on .*; lay it there by numpy\.save"):
+        pickle.loads(sent)
+
+
 def test_what_cannot_stay_on_the_disk_is_refused(folder):
     npy_files(folder / "large")
     with pytest.raises(ValueError, match=r"stays on the disk.* dataset.validation_fraction must be 0, got 0\.1"):
@@ -74,8 +89,11 @@ def test_what_cannot_stay_on_the_disk_is_refused(folder):
     npy_files(folder / "real", x_test=np.ones((9, 4, 5), np.float32))
     with pytest.raises(BadDatasetError, match=r"x_test\.npy holds float32; .* must be uint8"):
         load_dataset("real", validation_fraction=0)
-    (folder / "large" / "y_test.npy").unlink()
+    (folder / "large" / "y_test.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(BadDatasetError, match=r"y_test\.npy cannot be read .*numpy\.save"):
+        load_dataset("large", validation_fraction=0)
+    (folder / "large" / "y_test.npy").unlink()
+    with pytest.raises(BadDatasetError, match=r"y_test\.npy is not on .*numpy\.save"):
         load_dataset("large", validation_fraction=0)
 
 

@@ -116,6 +116,12 @@ def exchanged():
         present.from_first(fail)
     except ValueError as error:
         found["error"] = str(error)
+    try:
+        with present.united():
+            if present.number == 1:
+                fail()
+    except ValueError as error:
+        found["error of another"] = str(error)
     return found
 
 
@@ -136,6 +142,7 @@ def test_processes_follow_the_first_one_and_notice_where_they_differ(by_two):
             "weight": [[1.0] * 3] * 2,
             "value": 0,
             "error": "no luck",
+            "error of another": "no luck",
         }
 
 

@@ -67,22 +67,31 @@ class Ranks:
         if self.count > 1:
             dist.all_reduce(tensor)
 
+    @contextmanager
+    def united(self) -> Iterator[None]:
+        """An error that one process raises inside is raised on all at the end; one that has its own raises that."""
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            own = error
+        errors = [own]
+        if self.count > 1:
+            errors = [None] * self.count
+            dist.all_gather_object(errors, own and portable(own))
+        raised = own or next(filter(None, errors), None)
+        if raised:
+            raise raised
+
     def from_first(self, make: Callable[[], T]) -> T:
         """The result of `make`, which the first process alone calls; its error is raised on all."""
-        if self.count == 1:
-            return make()
-        sent: list[Any] = [None, None]
-        if self.is_first:
-            try:
-                sent[0] = make()
-            except Exception as error:
-                sent[1] = portable(error)
-                dist.broadcast_object_list(sent)
-                raise
-        dist.broadcast_object_list(sent)
-        if sent[1] is not None:
-            raise sent[1]
-        return sent[0]
+        made: list[Any] = [None]
+        with self.united():
+            if self.is_first:
+                made[0] = make()
+        if self.count > 1:
+            dist.broadcast_object_list(made)
+        return made[0]
 
     @torch.no_grad()
     def follow_first(self, module: nn.Module) -> None:
