@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from difflut.circuits import DELAYS, FAMILIES, Circuit, choose_stages, depths, estimate_cost, simplify, stages
+import torch
+
+from difflut.circuits import (
+    DELAYS,
+    FAMILIES,
+    Circuit,
+    choose_stages,
+    depths,
+    estimate_cost,
+    input_words,
+    simplify,
+    stages,
+)
 from difflut.circuits.arithmetic.head import HEADS
 from difflut.circuits.streaming.checks import check_streams
 from difflut.circuits.writers.names import check_prefix
@@ -22,7 +34,6 @@ from experiments.export.streaming import forget_streaming, streaming_cost, write
 from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, dataset_of
 from experiments.shared.arguments import check_effect, check_lut_size, check_names, check_whole, configured
-from experiments.shared.costs import input_words
 from experiments.shared.failures import MismatchError
 from experiments.shared.files import write_json
 
@@ -111,7 +122,7 @@ def export_run(
     circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))
     print(simplified)
     check_names("export.pipeline", [] if isinstance(pipeline, bool) else pipeline, stages(circuit))
-    words = input_words(circuit, data.x_test)
+    words = input_words(circuit, data.x_test.dtype == torch.uint8)
     print(words)
 
     expected = expect(network, data.x_test, circuit.tau)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difflut.circuits import Circuit, Cost, InputWords, estimate_cost, fixed_point_words, pixel_words, simplify
+from difflut.circuits import Circuit, Cost, estimate_cost, input_words, simplify
 from difflut.models import LUTNetwork
 
 QUICKLY_SIMPLIFIED = 100_000  # LUTs, which takes some seconds
@@ -32,7 +32,7 @@ def estimated_cost(circuit: Circuit, x: Tensor, largest: int = QUICKLY_SIMPLIFIE
     is_small = circuit.num_luts <= largest
     if is_small:
         circuit, _ = simplify(circuit)
-    words = input_words(circuit, x)
+    words = input_words(circuit, x.dtype == torch.uint8)
     chained = estimate_cost(circuit, words, head="chains").total
     return named(estimate_cost(circuit, words)) | {CHAINED: chained, "simplified": is_small}
 
@@ -49,8 +49,3 @@ def in_words(scores: Mapping[str, Any]) -> str:
     parts = ", ".join(f"{name.removeprefix('luts_')} {scores[name]:,}" for name in PARTS)
     carries = f", {scores['carries']:,} CARRY4" if scores.get("carries") else ""
     return f"{scores['luts']:,} LUT6{'' if scores.get('simplified', True) else ' as trained'} ({parts}){carries}"
-
-
-def input_words(circuit: Circuit, x: Tensor) -> InputWords:
-    """The form in which hardware takes inputs like `x`: bytes as pixels, other numbers in fixed point."""
-    return pixel_words(circuit) if x.dtype == torch.uint8 else fixed_point_words(circuit)

@@ -12,8 +12,7 @@ import torch
 from difflut.circuits import (
     Circuit,
     CompiledCircuit,
-    fixed_point_words,
-    pixel_words,
+    input_words,
     simplify,
     simulate,
     write_c,
@@ -123,7 +122,7 @@ def _check(
             compiled = CompiledCircuit(source, circuit.sample_size, circuit.num_classes, ["-std=c99", "-O0"])
             yield "C", wrong(lambda x: compiled.counts_and_classes(x)[0].astype(np.float32) / np.float32(circuit.tau))
         if "Verilog" in back_ends:
-            words = pixel_words(circuit) if features.dtype == np.uint8 else fixed_point_words(circuit)
+            words = input_words(circuit, features.dtype == np.uint8)
             design = write_verilog(circuit, folder, words, pipeline=True)
             counts = np.rint(logits[:simulated] * circuit.tau).astype(np.int64)
             write_testbench(design, features[:simulated], counts, counts.argmax(1))

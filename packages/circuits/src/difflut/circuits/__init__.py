@@ -9,6 +9,7 @@ from difflut.circuits.arithmetic.encoding import bit_costs as bit_costs
 from difflut.circuits.arithmetic.encoding import sum_costs as sum_costs
 from difflut.circuits.arithmetic.words import InputWords as InputWords
 from difflut.circuits.arithmetic.words import fixed_point_words as fixed_point_words
+from difflut.circuits.arithmetic.words import input_words as input_words
 from difflut.circuits.arithmetic.words import pixel_words as pixel_words
 from difflut.circuits.circuit import Circuit as Circuit
 from difflut.circuits.formats import write_aag as write_aag

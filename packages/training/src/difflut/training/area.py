@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from difflut import kernels
-from difflut.circuits import Circuit, bit_costs, estimate_cost, fixed_point_words, pixel_words
+from difflut.circuits import Circuit, bit_costs, estimate_cost, input_words
 from difflut.layers import Layer
 from difflut.models import LUTNetwork
 from difflut.models.graph import ENCODER
@@ -67,7 +67,7 @@ class Area:
     def begin(self, x: Tensor) -> None:
         """Looks at what the encoder costs, for inputs that are pixels where `x` are bytes, and at the votes."""
         circuit = Circuit.from_model(self.model)
-        words = pixel_words(circuit) if x.dtype == torch.uint8 else fixed_point_words(circuit)
+        words = input_words(circuit, x.dtype == torch.uint8)
         bits = torch.from_numpy(bit_costs(circuit, words)).float()
         if not len(self._makes):
             cost = estimate_cost(circuit, words)

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from difflut.circuits import Circuit, bit_costs, fixed_point_words, pixel_words, sum_costs
+from difflut.circuits import Circuit, bit_costs, input_words, sum_costs
 from difflut.models import LUTNetwork
 from difflut.registry import checked_constructor, register_refinement
 from difflut.training.hard_state import HardState, addresses
@@ -125,7 +125,7 @@ class CoordinateDescent:
     def _prices(self, state: HardState) -> tuple[Tensor, Tensor]:
         """The prices of each bit and of each feature of the encoder that no pin reads yet, in mean loss."""
         circuit = Circuit.from_model(self.model)
-        words = pixel_words(circuit) if state.reads_pixels else fixed_point_words(circuit)
+        words = input_words(circuit, state.reads_pixels)
         bits, features = (torch.from_numpy(costs(circuit, words)).float() for costs in (bit_costs, sum_costs))
         return self.price * bits, self.price * features
 

@@ -58,6 +58,11 @@ class InputWords:
         return np.nan_to_num(words, nan=0).astype(np.int64)
 
 
+def input_words(circuit: Circuit, pixels: bool) -> InputWords:
+    """The form in which hardware takes inputs: bytes as pixels, other numbers in fixed point."""
+    return pixel_words(circuit) if pixels else fixed_point_words(circuit)
+
+
 def pixel_words(circuit: Circuit) -> InputWords:
     """Eight bits for inputs that are whole numbers from 0 to 255; always exact."""
     lowest, bits = np.zeros(circuit.num_features, np.int64), np.full(circuit.num_features, 8)
