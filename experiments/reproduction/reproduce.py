@@ -35,6 +35,7 @@ def reproduce(
     remarks: str = "",
     seeds: Sequence[int] = (0, 1, 2),
     members: int = 1,
+    mirrored: bool = False,
     at_once: int = 1,
     simplified: int = 2_000_000,
     runs: str = "runs",
@@ -54,6 +55,7 @@ def reproduce(
         seeds: One network each.
         members: Trainings for each seed, whose networks are made one (see the job `combine`): seed 1 of 4 has the
             trainings of seeds 4 to 7.
+        mirrored: Whether the network of each training also votes on mirrored images (see the job `combine`).
         at_once: Trainings at the same time.
         simplified: Circuits of at most so many LUTs are simplified before their cost is counted, which takes some
             minutes for a million; larger ones are counted as trained, and the table says so.
@@ -80,7 +82,8 @@ def reproduce(
     text = parsed_config()
     with kept_rows({}):
         # The networks of the other seeds differ in what is random alone.
-        _check_networks(Checker(text), [seeds[0] * members + member for member in range(min(members, 2))])
+        trained = [seeds[0] * members + member for member in range(min(members, 2))]
+        _check_networks(Checker(text), trained, mirrored)
         data = dataset()
     folder = RunFolder.create(runs, name)
     folder.write_config(text)
@@ -89,7 +92,7 @@ def reproduce(
 
     def made(seed: int) -> Path:
         trained = [_train(folder, seed * members + member, trainings) for member in range(members)]
-        return _combine(folder, seed, trained, trainings) if members > 1 else trained[0]
+        return _combine(folder, seed, trained, mirrored, trainings) if members > 1 or mirrored else trained[0]
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
@@ -106,16 +109,16 @@ def reproduce(
     return summary
 
 
-def _check_networks(checker: Checker, seeds: Sequence[int]) -> None:
+def _check_networks(checker: Checker, seeds: Sequence[int], mirrored: bool) -> None:
     """Builds the networks of trainings as they start, and makes those of several seeds one."""
     points = [{SEED: str(seed)} for seed in seeds]
     networks = [checker.network(Point(point, point)) for point in points]
-    if len(networks) > 1:
+    if len(networks) > 1 or mirrored:
         for seed, network in zip(seeds, networks, strict=True):
             if network.encoder is not None:
                 network.encoder.fit(dataset(seed=seed).x_train)
         with configured():
-            ensemble(networks)
+            ensemble(networks, mirrored)
 
 
 def _train(folder: RunFolder, seed: int, started: list[subprocess.Popen[bytes]]) -> Path:
@@ -129,10 +132,18 @@ def _train(folder: RunFolder, seed: int, started: list[subprocess.Popen[bytes]])
     return _run(folder, name, settings, started)
 
 
-def _combine(folder: RunFolder, seed: int, trained: Sequence[Path], started: list[subprocess.Popen[bytes]]) -> Path:
-    name, members = f"ensemble_{seed}", [str(run) for run in trained]
-    where = f"combine.runs = {str(folder.path)!r}", f'combine.name = "{name}"'
-    return _run(folder, name, ("run.job = @combine", f"combine.members = {members}", *where), started)
+def _combine(
+    folder: RunFolder, seed: int, trained: Sequence[Path], mirrored: bool, started: list[subprocess.Popen[bytes]]
+) -> Path:
+    name = f"ensemble_{seed}"
+    settings = (
+        "run.job = @combine",
+        f"combine.members = {[str(run) for run in trained]}",
+        f"combine.mirrored = {mirrored}",
+        f"combine.runs = {str(folder.path)!r}",
+        f'combine.name = "{name}"',
+    )
+    return _run(folder, name, settings, started)
 
 
 def _run(folder: RunFolder, name: str, settings: Sequence[str], started: list[subprocess.Popen[bytes]]) -> Path:

@@ -8,6 +8,8 @@ import torch
 
 import experiments  # noqa: F401
 from difflut import config
+from difflut.models import load_checkpoint, read_checkpoint
+from experiments.data import dataset
 from experiments.reproduction.papers import papers
 from experiments.reproduction.summary import COSTS, accuracy_in_words
 from experiments.shared.costs import SIZES
@@ -125,13 +127,27 @@ def test_networks_of_several_trainings_are_one(tmp_path):
     assert summary["hard"][0] > 100 * max(member["test_accuracy_hard"] for member in members)
 
 
+def test_the_network_of_one_training_also_votes_on_mirrored_images(tmp_path):
+    text = FILE.replace("seeds = [0, 3]", "seeds = [2]\nreproduce.mirrored = True")
+    (tmp_path / "both.gin").write_text(f"{text}\nencoders.thermometer.detectors = [@detectors.edges()]\n")
+    config.parse([str(tmp_path / "both.gin")], [f'reproduce.runs = "{tmp_path}/runs"'])
+    summary = config.run()
+    assert summary["tables"] == 120 and summary["circuit_rows"] == [360]
+    (run,), (trained,) = (list(tmp_path.glob(f"runs/*/{name}_2-*/")) for name in ("ensemble", "seed"))
+    together, alone = (load_checkpoint(path / "best.pt") for path in (run, trained))
+    images = dataset("digits").x_test
+    assert together.encoder.output_size > alone.encoder.output_size
+    torch.testing.assert_close(together(images), (alone(images) + alone(images.flip(2))) / 2)
+    assert read_checkpoint(run / "best.pt")["tables"]  # the hard network alone
+
+
 def test_runs_that_cannot_be_combined_are_refused(reproduced, tmp_path):
     folder, _ = reproduced
     run = str(next((folder / "runs").glob("*/seed_0-*")))
     for members, message in (
-        ([run], r"combine.members must be two or more different folders, got \['"),
-        ([run, run], r"combine.members must be two or more different folders"),
-        ([run, f"{run}/../{Path(run).name}"], r"combine.members must be two or more different folders"),
+        ([run], r"combine.members must be different folders, .* unless combine.mirrored = True; got \['"),
+        ([run, run], r"combine.members must be different folders"),
+        ([run, f"{run}/../{Path(run).name}"], r"combine.members must be different folders"),
         ([run, str(tmp_path)], r"no finished run here"),
         ([run, "mnist-4000"], r"mnist-4000 is of mnist, dataset.name says digits"),
         ([run, "digits-2000"], r"digits-2000 has no metrics.jsonl; members must be runs that trained here"),
@@ -220,6 +236,10 @@ def test_a_failed_seed_names_its_output(tmp_path):
             r"^networks\[1\] has another encoder than networks\[0\], or other thresholds; .*validation_fraction = 0.0",
         ),
         ("reproduce.members = 3\nnetwork.use_randperm = True", r"^networks\[0\]: an ensemble needs use_randperm=False"),
+        (
+            "reproduce.mirrored = True",
+            r"^encoders without detectors are one where they have the same thresholds, .* feature_wise='channels'",
+        ),
         (
             "reproduce.members = 2\nencoders.thermometer.learnable = True",
             r"^networks\[0\] has learnable thresholds, which differ once they are trained",

@@ -218,9 +218,18 @@ class Encoder(Configured, nn.Module, ABC):
         """A copy that gives the same bits, and whose thresholds learn no more."""
         if not self.learnable:
             return deepcopy(self)
-        fixed = {name: value for name, value in self.get_params().items() if name not in ("learnable", "temperature")}
-        made = type(self)(**fixed).to(self.thresholds.device)
-        made.thresholds, made.feature_shape = self.hard_thresholds(), self.feature_shape
+        return self.remade(self.hard_thresholds(), self.detectors)
+
+    def remade(self, thresholds: Tensor, detectors: Sequence[Kernel] | None) -> "Encoder":
+        """An encoder of this kind and for inputs of this shape, with fixed thresholds and other detectors.
+
+        Args:
+            thresholds: See `hard_thresholds`.
+            detectors: Kernels, as many as there are thresholds for.
+        """
+        kept = {name: value for name, value in self.get_params().items() if name not in ("learnable", "temperature")}
+        made = type(self)(**kept | ({"detectors": list(detectors)} if detectors else {})).to(self.thresholds.device)
+        made.thresholds, made.feature_shape = thresholds, self.feature_shape
         return made
 
     def _warn_of_lost(self, thresholds: Tensor, low: Tensor, high: Tensor) -> None:

@@ -7,6 +7,7 @@ from difflut.models.description import build_model as build_model
 from difflut.models.description import describe as describe
 from difflut.models.ensembles import ensemble as ensemble
 from difflut.models.hardening import hardened as hardened
+from difflut.models.mirroring import mirrored as mirrored
 from difflut.models.networks import LUTNetwork as LUTNetwork
 from difflut.models.networks import network as network
 from difflut.models.sealed import CheckpointError as CheckpointError

@@ -1,18 +1,23 @@
 """Several networks as one, whose votes are counted together."""
 
 from collections.abc import Sequence
-from copy import deepcopy
+from math import prod
 
 import torch
+from torch import Tensor
 
+from difflut.encoders import Encoder, joining
 from difflut.layers import GroupSum, Layer
+from difflut.models import mirroring
 from difflut.models.graph import ENCODER, name_of
+from difflut.models.hardening import hardened
 from difflut.models.networks import LUTNetwork
+from difflut.models.rewiring import Moved, rewired, side_by_side
 from difflut.registry import checked
 
 
 @checked
-def ensemble(networks: Sequence[LUTNetwork]) -> LUTNetwork:
+def ensemble(networks: Sequence[LUTNetwork], mirrored: bool = False) -> LUTNetwork:
     """One network that holds copies of all layers of the given ones, and counts the votes of all their heads.
 
     Its logits are the mean of theirs. Networks that were trained apart, from different seeds, err in different places;
@@ -20,26 +25,52 @@ def ensemble(networks: Sequence[LUTNetwork]) -> LUTNetwork:
 
     Args:
         networks: Networks with the same encoder and the same group sum.
+        mirrored: Whether each network also votes on the image mirrored left to right, as a network of its own (see
+            `mirrored`): twice the tables, and an encoder with the detectors of both, equal ones once. All are then
+            `hardened`.
 
     Raises:
-        ValueError: There are none, one has no group sum, or encoders or group sums differ or permute or learn.
+        ValueError: There are none, one has no group sum, encoders or group sums differ or permute or learn, or images
+            cannot be mirrored.
     """
     if not networks:
         raise ValueError("networks=[] must hold at least one network")
+    if mirrored:
+        networks = [hardened(network) for network in networks]
     for number, network in enumerate(networks):
         _check_alike(networks[0], network, number)
+    if mirrored:
+        networks = [*networks, *map(mirroring.mirrored, networks)]
+    encoder, encoded = _joined(networks)
     layers, heads = list[Layer](), list[str]()
-    for number, network in enumerate(networks):
-        names = {ENCODER: "encoder"}
-        for i, layer in enumerate(network.layers):
-            copy = deepcopy(layer)
-            copy.reads = [names[source] for source in network.graph.sources[i]]
+    for number, (network, bits) in enumerate(zip(networks, encoded, strict=True)):
+        names, moved = {ENCODER: "encoder"}, {ENCODER: bits}
+        for i, (layer, sources) in enumerate(zip(network.layers, network.graph.sources, strict=True)):
+            copy, moved[i] = rewired(layer, side_by_side([moved[source] for source in sources]))
+            copy.reads = [names[source] for source in sources]
             copy.name = names[i] = f"member{number}_{name_of(i, layer)}"
             layers.append(copy)
         heads += [names[source] for source in network.head_sources]
     groupsum = _groupsum(networks[0], 0)
     head = GroupSum(groupsum.k, groupsum.tau * len(networks), reads=heads)
-    return LUTNetwork(deepcopy(networks[0].encoder), layers, head.to(groupsum.permutation.device))
+    return LUTNetwork(encoder, layers, head.to(groupsum.permutation.device))
+
+
+def _joined(networks: Sequence[LUTNetwork]) -> tuple[Encoder | None, list[Moved]]:
+    """One encoder, and where in its bits those that each network reads are, in the order in which layers read them."""
+    encoders = [network.encoder for network in networks if network.encoder is not None]
+    if not encoders:
+        return None, [Moved.nowhere(network.encoded_size()) for network in networks]
+    encoder, bits = joining.side_by_side(encoders)
+    return encoder, [_in_order(network, of, encoder.output_size) for network, of in zip(networks, bits, strict=True)]
+
+
+def _in_order(network: LUTNetwork, bits: Tensor, size: int) -> Moved:
+    order, image = network.bit_order(), network.image_size()
+    if order is None or image is None:
+        return Moved(bits, size)
+    places = torch.arange(size).view(-1, prod(image)).t().flatten()  # of each bit, counted by features
+    return Moved(places[bits[order]], size)
 
 
 def _check_alike(first: LUTNetwork, other: LUTNetwork, number: int) -> None:

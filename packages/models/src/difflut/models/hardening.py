@@ -9,7 +9,7 @@ from torch import Tensor
 
 from difflut.layers import Layer
 from difflut.models.networks import LUTNetwork
-from difflut.registry import LAYERS, NODES
+from difflut.models.rewiring import fixed
 
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
@@ -30,23 +30,7 @@ def _learns(layer: Layer) -> bool:
 
 def _fixed(layer: Layer) -> Layer:
     hard = layer.hard()
-    outputs, entries = hard.tables.shape[1:]
-    fixed = LAYERS["random"](
-        layer.input_size,
-        layer.output_size,
-        NODES["dwn"],
-        node_kwargs={"input_dim": entries.bit_length() - 1, "output_dim": outputs},
-        layer_config=layer.layer_config,
-        seed=layer.seed,
-        kernel_size=layer.kernel_size,
-        stride=layer.stride,
-        padding=layer.padding,
-        name=layer.name,
-        reads=layer.reads,
-    ).to(hard.tables.device)
-    fixed.mapping.copy_(hard.wiring)
-    fixed.node.load_table(hard.tables.float())
-    return fixed
+    return fixed(layer, hard, hard.wiring, layer.input_size, layer.kernel_size)
 
 
 def pack(model: LUTNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -50,7 +50,7 @@ class LUTNetwork(nn.Module):
         self._check_sizes()
 
     def _check_sizes(self) -> None:
-        size = self._encoded_size()
+        size = self.encoded_size()
         if self.encoder is not None and self.encoder.fitted and self.encoder.output_size != size:
             raise ValueError(f"the encoder gives {self.encoder.output_size} bits, the first layer reads {size}")
         if self.groupsum is not None:
@@ -74,16 +74,16 @@ class LUTNetwork(nn.Module):
             if not isinstance(x, Tensor):
                 raise TypeError(f"the network needs a tensor, got a {type(x).__name__}; take torch.as_tensor(x)")
             return x.flatten(1).float().to(dtype)
-        bits, pixels = self.encoder(x).flatten(1).to(dtype), self._pixels()
-        if pixels:
-            bits = bits.unflatten(1, (pixels, -1)).transpose(1, 2).flatten(1)
+        bits, size = self.encoder(x).flatten(1).to(dtype), self.image_size()
+        if size is not None:
+            bits = bits.unflatten(1, (prod(size), -1)).transpose(1, 2).flatten(1)
         return kernels.mark_bits(bits)
 
-    def _pixels(self) -> int | None:
-        """Pixels of the image that convolutions read from the encoder; None where only dense layers read it."""
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the image that convolutions read from the encoder; None where only dense layers do."""
         for layer, sources in zip(self.layers, self.graph.sources, strict=True):
             if ENCODER in sources and not layer.placements.is_dense:
-                return layer.placements.height * layer.placements.width
+                return layer.placements.height, layer.placements.width
         return None
 
     def bit_order(self) -> Tensor | None:
@@ -92,12 +92,12 @@ class LUTNetwork(nn.Module):
         Samples are `(height, width, channels)` and an encoder keeps the bits of a feature together. Convolutions read
         images channel by channel, and of each channel bit by bit.
         """
-        pixels = self._pixels()
-        if self.encoder is None or pixels is None:
+        size = self.image_size()
+        if self.encoder is None or size is None:
             return None
-        return torch.arange(self._encoded_size()).view(pixels, -1).t().flatten()
+        return torch.arange(self.encoded_size()).view(prod(size), -1).t().flatten()
 
-    def _encoded_size(self) -> int:
+    def encoded_size(self) -> int:
         """The number of bits of the encoder, which the layers that read it say."""
         sizes = {i: layer.out_features for i, layer in enumerate(self.layers)}
         for layer, sources in zip(self.layers, self.graph.sources, strict=True):
