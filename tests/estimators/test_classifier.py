@@ -323,19 +323,20 @@ def test_a_frame_without_columns_is_refused():
 
 
 @pytest.mark.parametrize("x", [np.ones((150, 2)), np.full((150, 2), np.nan)])
-def test_where_nothing_tells_rows_apart_all_are_of_the_most_frequent_class(x):
+@pytest.mark.parametrize("rate", [1e-9, 0.02])
+def test_where_nothing_tells_rows_apart_all_are_of_the_most_frequent_class(x, rate):
     y = np.random.default_rng(16).permutation(np.repeat([0, 1, 2, 3], [30, 30, 60, 30]))
-    classifier = LUTClassifier(random_state=0, epochs=5).fit(x, y)
+    classifier = LUTClassifier(random_state=0, epochs=5, explores=False, learning_rate=rate).fit(x, y)
     assert classifier.predict(x).tolist() == [2] * 150
-    np.testing.assert_allclose(classifier.predict_proba(x[:1])[0], [0.2, 0.2, 0.4, 0.2], atol=0.05)
+    np.testing.assert_allclose(classifier.predict_proba(x[:1])[0], [0.2, 0.2, 0.4, 0.2], atol=0.12)
 
 
-def test_many_classes_give_no_more_than_one_warning():
+def test_many_classes_give_one_warning():
     x = np.random.default_rng(17).normal(size=(90, 2))
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        LUTClassifier(**SMALL | {"epochs": 1, "explores": False}).fit(x, np.arange(90) // 2 * 2)
-    assert len(found) <= 1
+        LUTClassifier(**SMALL | {"epochs": 1, "explores": False}).fit(x, np.arange(90) * 2 // 3)
+    assert len(found) == 1 and "number of unique classes" in str(found[0].message)
 
 
 def test_class_weights_move_the_border():
