@@ -20,7 +20,7 @@ from difflut.circuits import (
 )
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import add_encoder, bit_costs, count_encoder, sum_costs
-from difflut.circuits.arithmetic.features import CountedWords
+from difflut.circuits.arithmetic.features import add_sum
 from difflut.circuits.arithmetic.netlist import netlist
 from difflut.circuits.arithmetic.tables import Tables
 from difflut.circuits.circuit.detectors import response_sums
@@ -182,14 +182,63 @@ def test_verilog_agrees_and_is_proven(seed, tmp_path):
     assert prove(circuit, words)
 
 
+class AskedWords(dict):
+    """Words of features whose bits are what they are called; those asked for are there afterwards."""
+
+    def __init__(self, circuit, words):
+        self.values, self.widths = circuit.sums.features.tolist(), words.compared.tolist()
+
+    def __missing__(self, feature):
+        return self.setdefault(feature, [f"v{self.values[feature]}_{bit}" for bit in range(self.widths[feature])])
+
+
+def added(sums, values):
+    """The tables of the sums that values are made of, each added by itself."""
+    total, (lowest, bits), asked = 0, sums.words, set(values)
+    for value in range(len(bits) - 1, sums.inputs - 1, -1):
+        if value in asked:
+            terms = list(zip(*(of[value - sums.inputs].tolist() for of in (sums.sources, sums.weights)), strict=True))
+            asked |= {source for source, _ in terms}
+            terms = [([f"v{at}_{bit}" for bit in range(bits[at])], lowest[at], by) for at, by in terms if at >= 0]
+            tables = Tables("w")
+            add_sum(tables, terms, lowest[value], bits[value])
+            total += len(tables.made)
+    return total
+
+
 @pytest.mark.parametrize("seed", range(6))
-def test_tables_of_comparisons_are_counted_as_they_are_added(seed):
-    for circuit in (summed_circuit(seed), detecting(KINDS[seed])[1]):
-        words, bits, tables = pixel_words(circuit), encoder_bits(circuit), Tables("t")
-        features = CountedWords(circuit, words, [f"x{bit}" for bit in range(8 * circuit.sample_size)])
-        inverters = {bit for bit in add_encoder(tables, bits, words, features) if bit.startswith("~")}
-        counted = count_encoder(bits, words, features)
-        assert counted == len(tables.made) + len(inverters) > 3
+def test_tables_of_the_encoder_are_counted_as_they_are_added(seed):
+    shared = summed_circuit(seed)
+    shared = replace(shared, sums=replace(shared.sums, features=shared.sums.features[[0, 1, 0, 3]]))
+    for circuit in (summed_circuit(seed), shared, detecting(KINDS[seed])[1]):
+        words, tables = pixel_words(circuit), Tables("t")
+        asked = AskedWords(circuit, words)
+        bits = add_encoder(tables, encoder_bits(circuit), words, asked)
+        inverters = {bit for bit in bits if bit.startswith("~")}
+        sums = added(circuit.sums, [asked.values[feature] for feature in asked])
+        assert sums > 20 and count_encoder(circuit, words) == len(tables.made) + len(inverters) + sums
+
+
+@pytest.mark.parametrize("sparse", [1, 2, 100])
+def test_blocks_of_sums_are_the_sums(sparse, monkeypatch):
+    monkeypatch.setattr("difflut.circuits.circuit.sums.SPARSE", sparse)
+    monkeypatch.setattr("difflut.circuits.circuit.sums.LARGEST", 5)
+    random = np.random.default_rng(sparse)
+    sources = random.integers(-1, 20, (40, 4))
+    sources[30:] = random.integers(-1, 50, (10, 4))  # sums of sums, some of which add a value twice
+    sums = WeightedSums(20, sources, random.integers(1, 9, sources.shape), np.arange(60))
+    made = np.concatenate([block.made for block in sums.blocks])
+    assert np.array_equal(np.sort(made), np.arange(20, 60))
+    assert (max(len(block.made) for block in sums.blocks) == 5) == (sparse == 100)
+    for block in sums.blocks:
+        terms = (sources[block.made - 20] >= 0).sum()
+        assert block.weights.size <= sparse * terms or len(block.made) == 1
+    x = random.integers(256, size=(30, 20), dtype=np.uint8)
+    expected = np.concatenate([x.T, np.zeros((40, 30))])
+    for row in range(40):
+        for source, weight in zip(sources[row], sums.weights[row], strict=True):
+            expected[20 + row] += weight * expected[source] * (source >= 0)
+    np.testing.assert_array_equal(sums(x), expected.T)
 
 
 @pytest.mark.needs("pyosys")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from operator import add, le
 
 from difflut.circuits.arithmetic.tables import Tables, plain
 
@@ -85,14 +86,21 @@ def _cheapest(heights: tuple[int, ...]) -> tuple[int, Shape]:
         return 0, ()
     if heights[0] <= 1:
         return _cheapest(heights[1:])[0], ()
-    ways = []
-    for shape in BEST if heights[0] >= 6 else SHAPES:
-        if len(shape) <= len(heights) and all(bits <= height for bits, height in zip(shape, heights, strict=False)):
-            digits = min(_num_digits(shape), len(heights))
-            left = list(heights)
-            for column, bits in enumerate(shape):
-                left[column] -= bits
-            for column in range(digits):
-                left[column] += 1
-            ways.append((digits + _cheapest(tuple(left))[0], shape))
+    ways: list[tuple[int, Shape]] = []
+    for shape, taken, change, digits in _steps(len(heights), heights[0] >= BEST[0][0]):
+        if all(map(le, taken, heights)):
+            ways.append((digits + _cheapest(tuple(map(add, heights, change)))[0], shape))
     return min(ways, key=lambda way: way[0])
+
+
+@lru_cache
+def _steps(columns: int, is_high: bool) -> list[tuple[Shape, Shape, Shape, int]]:
+    """Compressors: shape, the bits that it takes of each column, by how many each changes, and its tables."""
+    steps = []
+    for shape in BEST if is_high else SHAPES:
+        if len(shape) <= columns:
+            digits = min(_num_digits(shape), columns)
+            taken = shape + (0,) * (columns - len(shape))
+            change = tuple((column < digits) - bits for column, bits in enumerate(taken))
+            steps.append((shape, taken, change, digits))
+    return steps

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import count_encoder
-from difflut.circuits.arithmetic.features import CountedWords
 from difflut.circuits.arithmetic.head import add_counts, add_tournament, has_chains
 from difflut.circuits.arithmetic.pairs import count_luts
 from difflut.circuits.arithmetic.pipeline import LEVELS, count_registers, stage
@@ -81,7 +79,7 @@ def estimate_cost(
     layers = np.bincount(hard.layers).tolist()
     votes, best = count_luts(counters), count_luts(matches)
     carries = sum(cell.carries for cell in counters.made + matches.made)
-    return Cost(layers, votes, best, _encoder(circuit, words), depth, *registers, carries)
+    return Cost(layers, votes, best, count_encoder(circuit, words), depth, *registers, carries)
 
 
 def _pipelined(
@@ -102,13 +100,6 @@ def _pipelined(
             read.append((cell.inputs, made))
             last = max(last, made)
     return stage_of, [*read, (winner, last + 1)]
-
-
-def _encoder(circuit: Circuit, words: InputWords) -> int:
-    names = [f"x{bit}" for bit in range(circuit.sample_size * words.width)]
-    features = CountedWords(circuit, words, names)
-    compared = count_encoder(encoder_bits(circuit), words, features)
-    return features.tables + compared
 
 
 def _depth(circuit: Circuit, cells: list[Cell], winner: list[str]) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from difflut.circuits.arithmetic.comparisons import EncoderBits, comparison_tables, encoder_bits
-from difflut.circuits.arithmetic.features import CountedWords, FeatureWords
+from difflut.circuits.arithmetic.features import FeatureWords, count_sums, summed
 from difflut.circuits.arithmetic.tables import Tables, plain
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.circuit.rows import distinct
 from difflut.circuits.passes.split import LUT_SIZE
 
 ENUMERATED = 12  # bits of a word up to which all its values are tried
@@ -29,14 +30,31 @@ def add_encoder(
     ]
 
 
-def count_encoder(bits: EncoderBits, words: InputWords, features: FeatureWords) -> int:
-    """The tables that `add_encoder` adds, and the inverters of its bits; those of sums are left out."""
-    needed, of_words = _NeededTables(), defaultdict[tuple[str, ...], set[str]](set)
-    for feature, limits, inverted in _compared(bits, words):
+def count_encoder(circuit: Circuit, words: InputWords) -> int:
+    """The tables that `add_encoder` adds for the bits that are read, and their inverters; no two sums share one.
+
+    Words that are compared with the same limits for the same bits take as many, so these are counted once.
+    """
+    num_bits = circuit.codebook.shape[1]
+    read = np.isin(np.arange(circuit.num_inputs), circuit.read_inputs()).reshape(-1, num_bits)
+    first, form = distinct(words.limits, words.compared[:, None], read)
+    signals = first[:, None] * num_bits + np.arange(num_bits)
+    needed, of_feature = _NeededTables(), defaultdict[int, set[str]](set)
+    for feature, limits, inverted in _compared(encoder_bits(circuit, signals[read[first]]), words):
         if limits:
-            word = features[feature]
-            of_words[tuple(word)] |= needed.by(limits, inverted, len(word))
-    return sum(map(len, of_words.values()))
+            of_feature[feature] |= needed.by(limits, inverted, int(words.compared[feature]))
+    compared = np.flatnonzero(np.isin(first, list(of_feature))[form])
+    values = compared if circuit.sums is None else circuit.sums.features[compared]
+    of_words = defaultdict[int, set[int]](set)  # several features may be the same word
+    for value, feature in zip(values.tolist(), first[form[compared]].tolist(), strict=True):
+        of_words[value].add(feature)
+    alike = Counter(map(frozenset, of_words.values()))
+    tables = sum(
+        times * len(set[str]().union(*map(of_feature.__getitem__, features))) for features, times in alike.items()
+    )
+    if circuit.sums is not None:
+        tables += int(count_sums(circuit.sums)[summed(circuit.sums, values)].sum())
+    return tables
 
 
 def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
@@ -44,29 +62,28 @@ def bit_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
 
     Those of sums, which all bits of a feature share, are `sum_costs`.
     """
-    bits = encoder_bits(circuit, np.arange(circuit.num_inputs))
+    first, form = distinct(words.limits, words.compared[:, None])
+    num_bits = circuit.codebook.shape[1]
+    bits = encoder_bits(circuit, (first[:, None] * num_bits + np.arange(num_bits)).reshape(-1))
     needed, widths = _NeededTables(), words.compared.tolist()
-    return np.array(
-        [
-            len(needed.by(limits, inverted, widths[feature])) if limits else 0
-            for feature, limits, inverted in _compared(bits, words)
-        ]
-    )
+    costs = [
+        len(needed.by(limits, inverted, widths[feature])) if limits else 0
+        for feature, limits, inverted in _compared(bits, words)
+    ]
+    return np.array(costs, np.int64).reshape(-1, num_bits)[form].reshape(-1)
 
 
 def sum_costs(circuit: Circuit, words: InputWords) -> np.ndarray:
     """The tables that make each feature, if no other shares one with it: `(features,)`; none where it is an input."""
-    if circuit.sums is None:
+    if (sums := circuit.sums) is None:
         return np.zeros(circuit.num_features, np.int64)
-    counted = CountedWords(circuit, words, [f"x{bit}" for bit in range(circuit.sample_size * words.width)])
-    for feature in range(circuit.num_features):
-        counted[feature]
-    needed: dict[int, frozenset[int]] = {}  # by value: the sum, and all that it is made of
-    for value in sorted(counted.of_sums):
-        sources = circuit.sums.sources[value - circuit.sums.inputs].tolist()
-        needed[value] = frozenset([value]).union(*(needed.get(source, ()) for source in sources))
-    compared = (needed.get(value, ()) for value in circuit.sums.features.tolist())
-    return np.array([sum(counted.of_sums[value] for value in sums) for sums in compared])
+    tables = count_sums(sums).tolist()
+    needed: list[frozenset[int]] = []  # of each sum the sums that it is made of, itself included
+    for row, sources in enumerate(sums.sources.tolist()):
+        below = (needed[source - sums.inputs] for source in sources if source >= sums.inputs)
+        needed.append(frozenset([row]).union(*below))
+    of_sums = np.array([0] * sums.inputs + [sum(map(tables.__getitem__, rows)) for rows in needed])
+    return of_sums[sums.features]
 
 
 def _compared(bits: EncoderBits, words: InputWords) -> Iterator[tuple[int, tuple[int, ...], bool]]:

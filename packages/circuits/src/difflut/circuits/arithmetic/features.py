@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from difflut.circuits.arithmetic.compressors import Columns, add_compressors
 from difflut.circuits.arithmetic.tables import Tables, inverse
 from difflut.circuits.arithmetic.words import InputWords
 from difflut.circuits.circuit import Circuit
+from difflut.circuits.circuit.rows import distinct
+from difflut.circuits.circuit.sums import WeightedSums
 
 Term = tuple[Sequence[str], int, int]  # a word, its lowest number, and the weight that it is added with
 
@@ -26,16 +30,12 @@ class FeatureWords:
 
     def _value(self, value: int) -> Sequence[str]:
         if self._sums is None or value < self._sums.inputs:
-            return self._names[value * self._width :][: self._width]
+            return self._names[value * self._width : (value + 1) * self._width]
         if value not in self._made:
             self._made[value] = self._add(value)
         return self._made[value]
 
     def _add(self, value: int) -> list[str]:
-        return add_sum(self._tables, *self._terms(value))
-
-    def _terms(self, value: int) -> tuple[list[Term], int, int]:
-        """What a sum adds, its lowest number, and its bits."""
         assert self._sums is not None
         lowest, bits = self._sums.words
         row = value - self._sums.inputs
@@ -44,36 +44,41 @@ class FeatureWords:
             for source, weight in zip(self._sums.sources[row].tolist(), self._sums.weights[row].tolist(), strict=True)
             if source >= 0
         ]
-        return terms, int(lowest[value]), int(bits[value])
+        return add_sum(self._tables, terms, int(lowest[value]), int(bits[value]))
 
 
-class CountedWords(FeatureWords):
-    """Words whose sums are counted instead of added: sums of the same form take as many tables.
+def count_sums(sums: WeightedSums) -> np.ndarray:
+    """The tables that each sum takes, if it shares none with another: `(sums,)`.
 
-    Attributes:
-        of_sums: The tables that each sum takes which was asked for, or added by one; by its value.
+    Sums of words of the same sizes, with the same weights, take as many, so one of them is added.
     """
+    lowest, bits = sums.words
+    size = distinct(lowest[:, None], bits[:, None])[1]
+    most = int(np.abs(sums.weights).max(initial=0))
+    terms = np.where(sums.sources < 0, -1, size[sums.sources] * (2 * most + 1) + sums.weights + most)
+    first, form = distinct(np.sort(terms, axis=1), size[sums.inputs :, None])
+    return np.array([_num_tables(sums, row) for row in first.tolist()], np.int64)[form]
 
-    def __init__(self, circuit: Circuit, words: InputWords, names: Sequence[str]) -> None:
-        super().__init__(Tables("w"), circuit, words, names)
-        self.of_sums: dict[int, int] = {}
-        self._known: dict[object, int] = {}
 
-    @property
-    def tables(self) -> int:
-        """Number of tables that all these sums take."""
-        return sum(self.of_sums.values())
+def summed(sums: WeightedSums, values: np.ndarray) -> np.ndarray:
+    """The sums that values are made of: `(sums,)` booleans."""
+    needed = np.zeros(sums.inputs + sums.num_sums + 1, bool)  # the last is that of no source
+    needed[values] = True
+    for rows in reversed(sums.levels):
+        needed[sums.sources[rows[needed[sums.inputs + rows]]]] = True
+    return needed[sums.inputs : -1]
 
-    def _add(self, value: int) -> list[str]:
-        terms, lowest, width = self._terms(value)
-        terms.sort(key=lambda term: (len(term[0]), *term[1:]))
-        form = tuple((len(word), *numbers) for word, *numbers in terms), lowest, width
-        if form not in self._known:
-            tables = Tables("t")
-            add_sum(tables, terms, lowest, width)
-            self._known[form] = len(tables.made)
-        self.of_sums[value] = self._known[form]
-        return [f"w{value}_{bit}" for bit in range(width)]
+
+def _num_tables(sums: WeightedSums, row: int) -> int:
+    (lowest, bits), tables = sums.words, Tables("t")
+    added = [
+        ([f"x{source}_{bit}" for bit in range(bits[source])], int(lowest[source]), weight)
+        for source, weight in zip(sums.sources[row].tolist(), sums.weights[row].tolist(), strict=True)
+        if source >= 0
+    ]
+    added.sort(key=lambda term: (len(term[0]), *term[1:]))
+    add_sum(tables, added, int(lowest[sums.inputs + row]), int(bits[sums.inputs + row]))
+    return len(tables.made)
 
 
 def add_sum(tables: Tables, terms: Sequence[Term], lowest: int, width: int) -> list[str]:

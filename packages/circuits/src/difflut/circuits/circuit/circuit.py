@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from difflut.circuits.circuit.checks import MOST_PINS, check
-from difflut.circuits.circuit.evaluation import block_size, count_ones, packed_signals, unpacked
+from difflut.circuits.circuit.evaluation import block_size, count_ones, packed_inputs, packed_signals, unpacked
 from difflut.circuits.circuit.files import read_arrays, write_arrays
 from difflut.circuits.circuit.networks import arrays_of
 from difflut.circuits.circuit.sums import WeightedSums
@@ -110,11 +110,7 @@ class Circuit:
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *sample)` numbers to `(batch, features * bits)` booleans; compared as float32, NaN is level 0."""
-        x = self.features(x)
-        levels = np.zeros(x.shape, np.intp)
-        for threshold in self.thresholds.T:
-            levels += x > threshold
-        return self.codebook[levels].reshape(len(x), self.num_inputs)
+        return unpacked(packed_inputs(self, x), len(x)).T
 
     def signals(self, x: np.ndarray) -> np.ndarray:
         """All signals: `(signals, batch)` booleans."""

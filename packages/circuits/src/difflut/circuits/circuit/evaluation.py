@@ -18,9 +18,24 @@ def block_size(circuit: "Circuit") -> int:
     return WORD * int(np.clip(ROOM // max(circuit.num_signals, 1), 1, MOST_WORDS))
 
 
+def packed_inputs(circuit: "Circuit", x: np.ndarray) -> np.ndarray:
+    """The bits of the encoder, bit i of a word being that of sample i: `(inputs, words)` uint64.
+
+    A bit changes with each threshold at which the code book does.
+    """
+    features, codes = np.ascontiguousarray(circuit.features(x).T), circuit.codebook
+    bits = np.empty((circuit.num_features, codes.shape[1], -(-len(x) // WORD)), np.uint64)
+    bits[:] = np.where(codes[0], ~np.uint64(0), np.uint64(0))[:, None]
+    for threshold, changes in zip(circuit.thresholds.T, codes[1:] ^ codes[:-1], strict=True):
+        above = packed(features > threshold[:, None])
+        for bit in np.flatnonzero(changes):
+            bits[:, bit] ^= above
+    return bits.reshape(circuit.num_inputs, bits.shape[2])
+
+
 def packed_signals(circuit: "Circuit", x: np.ndarray) -> np.ndarray:
     """All signals, bit i of a word being that of sample i: `(signals, words)` uint64."""
-    encoded = packed(circuit.encode(x).T)
+    encoded = packed_inputs(circuit, x)
     values = np.empty((circuit.num_signals, encoded.shape[1]), np.uint64)
     values[: circuit.num_inputs] = encoded
     n, words = circuit.wiring.shape[1], encoded.shape[1]

@@ -1,7 +1,9 @@
 """Weighted sums of pixels, which a circuit compares with thresholds as it compares pixels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +11,22 @@ MOST = 255  # of a pixel
 EXACT = 2**24  # float32 holds all whole numbers below
 MOST_DEPTH = 64  # of sums that add sums; detectors have few
 ROOM = 2**23  # values that are there at a time: 32 MiB
+LARGEST = 128  # sums of a block
+SPARSE = 12  # entries of its matrix for each that is not 0, at most
+
+
+class Block(NamedTuple):
+    """Sums as a matrix.
+
+    Attributes:
+        made: The values that they are: `(sums,)`.
+        sources: The values that they read: `(sources,)`.
+        weights: `(sums, sources)` in float32.
+    """
+
+    made: np.ndarray
+    sources: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +88,48 @@ class WeightedSums:
         bits = np.frexp(np.maximum(high, -low - 1))[1] + (low < 0)
         return np.where(low < 0, -(1 << np.maximum(bits - 1, 0)), 0), bits
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """`(batch, *pixels)` to what is compared, `(batch, features)` in float32; memory is bounded but for these."""
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The sums in an order in which they can be computed, those together that read much the same values."""
+        return [block for rows in self.levels for block in self._blocks(rows)]
+
+    def _blocks(self, rows: np.ndarray) -> Iterator[Block]:
+        read = self.sources[rows]
+        middle = np.where(read < 0, self.inputs + self.num_sums, read).min(1, initial=0) + read.max(1, initial=0)
+        ordered = rows[np.argsort(middle, kind="stable")]
+        waiting = [ordered[start : start + LARGEST] for start in range(0, len(rows), LARGEST)][::-1]
+        while waiting:
+            rows = waiting.pop()
+            sums, terms = np.nonzero(self.sources[rows] >= 0)
+            sources, column = np.unique(self.sources[rows][sums, terms], return_inverse=True)
+            if len(rows) > 1 and len(rows) * len(sources) > SPARSE * max(len(terms), 1):
+                waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+                continue
+            weights = np.zeros((len(rows), len(sources)), np.float32)
+            np.add.at(weights, (sums, column), self.weights[rows][sums, terms])
+            yield Block(self.inputs + rows, sources, weights)
+
+    def parts(self, x: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """What is compared of `(batch, *pixels)`, some samples at a time: which, and `(features, samples)` in float32.
+
+        Memory is bounded.
+        """
         x = np.asarray(x).reshape(len(x), self.inputs)
-        features = np.empty((len(x), len(self.features)), np.float32)
         step = max(ROOM // (self.inputs + self.num_sums), 1)
         for start in range(0, len(x), step):
-            values = self._values(x[start : start + step])
-            features[start : start + step] = values[self.features].T
-        return features
+            samples = slice(start, min(start + step, len(x)))
+            yield samples, self._values(x[samples])[self.features]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """`(batch, *pixels)` to what is compared, `(batch, features)` in float32; memory is bounded but for these."""
+        features = np.empty((len(self.features), len(x)), np.float32)
+        for samples, part in self.parts(x):
+            features[:, samples] = part
+        return features.T
 
     def _values(self, x: np.ndarray) -> np.ndarray:  # (batch, pixels) to (values, batch)
-        values = np.zeros((self.inputs + self.num_sums, len(x)), np.int32)
+        values = np.empty((self.inputs + self.num_sums, len(x)), np.float32)
         values[: self.inputs] = np.clip(np.ceil(np.nan_to_num(x.astype(np.float32), nan=0)), 0, MOST).T
-        for sums in self.levels:
-            for sources, weights in zip(self.sources[sums].T, self.weights[sums].T, strict=True):
-                adding = sources >= 0
-                values[self.inputs + sums[adding]] += weights[adding, None] * values[sources[adding]]
+        for block in self.blocks:  # whole numbers below 2**24, which floats hold in any order of adding
+            values[block.made] = block.weights @ values[block.sources]
         return values

@@ -7,14 +7,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.circuit import Circuit
 from difflut.circuits.engine.encoding import LANES, Encoding, encoding
 from difflut.circuits.engine.engine import Engine
 from difflut.circuits.engine.netlist import Netlist, netlist
-from difflut.circuits.engine.sums import DeviceSums
 from difflut.kernels import jit
 
 FLAGS = ("-O3", "-march=native", "-fopenmp")
@@ -113,7 +111,6 @@ class CpuEngine(Engine):
         self.threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
         if bits not in (None, 64, 256, 512):
             raise ValueError(f"bits={bits}: a block has 64, 256 or 512 samples")
-        self._sums = DeviceSums(circuit.sums, "cpu") if circuit.sums else None
         self._handle = self._create(bits or 0, assemble)
         weakref.finalize(self, self._library.difflut_engine_destroy, self._handle)
         self.num_nodes: int = self._library.difflut_engine_nodes(self._handle)
@@ -139,18 +136,18 @@ class CpuEngine(Engine):
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x)
-        if x.dtype != np.float64 or self._sums is not None:
+        if x.dtype != np.float64 or self.circuit.sums is not None:
             return super()._checked(x)
         self._check_features(x)
         return np.ascontiguousarray(x)  # rounded to float32 as it is read
 
     def _run(self, x: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None) -> None:
         x = self._checked(x)
-        if self._sums is None:
+        if self.circuit.sums is None:
             return self._compare(x, classes, counts)
-        for rows, features in self._sums.parts(torch.from_numpy(x).flatten(1)):
+        for rows, features in self.circuit.sums.parts(x):
             results = (array if array is None else array[rows] for array in (classes, counts))
-            self._compare(features.numpy(), *results)
+            self._compare(np.ascontiguousarray(features.T), *results)
 
     def _compare(self, x: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None) -> None:
         results = [array if array is None else array.ctypes.data for array in (classes, counts)]
