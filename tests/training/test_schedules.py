@@ -1,3 +1,6 @@
+import math
+from functools import partial
+
 import pytest
 import torch
 
@@ -54,3 +57,21 @@ def test_a_factor_that_cannot_be_is_refused(schedule, gamma):
 def test_a_last_rate_below_0_is_refused():
     with pytest.raises(ValueError, match=r"final_lr=-1\.0 must be a number, 0 or more"):
         cosine(sgd(PARAMETERS), epochs=5, final_lr=-1.0)
+
+
+def rates(schedule, epochs):
+    optimizer = sgd(PARAMETERS, lr=0.2)
+    stepped, found = schedule(optimizer, epochs=epochs), []
+    for _ in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        stepped.step()
+    return found
+
+
+def test_each_schedule_has_the_rates_that_it_promises():
+    falling = [0.02 + 0.09 * (1 + math.cos(math.pi * epoch / 6)) for epoch in range(6)]
+    assert rates(partial(cosine, final_lr=0.02), 6) == pytest.approx(falling)
+    assert rates(partial(cosine, final_lr=0.02, hold=0.4), 10) == pytest.approx([0.2] * 4 + falling)
+    assert rates(partial(step, every=2, gamma=0.5), 5) == pytest.approx([0.2, 0.2, 0.1, 0.1, 0.05])
+    assert rates(partial(milestones, at=(1, 4), gamma=0.1), 6) == pytest.approx([0.2, *[0.02] * 3, *[0.002] * 2])

@@ -51,3 +51,31 @@ def test_tables_have_a_dense_teacher():
         assert ((teacher(x).argmax(1) == 1) == (x[:, 0] > 0)).double().mean() > 0.9
     with pytest.raises(ValueError, match=r"needs images, got rows of shape \(5,\); take teachers.dense"):
         convolutional((5,), 2)
+
+
+def test_a_teacher_sees_augmented_inputs_and_smoothed_labels():
+    (x, y), seen = bars(), []
+    network = partial(dense, width=64)
+
+    def inverted(images, generator):
+        seen.append(len(images))
+        return 255 - images
+
+    teacher = trained(network, x, y, 2, **QUICK, augmentation=inverted)
+    assert sum(seen) == 1 + QUICK["epochs"] * len(x)  # a row at first, to see that it fits
+    options = QUICK | {"epochs": 40, "weight_decay": 0.0}
+    sure, unsure = (trained(network, x, y, 2, **options, label_smoothing=share) for share in (0.0, 0.4))
+    with torch.no_grad():
+        assert (teacher(255 - x).argmax(1) == y).double().mean() > 0.9
+        probability = unsure(x).softmax(1).gather(1, y[:, None]).mean()
+        assert abs(probability - 0.8) < 0.05 and sure(x).softmax(1).gather(1, y[:, None]).mean() > 0.95
+
+
+@pytest.mark.parametrize("network", [partial(convolutional, width=4), partial(dense, width=32)])
+def test_the_unit_of_the_inputs_does_not_matter(network):
+    x, y = bars()
+    x = x.double() if network.func is convolutional else x.double().flatten(1)
+    teachers = [trained(network, inputs, y, 2, epochs=0) for inputs in (x, 4 * x - 1024)]
+    assert teachers[0].mean.shape == (() if network.func is convolutional else (64,))
+    with torch.no_grad():
+        torch.testing.assert_close(teachers[0](x), teachers[1](4 * x - 1024), rtol=1e-4, atol=1e-5)
