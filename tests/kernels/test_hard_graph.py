@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from difflut import kernels
-from difflut.kernels import HardBank, Maximum, PlacedWiring, Placements, cpp
+from difflut.kernels import HardBank, LearnedBank, Maximum, PlacedWiring, Placements, cpp
 from difflut.kernels.hard_banks import Plan
 from tests.kernels.operations import device_of
 
@@ -44,6 +44,24 @@ GRAPHS = {
         [3],
     ),
     "the same twice": ([37], [("table", DENSE, 11, 3, 1), ("largest", Placements(22), 8, 7, 1)], [[0], [1, 1]], [2]),
+    "learned wirings": (
+        [108],
+        [
+            ("few", IMAGE, 5, 4, 1),
+            ("largest", POOLED, 5, 4, 1),
+            ("all", Placements(5, 3, 3, (2, 2)), 6, 3, 2),
+            ("table", Placements(48), 15, 5, 1),
+            ("few", Placements(15), 9, 6, 1),
+        ],
+        [[0], [1], [2], [3], [4]],
+        [5],
+    ),
+    "learned wirings of two sources": (
+        [37, 12],
+        [("all", Placements(49), 20, 6, 1), ("few", Placements(69), 3, 2, 2), ("all", Placements(20), 6, 4, 1)],
+        [[1, 0], [2, 0, 1], [2]],
+        [3, 4],
+    ),
     "read by nobody": ([37], [("table", DENSE, 11, 3, 1), ("table", DENSE, 5, 4, 1)], [[0], [0]], [1]),
 }
 
@@ -56,11 +74,25 @@ def random_graph(inputs, banks, batch):
         wiring = PlacedWiring(torch.randint(placements.window, (nodes, n), generator=generator), placements)
         table = (torch.rand(nodes, m, 2**n, generator=generator) > 0.5).double()
         slope = torch.randn(nodes, m, 2**n, generator=generator).double()
-        made.append(HardBank(wiring, table, slope) if kind == "table" else Maximum(wiring, kind == "smallest"))
+        if kind in ("few", "all"):
+            candidates = (
+                torch.randint(placements.window, (nodes * n, 5), generator=generator) if kind == "few" else None
+            )
+            logits = torch.randn(
+                (nodes * n, 5) if kind == "few" else (placements.window, nodes * n), generator=generator
+            )
+            made.append(LearnedBank(logits.double(), table, slope, candidates, placements, 0.4))
+        else:
+            made.append(HardBank(wiring, table, slope) if kind == "table" else Maximum(wiring, kind == "smallest"))
     return x, made
 
 
 def on(bank, device, dtype):
+    if isinstance(bank, LearnedBank):
+        logits = bank.logits.to(device, dtype, copy=True).requires_grad_()
+        table = kernels.mark_bits(bank.table.to(device, dtype, copy=True)).requires_grad_()
+        candidates = None if bank.candidates is None else bank.candidates.to(device)
+        return LearnedBank(logits, table, bank.slope.to(device, dtype), candidates, bank.placements, bank.tau)
     wiring = PlacedWiring(bank.wiring.wiring.to(device), bank.wiring.placements)
     if isinstance(bank, Maximum):
         return Maximum(wiring, bank.least)
@@ -69,11 +101,12 @@ def on(bank, device, dtype):
 
 
 def results(evaluate, x, banks, grads, device="cpu", dtype=torch.float64):
-    """The outputs, and the gradients of the inputs and of the tables."""
+    """The outputs, and the gradients of the inputs, of the tables and of what wirings learn by."""
     x = [value.to(device, dtype, copy=True) for value in x]
     x = [kernels.mark_bits(value).requires_grad_() for value in x]
     banks = [on(bank, device, dtype) for bank in banks]
-    needed = [*x, *(bank.table for bank in banks if isinstance(bank, HardBank))]
+    needed = [*x, *(bank.table for bank in banks if not isinstance(bank, Maximum))]
+    needed += [bank.logits for bank in banks if isinstance(bank, LearnedBank)]
     outputs = evaluate(x, banks)
     grads = [grad.to(device, dtype) for grad in grads]
     found = torch.autograd.grad(outputs, needed, grads, allow_unused=True)
@@ -85,10 +118,12 @@ def one_after_the_other(sources, outputs, groups, tau):
         values = list(x)
         for bank, numbers in zip(banks, sources, strict=True):
             read = torch.cat([values[number] for number in numbers], 1)
-            table = isinstance(bank, HardBank)
-            values.append(
-                kernels.lookup(read, *bank) if table else kernels.maximum(read, bank.wiring, least=bank.least)
-            )
+            if isinstance(bank, LearnedBank):
+                values.append(kernels.learned_lookup(read, **bank._asdict()))
+            elif isinstance(bank, HardBank):
+                values.append(kernels.lookup(read, *bank))
+            else:
+                values.append(kernels.maximum(read, bank.wiring, least=bank.least))
         found = [values[number] for number in outputs]
         return found if groups is None else [*found[:-1], found[-1].unflatten(1, (groups, -1)).sum(2) / tau]
 
@@ -101,7 +136,7 @@ def one_after_the_other(sources, outputs, groups, tau):
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_is_one_bank_after_the_other(graph, groups, batch, backend):
     inputs, kinds, sources, outputs = GRAPHS[graph]
-    if groups and (kinds[-1][0] != "table" or outputs[-1] != len(inputs) + len(kinds) - 1):
+    if groups and (kinds[-1][0] not in ("table", "few", "all") or outputs[-1] != len(inputs) + len(kinds) - 1):
         pytest.skip("the last bank has no tables, or is not returned")
     x, banks = random_graph(inputs, kinds, batch)
     evaluate = one_after_the_other(sources, outputs, groups, 2.5)
@@ -155,7 +190,8 @@ def test_packed_bits_past_the_batch_are_zero_between_banks(batch):
     x, banks = random_graph(inputs, kinds, batch)
     tables = [bank.table.float() if isinstance(bank, HardBank) else None for bank in banks]
     least = [None if isinstance(bank, HardBank) else bank.least for bank in banks]
-    plan = Plan([bank.wiring for bank in banks], [], least, sources, outputs, None, 1.0)
+    choices = [None] * len(banks)
+    plan = Plan([bank.wiring for bank in banks], [], least, choices, sources, outputs, None, 1.0)
     _, read = cpp.look_up_graph([value.float() for value in x], plan, tables)
     assert len(read) == len(banks)
     for bits in read:

@@ -272,3 +272,22 @@ def test_a_hook_on_all_modules_is_called():
     finally:
         handle.remove()
     assert {*network.layers} <= {*called}
+
+
+@pytest.mark.needs("c++")
+def test_bits_stay_packed_between_learned_wirings(monkeypatch):
+    options = {"node_type": "dwn", "n": 4, "top_k": 5}
+    convolution = {"shape": (3, 4, 4), "kernel_size": 3, "padding": 1, "output_size": 8, **options}
+    layers = [make_layer("learnable", **convolution), make_layer("pool", shape=(8, 4, 4))]
+    layers += [make_layer("learnable", shape=(32,), output_size=width, **options) for width in (32, 16)]
+    network, x, runs = LUTNetwork(None, layers, GroupSum(2, 3.0)), kernels.mark_bits(torch.rand(9, 48).round()), []
+    expected = one_by_one(network, x)
+    look_up = kernels.lookup_graph
+    monkeypatch.setattr(kernels, "lookup_graph", lambda x, banks, *rest, **options: (
+        runs.append(len(banks)) or look_up(x, banks, *rest, **options)
+    ))  # fmt: skip
+    torch.testing.assert_close(network.classify(x), expected)
+    assert runs == [4]
+    layers[1].register_forward_hook(lambda module, inputs, output: None)
+    torch.testing.assert_close(network.classify(x), expected)
+    assert runs == [4, 1, 2]

@@ -23,7 +23,9 @@ from difflut.kernels.gates import gate_table as gate_table
 from difflut.kernels.gathering import gather as gather
 from difflut.kernels.gathering import side_by_side as side_by_side
 from difflut.kernels.grouping import group_sum as group_sum
+from difflut.kernels.hard_banks import Bank as Bank
 from difflut.kernels.hard_banks import HardBank as HardBank
+from difflut.kernels.hard_banks import LearnedBank as LearnedBank
 from difflut.kernels.hard_banks import Maximum as Maximum
 from difflut.kernels.hard_graph import lookup_graph as lookup_graph
 from difflut.kernels.learned import learned_lookup as learned_lookup

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from difflut.kernels.placements import PlacedWiring, Wiring
+from difflut.kernels.placements import PlacedWiring, Placements, Wiring
 
 
 class HardBank(NamedTuple):
@@ -16,11 +16,32 @@ class HardBank(NamedTuple):
     slope: Tensor | None
 
 
+class LearnedBank(NamedTuple):
+    """What `learned_lookup` needs besides its input."""
+
+    logits: Tensor
+    table: Tensor
+    slope: Tensor
+    candidates: Tensor | None
+    placements: Placements
+    tau: float
+
+
 class Maximum(NamedTuple):
     """What `maximum` needs besides its input."""
 
     wiring: Wiring
     least: bool
+
+
+Bank = HardBank | LearnedBank | Maximum
+
+
+class Choice(NamedTuple):
+    """Among what a wiring chooses, and how the gradient of its inputs is spread."""
+
+    candidates: Tensor | None
+    tau: float
 
 
 class Plan(NamedTuple):
@@ -32,6 +53,7 @@ class Plan(NamedTuple):
         reads: The wiring of each bank.
         widths: Features of each value.
         least: Of each bank that is a `Maximum`, whether it takes the smallest; None of one with tables.
+        choices: Of each bank whose wiring learns, among what it chooses; None of the others.
         sources: The numbers of what each bank reads side by side.
         outputs: The numbers of the banks whose outputs are returned.
         groups: Stretches of the last bank's outputs, each of which is summed; None where they are returned.
@@ -41,6 +63,7 @@ class Plan(NamedTuple):
     reads: Sequence[PlacedWiring]
     widths: Sequence[int]
     least: Sequence[bool | None]
+    choices: Sequence[Choice | None]
     sources: Sequence[Sequence[int]]
     outputs: Sequence[int]
     groups: int | None

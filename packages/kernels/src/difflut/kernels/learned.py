@@ -15,7 +15,7 @@ from difflut.kernels.lookups import entries_of
 from difflut.kernels.placements import Placements
 from difflut.kernels.selection import check_choice, leaves_factors
 from difflut.kernels.tracing import untraced
-from difflut.kernels.validation import check_slope, check_table
+from difflut.kernels.validation import Activations, check_slope, check_table
 
 FACTORED_ON_GPU = 64  # samples up to which a GPU is quicker to form the gradient of the logits where it is used
 
@@ -55,17 +55,35 @@ def learned_lookup(
     Raises:
         ValueError: The arguments do not fit each other.
     """
+    placements = check_learned(x, logits, table, slope, candidates, placements, tau)
+    backend = backend_for(table, use_cuda)
+    if backend is cuda and candidates is None and placements.is_dense and _serves_dense(x, logits):
+        return entries_of(table, _DenseOnGPU.apply(x, logits, table, slope))
+    x = accepted(x, backend)
+    return entries_of(table, _LearnedLookup.apply(x, logits, table, slope, candidates, placements, tau, backend))
+
+
+def check_learned(
+    x: Activations,
+    logits: Tensor,
+    table: Tensor,
+    slope: Tensor,
+    candidates: Tensor | None,
+    placements: Placements | None,
+    tau: float,
+) -> Placements:
+    """Checks the arguments of a `learned_lookup`; returns its placements.
+
+    Raises:
+        ValueError: They do not fit each other.
+    """
     placements = check_choice(x, logits, candidates, placements, tau)
     n = check_table(x, table)
     check_slope(slope, table)
     pins = logits.shape[1] if candidates is None else logits.shape[0]
     if pins != len(table) * n:
         raise ValueError(f"{len(table)} nodes of n={n} need {len(table) * n} pins, got logits of {pins}")
-    backend = backend_for(table, use_cuda)
-    if backend is cuda and candidates is None and placements.is_dense and _serves_dense(x, logits):
-        return entries_of(table, _DenseOnGPU.apply(x, logits, table, slope))
-    x = accepted(x, backend)
-    return entries_of(table, _LearnedLookup.apply(x, logits, table, slope, candidates, placements, tau, backend))
+    return placements
 
 
 def _serves_dense(x: Tensor | Bits, logits: Tensor) -> bool:

@@ -14,7 +14,7 @@ from difflut.kernels.contract import Backend, Kept, Selected, save_kept, saved_k
 from difflut.kernels.factors import Factors, left_as_factors
 from difflut.kernels.placements import Placements
 from difflut.kernels.tracing import untraced
-from difflut.kernels.validation import check_width
+from difflut.kernels.validation import Activations, check_width
 
 
 @untraced
@@ -53,7 +53,7 @@ def select(
 
 
 def check_choice(
-    x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placements: Placements | None, tau: float
+    x: Activations, logits: Tensor, candidates: Tensor | None, placements: Placements | None, tau: float
 ) -> Placements:
     """Checks the arguments of a learnable wiring; returns its placements.
 

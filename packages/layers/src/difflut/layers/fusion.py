@@ -6,28 +6,20 @@ numbers as calling the layers one after the other. So do maxima of bits, as in p
 way layers that form trees of multilinear extensions run as `kernels.multilinear_tree`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from difflut import kernels
 from difflut.layers.given import Given
 from difflut.layers.group_sum import GroupSum
 from difflut.layers.layer import Layer
+from difflut.layers.learnable import Learnable
 from difflut.layers.pool import Pool
+from difflut.layers.promises import has, is_watched, trains_by_lookup
 from difflut.layers.tree import Tree
 from difflut.nodes import Extension, HardLookup, Node
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def trains_by_lookup(node: Node) -> bool:
-    """Whether training the node is `kernels.lookup` with its `tables`, and nothing else."""
-    promised = isinstance(node, HardLookup) and _has(node, "relaxed", HardLookup.relaxed)
-    return promised and _has(node, "forward", Node.forward) and not _is_watched(node)
 
 
 def is_lookup(layer: Layer) -> bool:
@@ -36,51 +28,61 @@ def is_lookup(layer: Layer) -> bool:
     if not _is_plain(layer):
         return False
     if layer.is_relaxed:
-        smoothed = isinstance(layer, Given) and layer.relaxation == "smoothed" and _has(layer, "relaxed", Given.relaxed)
-        return (smoothed or _has(layer, "relaxed", Layer.relaxed)) and trains_by_lookup(node)
-    return _has(node, "forward", Node.forward) and not _is_watched(node)
+        smoothed = isinstance(layer, Given) and layer.relaxation == "smoothed" and has(layer, "relaxed", Given.relaxed)
+        return (smoothed or has(layer, "relaxed", Layer.relaxed)) and trains_by_lookup(node)
+    return has(node, "forward", Node.forward) and not is_watched(node)
+
+
+def is_learned_lookup(layer: Layer) -> bool:
+    """Whether at present the layer only looks up hard tables behind a wiring that learns, on a CPU."""
+    promised = isinstance(layer, Learnable) and has(layer, "relaxed", Learnable.relaxed)
+    if not promised or layer.selection != "straight_through" or layer.logits.device.type != "cpu":
+        return False
+    return layer.is_relaxed and _is_plain(layer) and trains_by_lookup(layer.node)
 
 
 def is_extension(layer: Layer) -> bool:
     """Whether at present the layer only computes the multilinear extension of its nodes' tables."""
     node = layer.node
-    promised = isinstance(node, Extension) and _has(node, "relaxed", Extension.relaxed)
-    promised = promised and _has(node, "forward", Node.forward) and _has(layer, "relaxed", Layer.relaxed)
-    return promised and layer.is_relaxed and _is_plain(layer) and not _is_watched(node)
+    promised = isinstance(node, Extension) and has(node, "relaxed", Extension.relaxed)
+    promised = promised and has(node, "forward", Node.forward) and has(layer, "relaxed", Layer.relaxed)
+    return promised and layer.is_relaxed and _is_plain(layer) and not is_watched(node)
 
 
 def is_level(layer: Layer) -> bool:
     """Whether it `is_extension` whose node l reads the outputs n l to n l + n - 1 of the layer before."""
-    return isinstance(layer, Tree) and _has(layer, "wiring", Tree.wiring) and is_extension(layer)
+    return isinstance(layer, Tree) and has(layer, "wiring", Tree.wiring) and is_extension(layer)
 
 
 def is_maximum(layer: Layer) -> bool:
     """Whether at present the layer is the largest or the smallest of what each node reads."""
-    promised = isinstance(layer, Given) and _has(layer, "relaxed", Given.relaxed) and layer.relaxation == "maximum"
-    return promised and layer.is_relaxed and _is_plain(layer) and not _is_watched(layer.node)
+    promised = isinstance(layer, Given) and has(layer, "relaxed", Given.relaxed) and layer.relaxation == "maximum"
+    return promised and layer.is_relaxed and _is_plain(layer) and not is_watched(layer.node)
 
 
 def is_pooling(layer: Layer) -> bool:
     """Whether it `is_maximum` and takes the largest of windows that lie side by side."""
     places = layer.placements
     side_by_side = places.stride == places.kernel and not any(places.padding)
-    promised = isinstance(layer, Pool) and layer.operation == "or" and _has(layer, "wiring", Given.wiring)
+    promised = isinstance(layer, Pool) and layer.operation == "or" and has(layer, "wiring", Given.wiring)
     return promised and side_by_side and is_maximum(layer)
 
 
 def gives_bits(layer: Layer) -> bool:
-    """Whether a layer that `is_lookup`, or `is_maximum` of bits, gives bits."""
+    """Whether a layer that `is_lookup` or `is_learned_lookup`, or `is_maximum` of bits, gives bits."""
     return not layer.is_relaxed or layer.node.gives_bits
 
 
 def is_plain_sum(head: nn.Module) -> bool:
     """Whether the group sum only sums neighbouring features and divides."""
-    return _has(head, "forward", GroupSum.forward) and not _is_watched(head) and not head.use_randperm
+    return has(head, "forward", GroupSum.forward) and not is_watched(head) and not head.use_randperm
 
 
-def bank(layer: Layer, needs_slope: bool, dtype: torch.dtype) -> kernels.HardBank | kernels.Maximum:
-    """A layer that `is_lookup` or `is_maximum`, in the form that `kernels.lookup_graph` takes."""
+def bank(layer: Layer, needs_slope: bool, dtype: torch.dtype) -> kernels.Bank:
+    """A layer that may be part of a run, in the form that `kernels.lookup_graph` takes."""
     node = layer.node
+    if isinstance(layer, Learnable) and isinstance(node, HardLookup) and layer.is_relaxed:
+        return layer.bank(node)
     if is_maximum(layer):
         return kernels.Maximum(layer.placed_wiring(), layer.operation == "and")
     if layer.is_relaxed and isinstance(node, HardLookup):
@@ -102,14 +104,4 @@ def _is_plain(layer: Layer) -> bool:
     config = layer.layer_config
     if layer.training and (config.flip_probability or config.grad_stabilization != "none"):
         return False
-    return _has(layer, "forward", Layer.forward) and not _is_watched(layer)
-
-
-def _has(module: nn.Module, name: str, promised: Callable[..., Any]) -> bool:
-    """Whether the method is the promised one; a subclass or this instance may have replaced it."""
-    return getattr(getattr(module, name), "__func__", None) is promised
-
-
-def _is_watched(module: nn.Module) -> bool:
-    """Whether the module has hooks, which must see each call."""
-    return _has_any_global_hook() or any(getattr(module, kind) for kind in HOOKS)
+    return has(layer, "forward", Layer.forward) and not is_watched(layer)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from difflut import kernels
-from difflut.layers.fusion import trains_by_lookup
 from difflut.layers.hard import with_placements
 from difflut.layers.layer import Layer
+from difflut.layers.promises import trains_by_lookup
 from difflut.layers.shapes import InputSize
 from difflut.layers.wiring import check_inputs, check_together, draw_wiring
 from difflut.nodes import HardLookup, Node, as_features, own_inputs
@@ -165,10 +165,14 @@ class Learnable(Layer):
             self.logits, self.candidates, self.placements, self.tau, node.use_cuda,
         )  # fmt: skip
         if isinstance(node, HardLookup) and trains_by_lookup(node):
-            table, slope = node.tables(needs_slope=True)
-            assert slope is not None  # `tables` was asked for the slope
-            return kernels.learned_lookup(x, logits, table, slope, candidates, where, tau=tau, use_cuda=use_cuda)
+            return kernels.learned_lookup(x, **self.bank(node)._asdict(), use_cuda=use_cuda)
         return node(kernels.select(x, logits, candidates, where, tau=tau, use_cuda=use_cuda), self._pins_of_nodes())
+
+    def bank(self, node: HardLookup) -> kernels.LearnedBank:
+        """What `kernels.learned_lookup` needs besides its input."""
+        table, slope = node.tables(needs_slope=True)
+        assert slope is not None  # `tables` was asked for the slope
+        return kernels.LearnedBank(self.logits, table, slope, self.candidates, self.placements, self.tau)
 
     def temperature(self) -> Tensor:
         """The present temperature of soft selection, a scalar tensor."""

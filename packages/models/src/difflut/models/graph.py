@@ -66,7 +66,8 @@ class Graph:
         bits, end = set(known_bits), start
         while end < len(layers):
             layer = layers[end]
-            if not fusion.is_lookup(layer) and not (fusion.is_maximum(layer) and bits.issuperset(self.sources[end])):
+            of_bits = fusion.is_maximum(layer) or fusion.is_learned_lookup(layer)
+            if not fusion.is_lookup(layer) and not (of_bits and bits.issuperset(self.sources[end])):
                 break
             if fusion.gives_bits(layer):
                 bits.add(end)

@@ -157,7 +157,7 @@ class LUTNetwork(nn.Module):
         look_up = partial(kernels.lookup_graph, inputs, banks, sources, outputs, use_cuda=use_cuda)
         if head is None:
             return look_up()
-        sums = isinstance(banks[-1], kernels.HardBank) and fusion.is_plain_sum(head)
+        sums = not isinstance(banks[-1], kernels.Maximum) and fusion.is_plain_sum(head)
         if not sums or layers[-1].out_features % head.k:
             return [head(*look_up())]
         if head.tau_is_fixed:

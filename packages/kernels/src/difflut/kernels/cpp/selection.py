@@ -21,10 +21,15 @@ FACTORED_BATCH = 128  # samples up to which the gradient of dense selection can 
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
     """See `Backend.select`; x is kept as bits where it is 0 and 1 only."""
     inputs = packed(x, placements) if holds_bits(x) or is_binary(x) else values(x, placements)
+    return Selected(inputs, chosen(logits, candidates, placements))
+
+
+def chosen(logits: Tensor, candidates: Tensor | None, placements: Placements) -> Tensor:
+    """The position in the window that each pin reads, (pins,)."""
     if candidates is not None:
-        return Selected(inputs, _best_candidates(logits, candidates, placements))
-    pins = known(logits, "best_inputs")
-    return Selected(inputs, best_inputs(logits) if pins is None else pins)
+        return _best_candidates(logits, candidates, placements)
+    pins: Tensor | None = known(logits, "best_inputs")
+    return best_inputs(logits) if pins is None else pins
 
 
 def read(selected: Selected, placements: Placements) -> Tensor:

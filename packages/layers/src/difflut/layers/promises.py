@@ -1,0 +1,27 @@
+"""What classes of nodes and layers promise, and whether a module keeps it: a subclass or a user may have changed it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from difflut.nodes import HardLookup, Node
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def trains_by_lookup(node: Node) -> bool:
+    """Whether training the node is `kernels.lookup` with its `tables`, and nothing else."""
+    promised = isinstance(node, HardLookup) and has(node, "relaxed", HardLookup.relaxed)
+    return promised and has(node, "forward", Node.forward) and not is_watched(node)
+
+
+def has(module: nn.Module, name: str, promised: Callable[..., Any]) -> bool:
+    """Whether the method is the promised one; a subclass or this instance may have replaced it."""
+    return getattr(getattr(module, name), "__func__", None) is promised
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether the module has hooks, which must see each call."""
+    return _has_any_global_hook() or any(getattr(module, kind) for kind in HOOKS)
