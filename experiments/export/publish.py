@@ -52,13 +52,15 @@ def publish(
         The model's card.
 
     Raises:
-        ConfigurationError: The run is not finished, an argument is out of range, or the name is another model's.
+        ConfigurationError: The run is not finished, an argument is out of range, the name is another model's, or the
+            folder cannot be made.
         MismatchError: A back end differs from the network; nothing is written then.
     """
     check_whole("publish.vectors", vectors)
     _check_model_name(name, folder)
     with configured():
         source = RunFolder.open_finished(run)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         result, data, network = source.result(), dataset_of(source), load_checkpoint(source.best)
     with TemporaryDirectory() as scratch:
         report = export_run(run, f"{scratch}/export", simulator=simulator)
