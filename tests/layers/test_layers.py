@@ -56,15 +56,25 @@ def test_the_seed_decides_wiring_and_nodes_and_leaves_the_global_generator_alone
         assert torch.equal(old, new)
 
 
+def drawn(layer_type, seed=None):
+    return LAYERS[layer_type](48, 30, NODES["dwn"], n=4, seed=seed).wiring()
+
+
 @pytest.mark.parametrize("layer_type", WIRED)
 def test_layers_without_a_seed_differ_and_follow_the_global_one(layer_type):
     def pair():
         torch.manual_seed(5)
-        return [LAYERS[layer_type](48, 30, NODES["dwn"], n=4).wiring() for _ in range(2)]
+        return [drawn(layer_type) for _ in range(2)]
 
     first, second = pair()
-    assert not torch.equal(first, second)
+    # A wiring that is the same for every seed is so without one.
+    assert torch.equal(first, second) == torch.equal(drawn(layer_type, seed=1), drawn(layer_type, seed=2))
     assert all(torch.equal(old, new) for old, new in zip((first, second), pair(), strict=True))
+
+
+@pytest.mark.parametrize("layer_type", ["random", "learnable"])
+def test_wirings_that_are_drawn_differ_by_their_seeds(layer_type):
+    assert not torch.equal(drawn(layer_type, seed=1), drawn(layer_type, seed=2))
 
 
 def test_the_wiring_is_saved():
