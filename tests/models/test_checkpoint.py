@@ -252,6 +252,16 @@ def test_numbers_of_many_tensors_add_up_and_those_of_views_do_not():
             torch.empty(2**22)
 
 
+def test_an_operation_counts_what_it_makes_and_not_what_its_shapes_could_be_multiplied_to():
+    generator = torch.Generator().manual_seed(0)
+    entries, rows = torch.rand(2**20, 4, generator=generator), torch.randint(2**20, (2**18,), generator=generator)
+    with Allowance(0):
+        assert (entries[:, None] @ torch.ones(4, 16)).shape == (2**20, 1, 16)
+        assert entries[rows].shape == (2**18, 4)
+        assert entries.new_zeros(2**20, 2).shape == (2**20, 2)
+        assert entries[entries > 0.5].dim() == 1
+
+
 @pytest.mark.parametrize("log_tau", [math.inf, -math.inf, math.nan])
 def test_a_temperature_that_is_none_is_refused(log_tau, tmp_path):
     model = network()

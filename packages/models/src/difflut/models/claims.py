@@ -1,13 +1,12 @@
 """What a stranger's file claims of its network, held against what is in it, before memory is taken for it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
-from math import prod
 from typing import Any
 
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 ROOM = 2**24  # numbers that a network may have besides those in its file, such as inputs that no table reads
 STEPS = 8  # tensors of the size of all of a network that are made on the way to it
@@ -45,13 +44,13 @@ class Allowance(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        in_place_or_view = any(value.alias_info for value in func._schema.returns)
-        if not in_place_or_view and _numbers_made(args) > self.left:
+        kwargs = kwargs or {}
+        if any(value.alias_info for value in func._schema.returns):  # in place, or a view
+            return func(*args, **kwargs)
+        if _numbers_of(func, args, kwargs) > self.left:
             raise ValueError(f"its tensors have far more numbers than {self.held} bytes of weights can be of")
-        results = func(*args, **(kwargs or {}))
-        if not in_place_or_view:
-            made = results if isinstance(results, list | tuple) else [results]
-            self.left -= sum(x.numel() for x in made if isinstance(x, Tensor))
+        results = func(*args, **kwargs)
+        self.left -= _count(results)
         return results
 
 
@@ -59,16 +58,19 @@ def _most(held: int) -> int:
     return ROOM + 8 * held  # a table has an entry at least, which is a bit
 
 
-def _numbers_made(args: Sequence[Any]) -> int:
-    """At least the numbers that an operation makes of tensors and shapes, each dimension as long as the longest."""
-    shapes: list[Sequence[int]] = []
-    for arg in args:
-        parts = arg if isinstance(arg, list | tuple) else [arg]
-        shapes += [part.shape for part in parts if isinstance(part, Tensor)]
-        if parts is arg and all(type(part) is int for part in parts):
-            shapes.append(parts)
-    shapes = shapes or [[arg] for arg in args if type(arg) is int]  # as of `arange`
-    return prod(max(sizes) for sizes in zip_longest(*(shape[::-1] for shape in shapes), fillvalue=1))
+def _numbers_of(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
+    """The numbers that an operation makes, which torch finds without making them."""
+    device = {"device": "meta"} if any(argument.name == "device" for argument in func._schema.arguments) else {}
+    args, kwargs = tree_map_only(Tensor, lambda x: x.to("meta"), (tuple(args), {**kwargs, **device}))
+    try:
+        return _count(func(*args, **kwargs))
+    except (RuntimeError, NotImplementedError):  # as of `x[x > 0]`: they depend on values, and are known once made
+        return 0
+
+
+def _count(results: Any) -> int:
+    parts = results if isinstance(results, list | tuple) else [results]
+    return sum(part.numel() for part in parts if isinstance(part, Tensor))
 
 
 def _numbers(value: Any, path: str) -> Iterator[tuple[str, int]]:
