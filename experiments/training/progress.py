@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from threading import RLock
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ class ProgressBar:
     def __init__(self, title: str, steps: int, is_shown: bool) -> None:
         from tqdm import tqdm
 
+        tqdm.set_lock(RLock())  # its own is a semaphore of the system too, which a killed process leaves behind
         self.title = title
         self._bar = tqdm(total=steps, desc=title, leave=False, disable=None if is_shown else True, unit="step")
         self._last_reading = time.perf_counter()

@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
+from operator import itemgetter
 from typing import Any, TextIO, cast
 
 import torch
@@ -20,11 +22,12 @@ from difflut.training.ranks import portable
 from experiments.data import Rows, kept_rows, rows_kept
 from experiments.runs import TrialRun
 from experiments.shared.arguments import check_whole
-from experiments.shared.failures import JobError
+from experiments.shared.failures import JobError, in_a_line
 from experiments.training.group import is_one_of_several
 
 HERE = "127.0.0.1"
 GRACE = 5.0  # seconds for the first process to end by itself
+EARLIER = 2.0  # seconds for an error, or a death, that was before one that is told
 
 
 @dataclass(frozen=True)
@@ -102,39 +105,44 @@ def run_together(count: int, trial: TrialRun, **arguments: Any) -> Any:
 def _listen(processes: Sequence[BaseProcess], pipes: Sequence[Any], trial: TrialRun) -> Any:
     """Does what the processes ask for until all have ended; returns the first one's result.
 
-    A process that has told its result has done its work; a library may still abort it as its interpreter ends.
+    A process that has told its result has done its work; a library may still abort it as its interpreter ends. The end
+    of one is an error for those that wait for it, so of several errors the earliest is raised.
     """
     results: dict[int, Any] = {}
+    errors: dict[int, tuple[float, Exception]] = {}
     talking = list(pipes)
-    while talking:
-        for pipe in cast(list[Any], connection.wait(talking)):
+    while ready := connection.wait(talking, EARLIER if errors else None) if talking else []:
+        for pipe in cast(list[Any], ready):
             rank = pipes.index(pipe)
             try:
                 kind, content = pipe.recv()
             except EOFError:
                 talking.remove(pipe)
-                if rank not in results:
-                    _check_ended(processes, rank)
+                if rank not in results and rank not in errors:
+                    _check_ended(processes, rank, [in_a_line(error) for _, error in errors.values()])
                 continue
             if kind == "error":
-                raise content
-            if kind == "text":
+                errors[rank] = content
+            elif kind == "text":
                 print(content, end="", flush=True)
             elif kind == "row":
                 trial.report(content)
                 pipe.send("reported")
             else:
                 results[rank] = content
+    if errors:
+        raise min(errors.values(), key=itemgetter(0))[1]
     return results.get(0)
 
 
-def _check_ended(processes: Sequence[BaseProcess], rank: int) -> None:
+def _check_ended(processes: Sequence[BaseProcess], rank: int, told: Sequence[str]) -> None:
     process = processes[rank]
     process.join()
     code = process.exitcode or 0
     if code:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
-        raise JobError(f"process {rank} of the {len(processes)} that train together {how}; the others were ended")
+        others = f"told {', '.join(told)}" if told else "were ended"
+        raise JobError(f"process {rank} of the {len(processes)} that train together {how}; the others {others}")
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:
@@ -197,10 +205,11 @@ def _run(rank: int, start: Start, trial: TrialRun, pipe: Any) -> None:
         except KeyboardInterrupt:
             pass
         except Exception as error:
+            moment = time.monotonic()  # which all processes of a machine share
             sent = portable(error)
             if not isinstance(error, (ConfigurationError, JobError)):
                 sent.add_note(f"in process {rank}:\n{traceback.format_exc()}")
-            pipe.send(("error", sent))
+            pipe.send(("error", (moment, sent)))
 
 
 def _end_with_parent() -> None:

@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +14,9 @@ import torch
 import experiments  # noqa: F401
 from difflut import config
 from difflut.config import ConfigurationError
-from experiments.runs import RunFolder
+from experiments.runs import RunFolder, TrialRun
 from experiments.shared.failures import JobError
-from experiments.training import group
+from experiments.training import group, starting
 
 ROOT = Path(__file__).parents[2]
 SEEN = ("epoch", "train_accuracy", "val_accuracy_hard", "val_accuracy_relaxed")
@@ -129,6 +131,30 @@ def test_a_process_that_dies_ends_the_others_and_says_why(tmp_path, monkeypatch,
     ])  # fmt: skip
     with pytest.raises(error, match=message):
         config.run()
+
+
+def listened(*talks):
+    """What is raised where processes say this; None instead of words is a killed one, "" one that waits."""
+    spoken = [Pipe() for _ in talks]
+    for (_, theirs), words in zip(spoken, talks, strict=True):
+        if words:
+            theirs.send(("error", words))
+        if words != "":
+            theirs.close()
+    ended = SimpleNamespace(join=lambda: None, exitcode=-signal.SIGKILL)
+    with pytest.raises(Exception) as raised:
+        starting._listen([ended] * len(talks), [ours for ours, _ in spoken], TrialRun(None))
+    return raised.value
+
+
+def test_of_several_errors_the_earliest_is_told(monkeypatch):
+    monkeypatch.setattr(starting, "EARLIER", 0.01)
+    cause, consequence = (1.5, ArithmeticError("no luck")), (2.5, RuntimeError("connection lost"))
+    for talks in ((consequence, cause), (cause, consequence), (cause, ""), ("", cause)):
+        assert str(listened(*talks)) == "no luck"
+    killed = "process 1 of the 2 that train together was killed by SIGKILL; the others"
+    assert str(listened(consequence, None)) == f"{killed} told RuntimeError: connection lost"
+    assert str(listened("", None)) == f"{killed} were ended"
 
 
 LATE = """
