@@ -18,8 +18,12 @@ def table():
     return Table(x.astype(np.float32), y, np.ones(len(y)), 2)
 
 
+def classes_of(tables, classes=2):
+    return np.arange(tables) * classes // tables
+
+
 def splits_of(table, tables=40, n=6, seed=0):
-    return forest_splits(table.x, table.y, table.weights, tables, n, trees=9, seed=seed)
+    return forest_splits(table.x, table.y, table.weights, classes_of(tables), n, trees=9, seed=seed)
 
 
 def test_splits_lie_between_values_and_follow_from_the_seed(table):
@@ -36,27 +40,40 @@ def test_splits_lie_between_values_and_follow_from_the_seed(table):
 def test_splits_of_a_table_are_on_one_way_so_that_features_which_matter_together_are_read_together():
     x = np.random.default_rng(7).integers(0, 2, (400, 6)).astype(np.float32)
     y = (x[:, 1] != x[:, 4]).astype(int)
-    splits = forest_splits(x, y, np.ones(400), 200, 6, trees=20, seed=0)
+    splits = forest_splits(x, y, np.ones(400), classes_of(200), 6, trees=20, seed=0)
     together = [{1, 4} <= set(row) for row in splits.feature]
     assert np.mean(together) > 0.95  # nothing is pure before both are compared, unless the way is long
 
 
+def test_a_table_takes_the_way_of_a_row_of_its_class():
+    y = np.random.default_rng(11).permutation(np.repeat(np.arange(6), 50))
+    x = (y[:, None] == np.arange(6)).astype(np.float32)  # a way ends where it compares the feature of its class
+    own_class = classes_of(300, 6)
+    splits = forest_splits(x, y, np.ones(300), own_class, 6, trees=20, seed=0)
+    assert np.mean((splits.feature == own_class[:, None]).any(axis=1)) > 0.75
+
+
+def test_a_class_without_rows_takes_ways_of_others(table):
+    splits = forest_splits(table.x, table.y, np.ones(200), classes_of(90, 3), 6, trees=9, seed=0)
+    assert (splits.feature[60:, 0] >= 0).all()
+
+
 def test_stretches_begin_all_along_the_way(table):
     y = np.random.default_rng(10).integers(0, 2, 200)  # trees are deep
-    splits = forest_splits(table.x, y, np.ones(200), 100, 2, trees=3, seed=0)
+    splits = forest_splits(table.x, y, np.ones(200), classes_of(100), 2, trees=3, seed=0)
     assert len(np.unique(splits.threshold[:, 0])) > 20
 
 
 def test_a_short_way_is_taken_as_a_whole():
     x = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [9.0, 5.0]] * 10, np.float32)
-    splits = forest_splits(x, (x[:, 0] > 4).astype(int), np.ones(40), 7, 3, trees=5, seed=0)
+    splits = forest_splits(x, (x[:, 0] > 4).astype(int), np.ones(40), classes_of(7), 3, trees=5, seed=0)
     assert (splits.feature == [0, -1, -1]).all()
     assert ((splits.threshold[:, 0] >= 2) & (splits.threshold[:, 0] < 9)).all()
 
 
 def test_missing_values_are_below_all_others():
     x = np.array([[np.nan, np.nan], [1.0, np.nan], [2.0, np.nan], [3.0, np.nan]] * 10, np.float32)
-    splits = forest_splits(x, np.tile([1, 1, 0, 0], 10), np.ones(40), 4, 2, trees=5, seed=0)
+    splits = forest_splits(x, np.tile([1, 1, 0, 0], 10), np.ones(40), classes_of(4), 2, trees=5, seed=0)
     assert (splits.feature == [0, -1]).all()  # one split is enough
     assert ((splits.threshold[:, 0] >= 1) & (splits.threshold[:, 0] < 2)).all()
 
@@ -65,7 +82,7 @@ def test_rows_with_more_weight_decide_the_splits():
     x = np.array([[0.0], [1.0], [2.0]] * 20, np.float32)
     y = np.tile([0, 1, 0], 20)
     weights = np.where(x[:, 0] == 0, 1e-6, 1.0)
-    first = forest_splits(x, y, weights, 30, 1, trees=30, seed=0).threshold
+    first = forest_splits(x, y, weights, classes_of(30), 1, trees=30, seed=0).threshold
     assert (first[:, 0] > 1).mean() > 0.5  # of the first and the second split of each way one is drawn
 
 
@@ -114,7 +131,7 @@ def test_an_untrained_network_votes_as_a_forest(table, explores, every):
     network = Fitter(REGISTRY.get_node("dwn"), 6, 0).make_network(table, recipe).eval()
     assert table.score(network) > 0.85
     wiring, thresholds = network.layers[0].wiring()[::every], network.encoder.thresholds
-    splits = forest_splits(table.x, table.y, np.ones(200), 2 * recipe.votes // every, 6, recipe.trees, 0)
+    splits = forest_splits(table.x, table.y, np.ones(200), classes_of(2 * recipe.votes // every), 6, recipe.trees, 0)
     present = splits.feature >= 0
     assert np.array_equal((wiring // network.encoder.num_bits).numpy()[present], splits.feature[present])
     read = thresholds.flatten()[wiring].numpy()

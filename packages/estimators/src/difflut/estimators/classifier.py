@@ -226,7 +226,9 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
             return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan")
         except ValueError as error:
             if holds_text(X):
-                raise ValueError("X holds text; give a data frame, whose columns of text are categories") from error
+                raise ValueError(
+                    "X holds text; give a data frame of pandas, whose columns of text are categories"
+                ) from error
             raise
 
     def __getstate__(self) -> dict[str, Any]:

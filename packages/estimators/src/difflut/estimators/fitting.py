@@ -119,7 +119,8 @@ class Fitter:
         width, every = recipe.votes * classes, 2 if recipe.explores else 1
         needed = differing(known).clip(max=recipe.num_bits)
         n = min(self.n, max(1, int(needed.sum())))
-        splits = forest_splits(table.x, table.y, table.weights, -(-width // every), n, recipe.trees, self.seed)
+        own_class = np.arange(0, width, every) // recipe.votes
+        splits = forest_splits(table.x, table.y, table.weights, own_class, n, recipe.trees, self.seed)
         # Columns of categories need one threshold; further ones would only repeat it.
         num_bits = min(recipe.num_bits, max(1, int(needed.max()), splits.most_thresholds()))
         encoder = MidpointThermometer(num_bits).fit(known)

@@ -33,19 +33,19 @@ class Splits:
 
 
 def forest_splits(
-    x: np.ndarray, y: np.ndarray, weights: np.ndarray, tables: int, n: int, trees: int, seed: int
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, own_class: np.ndarray, n: int, trees: int, seed: int
 ) -> Splits:
-    """For each table n successive splits on the way that a row takes through a tree.
+    """For each table n successive splits on the way that a row of its class takes through a tree.
 
     Trees find which comparisons matter together, also where none of them alone tells the classes apart. Tables take
-    trees in turn, a row at random, and a stretch of its way at random, so that splits near the root and near the leaves
-    are both read. A shorter way is taken as a whole.
+    trees in turn, a row of their class at random, whose way tells it from the others, and a stretch of its way at
+    random, so that splits near the root and near the leaves are both read. A shorter way is taken as a whole.
 
     Args:
         x: Features `(rows, features)`, float32; a missing value is below all others.
         y: Class indices `(rows,)`.
         weights: Weight of each row: `(rows,)`.
-        tables: Number of tables.
+        own_class: The class for which each table votes: `(tables,)`.
         n: Inputs of a table.
         trees: Trees of the forest.
         seed: Seed of the forest, the rows and the stretches.
@@ -66,8 +66,8 @@ def forest_splits(
             for tree, start in zip(structures, first[:-1], strict=True)
         ]
     )
-    generator = np.random.default_rng(seed)
-    node, row = first[np.arange(tables) % trees], generator.integers(len(x), size=tables)
+    generator, tables = np.random.default_rng(seed), len(own_class)
+    node, row = first[np.arange(tables) % trees], _rows_of(own_class, y, generator)
     way = []
     while (feature[node] >= 0).any():
         split = feature[node] >= 0
@@ -83,6 +83,13 @@ def forest_splits(
     # Rounded up, a threshold might reach the value above it, which must exceed it.
     rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     return Splits(np.where(chosen >= 0, feature[chosen], -1), rounded)
+
+
+def _rows_of(classes: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A row at random of each class; a class without rows gets one of another: `(classes,)`."""
+    by_class, count = np.argsort(y, kind="stable"), np.bincount(y, minlength=classes.max() + 1)
+    chosen = (np.cumsum(count) - count)[classes] + (generator.random(len(classes)) * count[classes]).astype(int)
+    return by_class[np.minimum(chosen, len(y) - 1)]
 
 
 def set_thresholds(encoder: Encoder, splits: Splits) -> Tensor:
