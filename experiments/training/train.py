@@ -60,6 +60,7 @@ def train(
     refined_epochs: int = 0,
     freezing: tuple[float, float] | None = None,
     cost: Callable[..., Cost] | None = None,
+    wiring_epochs: int | None = None,
     checkpoint_seconds: float | None = 0.0,
     dry_run: bool = False,
     trial: TrialRun | None = None,
@@ -95,6 +96,8 @@ def train(
         freezing: Shares of the epochs after which the first layer is frozen and only the last one learns, such as
             `(0.4, 0.9)`; the others are frozen in between, in order. A frozen layer is exactly its tables.
         cost: What the network costs, as a term of the loss in gradient steps.
+        wiring_epochs: Epochs in which wirings learn; from then on they are as good as fixed, and steps take as long as
+            with fixed wirings.
         checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
             never.
         dry_run: Whether to build everything, train nothing, and return the network and its size.
@@ -113,6 +116,8 @@ def train(
             check_seconds("train.checkpoint_seconds", checkpoint_seconds)
         check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)
+        if wiring_epochs is not None:
+            check_whole("train.wiring_epochs", wiring_epochs, least=0, most=max(epochs - refined_epochs - 1, 0))
         if workers is not None:
             check_whole("train.workers", workers)
             check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")
@@ -142,6 +147,7 @@ def train(
                 refinement=refinement,
                 refined_from=epochs - refined_epochs,
                 cost=cost,
+                wiring_epochs=wiring_epochs,
                 freezes=freezing and front_to_back(model.layers, epochs - refined_epochs, *freezing),
             )
             if dry_run:

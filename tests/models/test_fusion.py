@@ -291,3 +291,16 @@ def test_bits_stay_packed_between_learned_wirings(monkeypatch):
     layers[1].register_forward_hook(lambda module, inputs, output: None)
     torch.testing.assert_close(network.classify(x), expected)
     assert runs == [4, 1, 2]
+
+
+def test_settled_wirings_pass_gradients_to_what_they_read():
+    network, x = build("learnable", "dwn"), torch.rand(9, 48).round()
+    tested = network.layers[2]
+    tested.tau = 10.0  # a wiring that learns would spread gradients over all inputs
+    tested.logits.requires_grad_(False)
+    needed = [*network.layers[1].parameters(), tested.node.values, *network.layers[3].parameters()]
+    found, expected = (
+        torch.autograd.grad(compute(x), needed, torch.randn(9, 2, generator=torch.Generator().manual_seed(1)))
+        for compute in (network.classify, lambda x: one_by_one(network, x))
+    )
+    torch.testing.assert_close(found, expected)

@@ -159,3 +159,78 @@ def test_a_held_rate_falls_in_the_epochs_that_are_left():
     assert rates == pytest.approx([0.05, 0.05, 0.05, 0.05, 0.0375, 0.0125])
     with pytest.raises(ValueError, match="hold=1 must be a share of the epochs"):
         trainer(schedule=partial(cosine, epochs=6, hold=1))
+
+
+def learned(device="cpu", **options):
+    """A trainer of learned wirings: a convolution, among all inputs, and among candidates."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (90, 8, 8), generator=generator, dtype=torch.uint8)
+    y = torch.randint(3, (90,), generator=generator)
+    bank = partial(LAYERS["learnable"], node_type=NODES["dwn"], n=3)
+    layers = [partial(bank, output_size=6, kernel_size=3, top_k=9), LAYERS["pool"], partial(bank, output_size=24)]
+    layers.append(partial(bank, output_size=12, top_k=4))
+    encoder = ENCODERS["distributive_thermometer"](num_bits=2).fit(x)
+    model = network((8, 8), 3, encoder, layers, tau=2.0).to(device)
+    options = {"optimizer": partial(adam, lr=0.05), "batch_size": 32} | options
+    return Trainer(model, x.to(device), y.to(device), **options)
+
+
+def wirings(trained):
+    return [layer.wiring().clone() for layer in trained.model.layers if hasattr(layer, "logits")]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_settled_wirings_stay_and_tables_learn(device):
+    trained, moved = learned(device, wiring_epochs=2, graph=device == "cuda"), []
+    for _ in range(4):
+        before, weights_before = wirings(trained), weights(trained)
+        trained.run_epoch()
+        moved.append([not torch.equal(a, b) for a, b in zip(before, wirings(trained), strict=True)])
+        assert changed(weights_before, weights(trained)) == [True, False, True, True]
+    assert all(map(any, moved[:2])) and not any(map(any, moved[2:]))
+
+
+def test_settled_wirings_train_as_fixed_ones():
+    trained, fixed = learned(wiring_epochs=0), []
+    for layer in trained.model.layers:
+        if not hasattr(layer, "logits"):
+            fixed.append(layer)
+            continue
+        size = layer.input_size if layer.placements.is_dense else tuple(layer.input_size)
+        twin = LAYERS["random"](size, layer.output_size, NODES["dwn"], n=3, kernel_size=layer.kernel_size)
+        twin.mapping.copy_(layer.wiring())
+        twin.node.load_state_dict(layer.node.state_dict())
+        fixed.append(twin)
+    model = type(trained.model)(trained.model.encoder, fixed, trained.model.groupsum)
+    x, y = trained.samples.x, trained.samples.y
+    other = Trainer(model, x, y, optimizer=partial(adam, lr=0.05), batch_size=32)
+    losses = [[some.run_epoch()["train_loss"] for _ in range(3)] for some in (trained, other)]
+    assert losses[0] == losses[1] and losses[0][2] < losses[0][0]
+
+
+def test_a_settled_wiring_that_is_loaded_is_another_one():
+    layer = learned().model.layers[3]
+    layer.logits.requires_grad_(False)
+    first = layer.wiring()
+    assert layer.wiring() is first
+    other = layer.choices()[..., 1]
+    layer.load_wiring(other)
+    assert torch.equal(layer.wiring(), other) and not torch.equal(first, other)
+
+
+def test_wirings_go_on_as_settled():
+    whole, part = learned(wiring_epochs=1), learned(wiring_epochs=1)
+    for _ in range(2):
+        whole.run_epoch()
+        part.run_epoch()
+    later = learned(wiring_epochs=1)
+    later.model.load_state_dict(part.model.state_dict())
+    later.load_state_dict(part.state_dict())
+    assert later.run_epoch()["train_loss"] == whole.run_epoch()["train_loss"]
+    assert all(torch.equal(a, b) for a, b in zip(wirings(later), wirings(whole), strict=True))
+
+
+def test_epochs_of_wirings_need_one_that_learns():
+    with pytest.raises(ValueError, match="wiring_epochs=1 has no effect: no layer of the network learns its wiring"):
+        trainer("dwn", wiring_epochs=1)

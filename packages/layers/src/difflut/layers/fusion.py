@@ -29,16 +29,17 @@ def is_lookup(layer: Layer) -> bool:
         return False
     if layer.is_relaxed:
         smoothed = isinstance(layer, Given) and layer.relaxation == "smoothed" and has(layer, "relaxed", Given.relaxed)
-        return (smoothed or has(layer, "relaxed", Layer.relaxed)) and trains_by_lookup(node)
+        settled = isinstance(layer, Learnable) and has(layer, "relaxed", Learnable.relaxed) and not layer.learns_wiring
+        return (smoothed or settled or has(layer, "relaxed", Layer.relaxed)) and trains_by_lookup(node)
     return has(node, "forward", Node.forward) and not is_watched(node)
 
 
 def is_learned_lookup(layer: Layer) -> bool:
     """Whether at present the layer only looks up hard tables behind a wiring that learns, on a CPU."""
-    promised = isinstance(layer, Learnable) and has(layer, "relaxed", Learnable.relaxed)
-    if not promised or layer.selection != "straight_through" or layer.logits.device.type != "cpu":
+    if not isinstance(layer, Learnable) or not has(layer, "relaxed", Learnable.relaxed) or not layer.is_relaxed:
         return False
-    return layer.is_relaxed and _is_plain(layer) and trains_by_lookup(layer.node)
+    learns = layer.learns_wiring and layer.selection == "straight_through" and layer.logits.device.type == "cpu"
+    return learns and _is_plain(layer) and trains_by_lookup(layer.node)
 
 
 def is_extension(layer: Layer) -> bool:
@@ -81,7 +82,7 @@ def is_plain_sum(head: nn.Module) -> bool:
 def bank(layer: Layer, needs_slope: bool, dtype: torch.dtype) -> kernels.Bank:
     """A layer that may be part of a run, in the form that `kernels.lookup_graph` takes."""
     node = layer.node
-    if isinstance(layer, Learnable) and isinstance(node, HardLookup) and layer.is_relaxed:
+    if isinstance(layer, Learnable) and layer.learns_wiring and isinstance(node, HardLookup) and layer.is_relaxed:
         return layer.bank(node)
     if is_maximum(layer):
         return kernels.Maximum(layer.placed_wiring(), layer.operation == "and")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut import kernels
+from difflut.kernels.facts import known, note
 from difflut.layers.hard import with_placements
 from difflut.layers.layer import Layer
 from difflut.layers.promises import trains_by_lookup
@@ -28,6 +29,9 @@ class Learnable(Layer):
     With `selection="straight_through"` training reads the chosen input, as evaluation does, and the weights get the
     gradient `(2x - 1) g` of every candidate (DWN, arXiv 2410.11112, section 3.2). With `"soft"` training reads a
     softmax mixture whose temperature falls from `tau_start` to `tau_end` over the first `tau_steps` training steps.
+
+    Where the weights need no gradient (`logits.requires_grad_(False)`) the wiring stays, and training reads through it
+    as a layer with fixed wiring does, in the same time.
 
     Args:
         input_size, output_size, node_type, n: See `Layer`, as for the options not named here.
@@ -124,7 +128,22 @@ class Learnable(Layer):
         self.logits = nn.Parameter(torch.rand((pins, top_k) if top_k else (inputs, pins), generator=generator))
         self.register_buffer("steps", torch.zeros(()))
 
+    @property
+    def learns_wiring(self) -> bool:
+        """Whether training may change what the pins read."""
+        logits: Tensor = self.logits
+        return logits.requires_grad
+
     def wiring(self) -> Tensor:
+        if self.learns_wiring:
+            return self._best()
+        wiring: Tensor | None = known(self.logits, "wiring")
+        if wiring is None:
+            wiring = self._best()
+            note(self.logits, "wiring", wiring)
+        return wiring
+
+    def _best(self) -> Tensor:
         if self.candidates is None:
             chosen = kernels.best_inputs(self.logits)
         else:
@@ -159,6 +178,8 @@ class Learnable(Layer):
 
     def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
         node = self.node
+        if not self.learns_wiring:
+            return super().relaxed(x)
         if self.selection == "soft":
             return node(self._mixture(x), self._pins_of_nodes())
         logits, candidates, where, tau, use_cuda = (

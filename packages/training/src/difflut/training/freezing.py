@@ -1,8 +1,9 @@
-"""Layers that are finished before others, front to back."""
+"""What is finished before all else: layers front to back, and wirings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from difflut.layers import Layer
+from difflut.layers.learnable import Learnable
 
 
 def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: float) -> list[int]:
@@ -37,3 +38,11 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
             f"frozen, and the others not within the {epochs} epochs; lower the shares, or leave freezing out"
         )
     return frozen_before
+
+
+def settle(layers: Iterable[Layer]) -> bool:
+    """Leaves learned wirings as they are from now on; returns whether one of them still learned."""
+    learning = [layer.logits for layer in layers if isinstance(layer, Learnable) and layer.learns_wiring]
+    for logits in learning:
+        logits.requires_grad_(False)
+    return bool(learning)

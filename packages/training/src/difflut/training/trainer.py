@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from difflut import kernels
+from difflut.layers.learnable import Learnable
 from difflut.models import LUTNetwork
 from difflut.nodes import freeze
 from difflut.nodes.parts import Part
@@ -19,6 +20,7 @@ from difflut.registry import checked_constructor
 from difflut.training.area import Cost
 from difflut.training.continuing import check_optimizer
 from difflut.training.evaluation import check_labels
+from difflut.training.freezing import settle
 from difflut.training.graph import GraphedSteps
 from difflut.training.losses import cross_entropy
 from difflut.training.ranks import GradientSums, Ranks
@@ -64,12 +66,13 @@ class Trainer:
         freezes: The epoch before which each layer but the last is frozen, ascending (see `front_to_back`); from then on
             it is exactly its tables. None freezes none.
         cost: Function that makes a term of the loss that depends on the network alone.
+        wiring_epochs: Epochs in which wirings learn; from then on they are as good as fixed. None is all epochs.
         weights: Weight of each row `(rows,)`, which the loss takes as its last argument. Not with a graph or a
             refinement, which weigh all rows alike.
 
     Raises:
         ValueError: The data do not fit together, a regularizer does not fit its node, the refinement sees copies of
-            samples that nothing changes, or weights meet what does not look at them.
+            samples that nothing changes, weights meet what does not look at them, or no wiring learns.
     """
 
     @checked_constructor
@@ -91,6 +94,7 @@ class Trainer:
         refined_from: int = 0,
         freezes: Sequence[int] | None = None,
         cost: Callable[[LUTNetwork], Cost] | None = None,
+        wiring_epochs: int | None = None,
         weights: Tensor | None = None,
     ) -> None:
         if batch_size < 1:
@@ -105,6 +109,8 @@ class Trainer:
                 "graph=True keeps the samples as bits, and learnable thresholds change these in each step; "
                 "set graph=False"
             )
+        if wiring_epochs is not None and not any(isinstance(layer, Learnable) for layer in model.layers):
+            raise ValueError(f"wiring_epochs={wiring_epochs} has no effect: no layer of the network learns its wiring")
         if weights is not None and (graph or refinement):
             other = "graph=True" if graph else "a refinement"
             raise ValueError(f"weights of rows have no effect with {other}; leave one of them out")
@@ -126,6 +132,7 @@ class Trainer:
         if self.refinement and augmentation is None:
             _check_copies(self.refinement)
         self.freezes, self._frozen = freezes or [], 0
+        self.wiring_epochs = math.inf if wiring_epochs is None else wiring_epochs
         self.cost = cost and cost(model)
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
@@ -237,11 +244,12 @@ class Trainer:
         return result
 
     def _freeze(self) -> None:
-        """Freezes the layers that are due; evaluation between epochs leaves all in training mode."""
+        """Freezes layers and settles wirings that are due; evaluation between epochs leaves all in training mode."""
         due = sum(epoch <= self.epoch for epoch in self.freezes)
         encoder = self.model.encoder
         freeze([*([encoder] if due and encoder is not None else []), *self.model.layers[:due]])
-        if due > self._frozen and self._graphed:
+        settles = self.epoch >= self.wiring_epochs and settle(self.model.layers)
+        if (due > self._frozen or settles) and self._graphed:
             self._graphed.reset()
         self._frozen = due
 
