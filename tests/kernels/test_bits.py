@@ -11,6 +11,12 @@ def test_bits_are_known_until_something_else_is_written():
     assert not kernels.holds_bits(x)
 
 
+def test_bits_are_not_known_of_a_tensor_that_lies_in_other_memory():
+    x = kernels.mark_bits(torch.rand(3, 4).round())
+    x.data = torch.rand(3, 4)  # no write that torch counts
+    assert not kernels.holds_bits(x)
+
+
 def test_inference_tensors_are_never_known():
     with torch.inference_mode():
         assert not kernels.holds_bits(kernels.mark_bits(torch.ones(3)))
