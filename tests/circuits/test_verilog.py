@@ -10,6 +10,7 @@ import torch
 
 from difflut.circuits import (
     Circuit,
+    estimate_cost,
     fixed_point_words,
     pixel_words,
     simplify,
@@ -297,6 +298,16 @@ def test_a_constant_network_has_its_bias_alone(tmp_path):
     constant, _ = simplify(replace(circuit, tables=np.ones_like(circuit.tables), **one))
     assert constant.num_luts == 0
     assert_equal(constant, inputs(circuit, 5), fixed_point_words(constant), tmp_path)
+
+
+@icarus
+def test_a_code_of_one_level_compares_nothing(tmp_path):
+    circuit = random_circuit(0)
+    alone = replace(circuit, thresholds=circuit.thresholds[:, :0], codebook=circuit.codebook[1:2])
+    for same in (alone, simplify(alone)[0]):
+        words = fixed_point_words(same)
+        assert estimate_cost(same, words).encoder == 0
+        assert_equal(same, inputs(circuit, 5), words, tmp_path)
 
 
 def test_a_design_replaces_a_deeper_one_and_leaves_other_files_alone(tmp_path):

@@ -99,7 +99,8 @@ def fixed_point_words(circuit: Circuit, max_width: int = 32) -> InputWords:
     thresholds = circuit.thresholds.astype(np.float64)
     if not np.isfinite(thresholds).all():
         raise ValueError("a threshold is infinite or NaN; fit the encoder to finite values")
-    low, high = thresholds.min(1), thresholds.max(1)
+    compared = thresholds if thresholds.shape[1] else np.zeros((circuit.num_features, 1))  # a code of one level
+    low, high = compared.min(1), compared.max(1)
     alone = low == high
     low, high = np.where(alone, np.minimum(low, 0), low), np.where(alone, np.maximum(high, 0), high)
     digits = _digits(thresholds)
