@@ -78,7 +78,7 @@ def _say_what_sums_cost(trainer: Trainer, step: float) -> None:
     said = f"the gradients' sum over {count} processes takes {1e3 * spent:.3g} ms, a step {1e3 * step:.3g} ms"
     # One process would need at most `count` times what a step takes without the sum.
     if spent > step * (1 - 1 / count):
-        said += "; the network is too small to gain: train one on each device instead, as ablate does"
+        said += "; the network is too small to gain: train several at once instead, as ablate does"
     print(said, flush=True)
 
 
