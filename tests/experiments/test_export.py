@@ -10,10 +10,10 @@ import torch
 
 from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit, Placement
-from difflut.models import load_checkpoint, network
+from difflut.models import LUTNetwork, load_checkpoint, network
 from difflut.registry import ENCODERS, FORMATS, LAYERS
-from experiments.data import load_dataset
-from experiments.export import checks, exporting, plots
+from experiments.data import Dataset, load_dataset
+from experiments.export import checks, exporting, narrowing, plots
 from experiments.export.export import export
 from experiments.export.table import headline
 from experiments.shared.failures import MismatchError
@@ -255,3 +255,23 @@ def test_a_run_or_folder_that_is_none_is_refused(finished_run, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(config.ConfigurationError, match=r"export\.folder = '.*file' is a file; name a folder"):
         export(str(finished_run), f"{tmp_path}/file")
+
+
+def test_the_fewest_bits_are_those_with_as_many_validation_rows_right(monkeypatch, capsys):
+    x, y = torch.rand(3, 8, 5), torch.zeros(8, dtype=torch.int64)
+    data = Dataset("none", x[0], y, x[1], y, x[2], y, ["a", "b"])
+    right = {"as trained": 6, 2: 3, 3: 5, 4: 6, 5: 8}
+
+    def predict(network, x):
+        assert x is data.x_val
+        return (torch.arange(8) >= right[network if isinstance(network, int) else "as trained"]).long()
+
+    monkeypatch.setattr(narrowing, "predict", predict)
+    monkeypatch.setattr(narrowing, "_needed_bits", lambda network, data: 6)
+    monkeypatch.setattr(narrowing, "_snapped", lambda network, data, bits: bits)
+    trained = LUTNetwork(ENCODERS["thermometer"](num_bits=2).fit(x[0]), [LAYERS["random"](10, 4, "dwn", n=2)])
+    assert narrowing.narrowed(trained, data, "smallest") == 4
+    assert "validation accuracy 75.00% before, 75.00% after" in capsys.readouterr().out
+    right[5] = 5
+    right["as trained"] = 7
+    assert narrowing.narrowed(trained, data, "smallest") is trained
