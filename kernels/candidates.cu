@@ -1,9 +1,50 @@
-// Learnable wiring where a pin chooses among few candidates: gradients of the logits and of the inputs.
+// Learnable wiring where a pin chooses among few candidates: its choice, and gradients of the logits and of the
+// inputs.
 #include "bank.cuh"
 
 namespace difflut::candidates {
 
 constexpr int kFours = 8;  // groups of four samples in a word
+
+// Whether a logit is larger, as torch has it: NaN is the largest.
+__device__ inline bool is_larger(float a, float b) { return a > b || (a != a && b == b); }
+
+// out[pins]: the candidate with the largest of logits[pins][choices], of equal ones the first; a warp has a pin.
+__global__ void best(const float* __restrict__ logits, const int32_t* __restrict__ candidates, int choices, int pins,
+                     int32_t* __restrict__ out) {
+  follow();
+  const int pin = row_of_warp();
+  if (pin >= pins) return;
+  logits += int64_t(pin) * choices, candidates += int64_t(pin) * choices;
+  float largest = -INFINITY;
+  int choice = choices;
+  const auto compare = [&](float logit, int other) {
+    if (is_larger(logit, largest) || (!is_larger(largest, logit) && other < choice)) largest = logit, choice = other;
+  };
+  for (int k = lane_index(); k < choices; k += kWarp) compare(__ldg(logits + k), k);
+#pragma unroll
+  for (int distance = kWarp / 2; distance; distance /= 2) {
+    const float logit = __shfl_xor_sync(kAllLanes, largest, distance);
+    compare(logit, __shfl_xor_sync(kAllLanes, choice, distance));
+  }
+  if (lane_index() == 0) out[pin] = __ldg(candidates + choice);
+}
+
+// out[pins][choices]: the softmax of the logits times `scale`; a warp has a pin.
+__global__ void shares(const float* __restrict__ logits, int choices, int pins, float scale, float* __restrict__ out) {
+  follow();
+  const int pin = row_of_warp();
+  if (pin >= pins) return;
+  logits += int64_t(pin) * choices, out += int64_t(pin) * choices;
+  float largest = -INFINITY, sum = 0;
+  for (int k = lane_index(); k < choices; k += kWarp) largest = fmaxf(largest, __ldg(logits + k) * scale);
+#pragma unroll
+  for (int distance = kWarp / 2; distance; distance /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, distance));
+  for (int k = lane_index(); k < choices; k += kWarp) sum += expf(__ldg(logits + k) * scale - largest);
+  sum_lanes<1, kWarp / 2>(&sum);
+  for (int k = lane_index(); k < choices; k += kWarp) out[k] = expf(__ldg(logits + k) * scale - largest) / sum;
+}
 
 // out[pins][choices]: 2x - 1 of each candidate times the gradient of its pin, summed over the batch; a warp has a pin.
 // It takes 32 candidates at a time, so that a value of the gradient is read once for all of them.
@@ -104,6 +145,22 @@ __global__ void input_gradient(Readers readers, const float* __restrict__ shares
 }
 
 extern "C" {
+
+// out[pins] from logits[pins][choices].
+int difflut_cuda_best_candidates(const float* logits, const int32_t* candidates, int64_t choices, int64_t pins,
+                                 int32_t* out, cudaStream_t stream) {
+  if (pins == 0) return 0;
+  return enqueue(best, unsigned(ceil_div(pins, kWarps)), kBlock, 0, stream, logits, candidates, int(choices), int(pins),
+                 out);
+}
+
+// out[pins][choices] from logits[pins][choices].
+int difflut_cuda_candidate_shares(const float* logits, int64_t choices, int64_t pins, double tau, float* out,
+                                  cudaStream_t stream) {
+  if (pins == 0) return 0;
+  return enqueue(shares, unsigned(ceil_div(pins, kWarps)), kBlock, 0, stream, logits, int(choices), int(pins),
+                 float(1 / tau), out);
+}
 
 // x[features][batch], grad[pins][batch].
 int difflut_cuda_candidates_gradient(const float* x, const int32_t* candidates, int64_t choices, const float* grad,

@@ -131,9 +131,9 @@ __global__ void __launch_bounds__(kBlock, 3)
   }
 }
 
-// From grad[roots][places][batch]: that of all tables, parts[gridDim.y][roots][2 F][4], nodes in the order of a tree's,
-// of which the last is left out; and of what the pins read, pin_grad[k][roots * 2 F][quads][places][128] where it is
-// not null, at the k-th of the windows that have the maximum of a place. Where there is no k-th it is not written.
+// From grad[roots][places][batch]: that of all tables, parts[gridDim.y][nodes][4], the banks one after the other; and
+// of what the pins read, pin_grad[roots * 2 F][quads][places][windows][128] where it is not null, first of the windows
+// that have the maximum of a place; what is behind them is not written.
 template <int D, class Input>
 __global__ void __launch_bounds__(kBlock, 2)
     gradients(Trees trees, Image image, Input input, const uint32_t* __restrict__ chosen,
@@ -159,8 +159,9 @@ __global__ void __launch_bounds__(kBlock, 2)
     const auto read = input.at(item.quad);
     const float* upstream = grad + out * trees.batch;
     const uint32_t all = code;
-    const int64_t pin = items * kSamples;
-    float* passed = pin_grad + (root * (kInputs * quads) + item.quad) * places * kSamples + item.placement * kSamples;
+    const int64_t pin = items * trees.area() * kSamples;
+    float* passed =
+        pin_grad + ((root * (kInputs * quads) + item.quad) * places + item.placement) * trees.area() * kSamples;
     const auto pass_back = [&](int u) {  // from the first window that is left
       const uint32_t windows = code >> (8 * u) & 255;
       code &= ~((windows & -windows) << (8 * u));
@@ -186,7 +187,7 @@ __global__ void __launch_bounds__(kBlock, 2)
 #pragma unroll 2
     for (int u = 0; u < kQuad; ++u) pass_back(u);
     while (__any_sync(kAllLanes, code)) {  // windows that are equal
-      passed += trees.roots * kInputs * pin;
+      passed += kSamples;
 #pragma unroll 1
       for (int u = 0; u < kQuad; ++u)
         if (__any_sync(kAllLanes, code >> (8 * u) & 255)) pass_back(u);
@@ -197,8 +198,14 @@ __global__ void __launch_bounds__(kBlock, 2)
     float* m = moments + 4 * t;
     m[0] += m[3] - m[1] - m[2], m[1] -= m[3], m[2] -= m[3];
   }
-  parts += (int64_t(blockIdx.y) * trees.roots + root) * (kNodes + 1) * 4;
-  sum_block(moments, [&](int e, float total) { parts[e] = total; });
+  parts += blockIdx.y * trees.roots * kNodes * 4;
+  sum_block(moments, [&](int e, float total) {
+    int t = e / 4, width = Sizes<D>::kLeaves;
+    if (t == kNodes) return;
+    int64_t bank = 0;
+    while (t >= width) bank += trees.roots * width, t -= width, width /= 2;
+    parts[(bank + root * int64_t(width) + t) * 4 + e % 4] = total;
+  });
 }
 
 // Whole warps for a block whose root has so many items.
@@ -232,7 +239,8 @@ int difflut_cuda_tree(const float* x, const uint32_t* bits, const int32_t* wirin
   return cudaGetLastError();
 }
 
-// pin_grad and table_grad[roots][2 F][4]; where `number` of parts is not 1 they are kept in `parts`.
+// pin_grad and table_grad[nodes][4], the banks one after the other; where `number` of parts is not 1 they are kept in
+// `parts`.
 int difflut_cuda_tree_gradients(const float* x, const uint32_t* bits, const int32_t* wiring, const Image* image,
                                 const float* leaves, const float* first, const float* second, int64_t levels,
                                 int64_t pool_y, int64_t pool_x, int64_t batch, int64_t roots, const uint32_t* chosen,
@@ -246,7 +254,7 @@ int difflut_cuda_tree_gradients(const float* x, const uint32_t* bits, const int3
               stream, trees, *image, input, chosen, grad, pin_grad, number == 1 ? table_grad : parts);
     });
   });
-  const int64_t entries = roots << (levels + 3);
+  const int64_t entries = roots * ((2 << levels) - 1) * 4;
   if (number > 1)
     enqueue(add_parts, unsigned(ceil_div(entries, kBlock)), kBlock, 0, stream, parts, entries, int(number), table_grad);
   return cudaGetLastError();

@@ -3,90 +3,100 @@
 
 namespace difflut::tree {
 
-constexpr int kAhead = 8;               // places that a warp reads before it adds
-constexpr int kStripBytes = 16 * 1024;  // of a warp's strip; a line of it is at most so long (cuda/trees.py)
-constexpr int kEnoughWarps = 2048;
+constexpr int kPixels = 4;  // neighbours in a line, which a warp has
 
-// The lines of the strips into which a channel is divided: many, where there are warps enough to fill a GPU.
-inline int lines_of(const Image& image, int64_t warps_of_strips) {
-  int lines = kStripBytes / (image.width * kWarp * int(sizeof(float)));
-  if (lines > image.height) lines = image.height;
-  while (lines > 1 && warps_of_strips * ceil_div(image.height, lines) < kEnoughWarps) lines = (lines + 1) / 2;
-  return int(ceil_div(image.height, ceil_div(image.height, lines)));
-}
+// What reads a pixel: the window at a distance from it. For every distance of a line, or column, from the last position
+// in the kernel: 16 times the place of the window and its number there, or -1 where no window is.
+struct Distances {
+  int32_t *lines, *columns;
 
-// x_grad[features][batch] from pin_grad. A warp has a strip of a channel, and a word of every gridDim.y-th quad; what
-// the channel's pins pass back it adds in shared memory, strip[lines][width][lane], as each lane has its own windows.
-// Reader i of a channel reads it at spots[i] of the kernel.
-__global__ void __launch_bounds__(kSamples, 4)
+  __host__ __device__ static int lines_of(const Image& image) { return image.height + image.kernel_y - 1; }
+  __host__ __device__ static int columns_of(const Image& image) { return image.width + image.kernel_x - 1; }
+
+  // By the threads of a block.
+  __device__ Distances(int32_t* shared, const Trees& trees, const Image& image)
+      : lines(shared), columns(shared + lines_of(image)) {
+    const int across = trees.places_x(image);
+    for (int i = threadIdx.x; i < lines_of(image) + columns_of(image); i += blockDim.x) {
+      const bool is_line = i < lines_of(image);
+      const int from = is_line ? i - (image.kernel_y - 1) + image.padding_y
+                               : i - lines_of(image) - (image.kernel_x - 1) + image.padding_x;
+      const int stride = is_line ? image.stride_y : image.stride_x, out = is_line ? image.out_y : image.out_x;
+      const int pool = is_line ? trees.pool_y : trees.pool_x, window = from / stride;
+      const bool read = from >= 0 && window * stride == from && window < out;
+      const int place = window / pool, inside = window - place * pool;
+      shared[i] = !read ? -1 : is_line ? place * across << 4 | inside * trees.pool_x : place << 4 | inside;
+    }
+    __syncthreads();
+  }
+};
+
+// x_grad[features][batch] from pin_grad. A block has some pixels of a channel, a warp kPixels of them, and every
+// gridDim.y-th quad. Reader i of a channel reads it at spots[i] of the kernel.
+__global__ void __launch_bounds__(kBlock, 4)
     input_gradient(Trees trees, Image image, Readers readers, const int32_t* __restrict__ spots,
-                   const uint32_t* __restrict__ chosen, const float* __restrict__ pin_grad, int inputs, int lines,
+                   const uint32_t* __restrict__ chosen, const float* __restrict__ pin_grad, int inputs,
                    float* __restrict__ x_grad) {
   follow();
-  extern __shared__ float strips[];
-  const int word = threadIdx.x / kWarp, lane = lane_index(), pixels = lines * image.width;
-  float* strip = strips + word * pixels * kWarp + lane;
-  const int of_channel = int(ceil_div(image.height, lines)), channel = blockIdx.x / of_channel;
-  const int top = (blockIdx.x - channel * of_channel) * lines;
-  const int bottom = top + lines < image.height ? top + lines : image.height;
+  extern __shared__ int32_t shared[];
+  const Distances distances(shared, trees, image);
+  const int across = int(ceil_div(image.width, kPixels)), groups = image.height * across, warps = blockDim.x / kWarp;
+  const int blocks = int(ceil_div(groups, warps)), channel = blockIdx.x / blocks;
+  const int group = (blockIdx.x - channel * blocks) * warps + threadIdx.x / kWarp;
+  if (group >= groups) return;
+  const int y = group / across, x = (group - y * across) * kPixels, lane = lane_index();
   const int begin = __ldg(readers.start + channel), end = __ldg(readers.start + channel + 1);
-  const int across = trees.places_x(image), down = trees.places_y(image), places = down * across;
-  const int step = trees.pool_y * image.stride_y;
-  const int64_t quads = trees.quads(), slot = trees.roots * inputs * quads * places * kSamples;
+  const int places = trees.places_y(image) * trees.places_x(image);
+  const int area = trees.area();
+  const int64_t quads = trees.quads();
   for (int64_t quad = blockIdx.y; quad < quads; quad += gridDim.y) {
-    const int64_t sample = sample_of(quad, word);
-    const bool inside = sample < trees.batch;
-    for (int e = 0; e < pixels; ++e) strip[e * kWarp] = 0;
-    int pin = begin < end ? __ldg(readers.pins + begin) : 0, spot = begin < end ? __ldg(spots + begin) : 0;
+    float sums[kPixels][kQuad] = {};
+    int mine = 0, at = 0;  // of a lane's reader: its pin, and how far from the pixel the kernel begins
     for (int r = begin; r < end; ++r) {
-      const int y = spot / image.kernel_x - image.padding_y, x = spot % image.kernel_x - image.padding_x;
-      const int root = pin / inputs;
-      // The places of which some window reads the strip.
-      const int before = top - y - (trees.pool_y - 1) * image.stride_y, after = bottom - 1 - y;
-      const int first = before > 0 ? (before + step - 1) / step : 0, past = after < 0 ? 0 : after / step + 1;
-      const int stop = (past < down ? past : down) * across;
-      const uint32_t* codes = chosen + ((root * quads + quad) * places + first * across) * kWarp + lane;
-      const float* passed = pin_grad + ((pin * quads + quad) * places + first * across) * kSamples + threadIdx.x;
-      if (r + 1 < end) pin = __ldg(readers.pins + r + 1), spot = __ldg(spots + r + 1);
-      int column = x, line = first * step + y - top;  // what the first window of a place reads
-      for (int from = first * across; from < stop;
-           from += kAhead, codes += kAhead * kWarp, passed += kAhead * kSamples) {
-        uint32_t windows[kAhead];
-        float g[kAhead];
+      const int turn = (r - begin) % kWarp;
+      if (turn == 0 && r + lane < end) {
+        const int spot = __ldg(spots + r + lane), row = spot / image.kernel_x;
+        mine = __ldg(readers.pins + r + lane);
+        at = (image.kernel_y - 1 - row) << 16 | (image.kernel_x - 1 - (spot - row * image.kernel_x));
+      }
+      const int pin = __shfl_sync(kAllLanes, mine, turn), distance = __shfl_sync(kAllLanes, at, turn);
+      const int line = distances.lines[y + (distance >> 16)];
+      if (line < 0) continue;
+      const uint32_t* codes = chosen + (pin / inputs * quads + quad) * places * kWarp + lane;
+      const float* passed = pin_grad + (pin * quads + quad) * places * area * kSamples + lane;
+      int windows[kPixels];
+      uint32_t code[kPixels];
 #pragma unroll
-        for (int i = 0; i < kAhead; ++i) {
-          const bool used = inside && from + i < stop;
-          windows[i] = used ? chosen ? __ldg(codes + i * kWarp) : 0x01010101u : 0;
-          g[i] = used ? __ldg(passed + i * kSamples) : 0.0f;
-        }
+      for (int i = 0; i < kPixels; ++i) {
+        const int column = x + i < image.width ? distances.columns[x + i + (distance & 0xffff)] : -1;
+        windows[i] = line + column;
+        code[i] = column < 0 ? 0 : chosen ? __ldg(codes + (windows[i] >> 4) * kWarp) : 0x01010101u;
+      }
+float g[kPixels][kQuad];
 #pragma unroll
-        for (int i = 0; i < kAhead; ++i) windows[i] = windows[i] >> (8 * word) & 255;
-        const int first_column = column, first_line = line;
-        const float* more = passed;
-        while (true) {  // for the first of the windows that have the maximum, then where there is a second
-          column = first_column, line = first_line;
-          uint32_t left = 0;
+      for (int i = 0; i < kPixels; ++i) {
+        const float* from = passed + (windows[i] >> 4) * area * kSamples;
+        const uint32_t window = 1u << (windows[i] & 15);
 #pragma unroll
-          for (int i = 0; i < kAhead; ++i) {
-            if (i == kAhead / 2 && from + i >= stop) break;
-            const int w = __ffs(windows[i]) - 1, dy = trees.rows_of_windows >> (4 * (w & 7)) & 15;
-            const int at_y = line + dy * image.stride_y, at_x = column + (w - dy * trees.pool_x) * image.stride_x;
-            if (windows[i] && unsigned(at_y) < unsigned(bottom - top) && unsigned(at_x) < unsigned(image.width))
-              strip[(at_y * image.width + at_x) * kWarp] += g[i];
-            windows[i] &= windows[i] - 1;
-            left |= windows[i];
-            column += trees.pool_x * image.stride_x;
-            if (column == x + across * trees.pool_x * image.stride_x) column = x, line += step;
-          }
-          if (!__any_sync(kAllLanes, left)) break;
-          more += slot;
-#pragma unroll
-          for (int i = 0; i < kAhead; ++i) g[i] = windows[i] ? __ldg(more + i * kSamples) : 0.0f;
+        for (int u = 0; u < kQuad; ++u) {
+          const uint32_t mask = code[i] >> (8 * u) & (2 * window - 1);  // the last one is this window
+          g[i][u] = mask >= window ? __ldg(from + (__popc(mask) - 1) * kSamples + u * kWarp) : 0.0f;
         }
       }
+#pragma unroll
+      for (int i = 0; i < kPixels; ++i)
+#pragma unroll
+        for (int u = 0; u < kQuad; ++u) sums[i][u] += g[i][u];
     }
-    for (int e = 0; inside && e < (bottom - top) * image.width; ++e)
-      x_grad[((int64_t(channel) * image.height + top) * image.width + e) * trees.batch + sample] = strip[e * kWarp];
+#pragma unroll
+    for (int i = 0; i < kPixels; ++i) {
+      float* out = x_grad + ((int64_t(channel) * image.height + y) * image.width + x + i) * trees.batch;
+#pragma unroll
+      for (int u = 0; u < kQuad; ++u) {
+        const int64_t sample = sample_of(quad, u);
+        if (x + i < image.width && sample < trees.batch) out[sample] = sums[i][u];
+      }
+    }
   }
 }
 
@@ -99,14 +109,12 @@ int difflut_cuda_tree_input_gradient(const Image* image, int64_t levels, int64_t
                                      cudaStream_t stream) {
   const Trees trees = trees_of(nullptr, nullptr, nullptr, nullptr, pool_y, pool_x, batch, roots);
   if (channels * batch == 0) return 0;
-  const int words = int(batch < kSamples ? ceil_div(batch, kWarp) : kQuad);
-  const int lines = lines_of(*image, channels * words * trees.quads());
-  const size_t shared = sizeof(float) * words * lines * image->width * kWarp;
-  cudaFuncSetAttribute(input_gradient, cudaFuncAttributeMaxDynamicSharedMemorySize, kQuad * kStripBytes);
-  const dim3 blocks(unsigned(channels * ceil_div(image->height, lines)),
+  const int64_t groups = image->height * ceil_div(image->width, kPixels), warps = groups < kWarps ? groups : kWarps;
+  const size_t shared = sizeof(int32_t) * (Distances::lines_of(*image) + Distances::columns_of(*image));
+  const dim3 blocks(unsigned(channels * ceil_div(groups, warps)),
                     unsigned(trees.quads() < 65535 ? trees.quads() : 65535));
-  return enqueue(input_gradient, blocks, words * kWarp, shared, stream, trees, *image, Readers{start, pins}, spots,
-                 chosen, pin_grad, 2 << levels, lines, x_grad);
+  return enqueue(input_gradient, blocks, unsigned(warps * kWarp), shared, stream, trees, *image, Readers{start, pins},
+                 spots, chosen, pin_grad, 2 << levels, x_grad);
 }
 
 }  // extern "C"

@@ -24,6 +24,15 @@ def test_gate_table_is_the_mean_of_the_gates_tables(device, start):
         torch.testing.assert_close(single.cpu().double(), double, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_tables_of_several_banks_are_those_of_each(device):
+    banks = [torch.randn(rows, 1, 16).to(device).requires_grad_() for rows in (300, 5, 1, 513)]
+    upstream = [torch.randn(len(bank), 1, 4).to(device) for bank in banks]
+    together, apart = kernels.gate_tables(banks), list(map(kernels.gate_table, banks))
+    assert all(map(torch.equal, together, apart))
+    assert all(map(torch.equal, *(torch.autograd.grad(tables, banks, upstream) for tables in (together, apart))))
+
+
 def test_gates_are_sixteen():
     with pytest.raises(ValueError, match="16 functions, got 4 logits"):
         kernels.gate_table(torch.zeros(3, 4))

@@ -249,3 +249,16 @@ def test_pins_follow_their_logits_whoever_changes_them(device, make):
         assert torch.equal(read, x[:, best])
         found = kernels.learned_lookup(x, logits, table, slope)
         assert torch.equal(found, kernels.lookup(x, best.view(5, 6), table, slope))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("choices", [1, 5, 32, 70])
+def test_a_pin_reads_the_first_of_its_largest_candidates(choices, device):
+    generator = torch.Generator().manual_seed(choices)
+    logits = torch.randint(-2, 3, (300, choices), generator=generator) / 2
+    logits[::2] *= 0  # 0 and -0 are equal
+    logits[0] = -torch.inf
+    candidates = torch.stack([torch.randperm(70, generator=generator)[:choices] for _ in range(300)])
+    x = torch.randn(3, 70, generator=generator)
+    y = kernels.select(x.to(device), logits.to(device), candidates.to(device))
+    assert torch.equal(y.cpu(), x[:, candidates.gather(1, logits.argmax(1, keepdim=True))[:, 0]])

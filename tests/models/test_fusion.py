@@ -304,3 +304,39 @@ def test_settled_wirings_pass_gradients_to_what_they_read():
         for compute in (network.classify, lambda x: one_by_one(network, x))
     )
     torch.testing.assert_close(found, expected)
+
+
+def chain(node, widths=(16, 8, 4), **options):
+    """Dense layers, of which each reads every output of the one before once."""
+    layers, width = [], 16
+    for each in widths:
+        layers.append(make_layer("random", shape=(width,), output_size=each, node_type=node, n=2, seed=each, **options))
+        width = each
+    return LUTNetwork(None, layers, GroupSum(2, 2.0))
+
+
+@pytest.mark.parametrize("node,count", [("difflogic", 3), ("light", 3), ("probabilistic", 3), ("dwn", 0)])
+def test_dense_layers_run_as_one_operation(monkeypatch, node, count):
+    network, x, called = chain(NODE_TYPES[node]), torch.rand(9, 16), []
+
+    def counted(*args, one=kernels.multilinear_chain, **kwargs):
+        called.append(len(args[1]))
+        return one(*args, **kwargs)
+
+    monkeypatch.setattr(kernels, "multilinear_chain", counted)
+    assert_same(network, x)
+    assert called == [count] * (count > 0)
+    network.train().layers[1].register_forward_hook(lambda module, inputs, output: None)
+    assert_same(network, x)
+    assert called == [count] * (count > 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"noise": True}, {"straight_through": True}])
+@pytest.mark.parametrize("name", [None, "soft_table", "training_table"])
+def test_gates_with_a_table_of_their_own_keep_it(name, options):
+    base = NODE_TYPES["difflogic"]
+    own = {} if name is None else {name: lambda self: getattr(base, name)(self) / 2}
+    network = chain(type("Own", (base,), own), node_kwargs=options)
+    assert (network.layers[0].node.mixture() is None) == bool(name or options)
+    if "noise" not in options:
+        assert_same(network, torch.rand(9, 16))

@@ -17,9 +17,11 @@ from difflut.kernels.binarizing import binarize as binarize
 from difflut.kernels.bits import Bits as Bits
 from difflut.kernels.bits import holds_bits as holds_bits
 from difflut.kernels.bits import mark_bits as mark_bits
+from difflut.kernels.chain import multilinear_chain as multilinear_chain
 from difflut.kernels.extension import multilinear as multilinear
 from difflut.kernels.extremes import maximum as maximum
 from difflut.kernels.gates import gate_table as gate_table
+from difflut.kernels.gates import gate_tables as gate_tables
 from difflut.kernels.gathering import gather as gather
 from difflut.kernels.gathering import side_by_side as side_by_side
 from difflut.kernels.grouping import group_sum as group_sum

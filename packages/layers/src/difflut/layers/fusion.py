@@ -3,7 +3,8 @@
 A layer looks up where nothing of its own, of its node's or of a user's stands between input and output: `forward` and
 `relaxed` are those of the classes that promise it, and there are no hooks. Then `kernels.lookup_graph` gives the same
 numbers as calling the layers one after the other. So do maxima of bits, as in pooling and where paths join. In the same
-way layers that form trees of multilinear extensions run as `kernels.multilinear_tree`.
+way layers that form trees of multilinear extensions run as `kernels.multilinear_tree`, and dense layers of them as
+`kernels.multilinear_chain`.
 """
 
 from collections.abc import Sequence
@@ -50,6 +51,11 @@ def is_extension(layer: Layer) -> bool:
     return promised and layer.is_relaxed and _is_plain(layer) and not is_watched(node)
 
 
+def is_dense_extension(layer: Layer) -> bool:
+    """Whether it `is_extension` and reads no image."""
+    return layer.placements.is_dense and is_extension(layer)
+
+
 def is_level(layer: Layer) -> bool:
     """Whether it `is_extension` whose node l reads the outputs n l to n l + n - 1 of the layer before."""
     return isinstance(layer, Tree) and has(layer, "wiring", Tree.wiring) and is_extension(layer)
@@ -93,11 +99,22 @@ def bank(layer: Layer, needs_slope: bool, dtype: torch.dtype) -> kernels.Bank:
 
 
 def tree(x: Tensor | kernels.Bits, layers: Sequence[Layer]) -> Tensor:
-    """A layer that `is_extension`, those after it that are levels, and maybe a maximum, as one operation."""
-    tables = [layer.node.training_table() for layer in layers if isinstance(layer.node, Extension)]
+    """Layers that `is_extension` as one operation: dense ones, or one, levels behind it, and maybe a maximum."""
+    tables = _training_tables([layer.node for layer in layers if isinstance(layer.node, Extension)])
     use_cuda = all(layer.node.use_cuda for layer in layers)
+    if layers[0].placements.is_dense:
+        wirings = [layer.wiring() for layer in layers]
+        return kernels.multilinear_chain(x, wirings, tables, use_cuda=use_cuda)
     pool = layers[-1].placements.kernel if is_pooling(layers[-1]) else (1, 1)
     return kernels.multilinear_tree(x, layers[0].placed_wiring(), tables, pool, use_cuda=use_cuda)
+
+
+def _training_tables(nodes: Sequence[Extension]) -> list[Tensor]:
+    """The tables whose extension training computes; mixtures of gates are found for several banks at once."""
+    mixtures = [mixture for node in nodes if (mixture := node.mixture()) is not None]
+    if len(mixtures) == len(nodes):
+        return kernels.gate_tables(mixtures, use_cuda=all(node.use_cuda for node in nodes))
+    return [node.training_table() for node in nodes]
 
 
 def _is_plain(layer: Layer) -> bool:

@@ -86,9 +86,16 @@ class Graph:
         return sorted(needed)
 
     def tree(self, layers: Sequence[Layer], start: int) -> int:
-        """The end of the tree whose leaves are the given layer; the next layer where no level reads this one alone."""
+        """The end of the layers that, from the given one on, run as one operation on values: a tree, or dense ones.
+
+        It is the next layer where none reads this one alone.
+        """
         end = start + 1
-        if layers[start].placements.is_dense or not fusion.is_extension(layers[start]):
+        if not fusion.is_extension(layers[start]):
+            return end
+        if fusion.is_dense_extension(layers[start]):
+            while end < len(layers) and self._follows(end) and fusion.is_dense_extension(layers[end]):
+                end += 1
             return end
         while end < len(layers) and self._follows(end) and fusion.is_level(layers[end]):
             end += 1

@@ -54,11 +54,21 @@ class DiffLogic(Extension):
         return kernels.gate_table(self.gate_logits, use_cuda=self.use_cuda)
 
     def training_table(self) -> Tensor:
-        noisy = self.noise and self.training
-        return self._sampled_table(noisy) if noisy or self.straight_through else self.soft_table()
+        return self._sampled_table() if self._samples() else self.soft_table()
 
-    def _sampled_table(self, noisy: bool) -> Tensor:
-        if noisy:
+    def mixture(self) -> Tensor | None:
+        # A subclass, or this instance, may find its table in a way of its own.
+        own = all(
+            getattr(getattr(self, name), "__func__", None) is getattr(DiffLogic, name)
+            for name in ("training_table", "soft_table")
+        )
+        return self.gate_logits if own and not self._samples() else None
+
+    def _samples(self) -> bool:
+        return self.straight_through or (self.noise and self.training)
+
+    def _sampled_table(self) -> Tensor:
+        if self.noise and self.training:
             gate_weights = F.gumbel_softmax(self.gate_logits, self.temperature, self.straight_through)
         else:
             soft = self.gate_logits.softmax(-1)

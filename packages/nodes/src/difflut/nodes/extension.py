@@ -13,5 +13,9 @@ class Extension(Node):
         """The table whose extension training computes, `(L, m, 2**n)`; it may be a sample."""
         return self.soft_table()
 
+    def mixture(self) -> Tensor | None:
+        """Logits (L, m, 16) of which `kernels.gate_table` is the `training_table`; None where it is found otherwise."""
+        return None
+
     def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
         return kernels.multilinear(x, wiring, self.training_table(), use_cuda=self.use_cuda)

@@ -5,6 +5,11 @@ wiring or candidates are prepared, once while they stay. Sums are done in an ord
 results are the same in every run.
 """
 
+from difflut.kernels.cuda.dense_trees import Forest as Forest
+from difflut.kernels.cuda.dense_trees import dense_tree_gradients as dense_tree_gradients
+from difflut.kernels.cuda.dense_trees import dense_tree_outputs as dense_tree_outputs
+from difflut.kernels.cuda.dense_trees import forest_of as forest_of
+from difflut.kernels.cuda.dense_trees import tree_levels as tree_levels
 from difflut.kernels.cuda.extension import multilinear as multilinear
 from difflut.kernels.cuda.extension import multilinear_gradients as multilinear_gradients
 from difflut.kernels.cuda.extremes import maximum as maximum

@@ -104,9 +104,16 @@ def listeners_of(logits: Tensor, candidates: Tensor | None, tau: float, placemen
         start = torch.arange(channels + 1, dtype=torch.int32, device=logits.device) * (len(share) * area)
         listening: tuple[Tensor, Tensor | None, Tensor | None] = start, None, None
     else:
-        share, wires = torch.softmax(logits / tau, 1), wires_of(candidates, placements)
+        share, wires = shares_of(logits, tau), wires_of(candidates, placements)
         listening = *wires.readers(), wires.wiring
     pins, spots = (torch.empty(share.numel(), dtype=torch.int32, device=logits.device) for _ in range(2))
     end, shares = pins.new_empty(channels), share.new_empty(share.numel())
     launch("keep_shares", *listening, share, share.shape[1], area, channels, end, pins, spots, shares)
     return listening[0], end, pins, spots, shares
+
+
+def shares_of(logits: Tensor, tau: float) -> Tensor:
+    """`softmax(logits / tau)` of each pin's candidates, (pins, K)."""
+    shares = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    launch("candidate_shares", logits.contiguous(), *reversed(logits.shape), tau, shares)
+    return shares

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from difflut.kernels.contract import Kept
 from difflut.kernels.cuda.launching import launch
-from difflut.kernels.cuda.layout import SAMPLES, aligned, bank_sizes, feature_major, image_of, items_of, padded, scratch
+from difflut.kernels.cuda.layout import aligned, bank_sizes, feature_major, image_of, items_of, parts_of, scratch
 from difflut.kernels.cuda.lookups import lookup
 from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
@@ -21,7 +21,7 @@ def multilinear(x: Tensor, wiring: Tensor, table: Tensor, hard: bool, placements
     rows = table.shape[0] * table.shape[1]
     y, wires = table.new_empty(rows * placements.count, batch), wires_of(wiring, placements)
     arguments = inputs, wires.wiring, image_of(placements), wires.orders()[0], aligned(table)
-    parts = _parts(rows, batch) if placements.is_dense else _turns(rows, items_of(placements, batch))
+    parts = parts_of(rows, batch) if placements.is_dense else _turns(rows, items_of(placements, batch))
     launch("multilinear", *arguments, y, parts, batch, placements.features, *bank_sizes(wiring, table))
     return y.t(), Kept(inputs, batch, "values")
 
@@ -42,7 +42,7 @@ def multilinear_gradients(
     wires, grad, table = wires_of(wiring, placements), feature_major(grad), aligned(table)
     sizes = kept.batch, features, *bank_sizes(wiring, table)
     if needs_x and needs_table and placements.is_dense and wiring.shape[1] <= FUSED_INPUTS:
-        parts = _parts(max(features, len(grad)), kept.batch)
+        parts = parts_of(max(features, len(grad)), kept.batch)
         gradients = x_grad, table_grad, scratch(parts, table), parts
         ordered = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
         launch("multilinear_gradients", *ordered, *gradients, *sizes)
@@ -55,14 +55,6 @@ def multilinear_gradients(
             parts = _turns(table.shape[0] * table.shape[1], placements.count)
             launch("multilinear_table_gradient", *arguments, grad, table_grad, scratch(parts, table), parts, *sizes)
     return None if x_grad is None else x_grad.t(), table_grad
-
-
-def _parts(rows: int, batch: int) -> int:
-    """Into how many equal parts the batch is divided, so that a warp for each part of each row fills a GPU."""
-    quads, rows = max(1, padded(batch) // SAMPLES), max(1, rows)
-    most = max(8192 // rows, min(quads // 8, 32768 // rows), 1)
-    length = -(-quads // min(most, 32))
-    return -(-quads // length)
 
 
 def _turns(rows: int, items: int) -> int:

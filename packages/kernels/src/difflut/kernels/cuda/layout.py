@@ -61,6 +61,14 @@ def items_of(placements: Placements, batch: int) -> int:
     return placements.count * padded(batch) // SAMPLES
 
 
+def parts_of(rows: int, batch: int) -> int:
+    """Into how many equal parts the batch is divided, so that a warp for each part of each row fills a GPU."""
+    quads, rows = max(1, padded(batch) // SAMPLES), max(1, rows)
+    most = max(8192 // rows, min(quads // 8, 32768 // rows), 1)
+    length = -(-quads // min(most, 32))
+    return -(-quads // length)
+
+
 def scratch(parts: int, table: Tensor) -> Tensor | None:
     """Room for so many parts of a sum over all placements and samples, where there are several."""
     return None if parts == 1 else table.new_empty(parts, *table.shape)

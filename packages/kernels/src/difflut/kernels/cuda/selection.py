@@ -6,7 +6,7 @@ from torch import Tensor
 from difflut.kernels import reference
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, Selected
-from difflut.kernels.cuda.choices import LONE_PINS, listeners_of, logits_gradient
+from difflut.kernels.cuda.choices import LONE_PINS, listeners_of, logits_gradient, shares_of
 from difflut.kernels.cuda.extension import multilinear
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import aligned, feature_major, image_of, pack
@@ -21,8 +21,10 @@ def select(x: Tensor | Bits, logits: Tensor, candidates: Tensor | None, placemen
     inputs = Kept(pack(x), len(x), "bits") if isinstance(x, Bits) or holds_bits(x) else Kept(x, len(x), "values")
     if candidates is None:
         return Selected(inputs, logits.argmax(0).to(torch.int32))
+    pins = torch.empty(len(logits), dtype=torch.int32, device=logits.device)
     among = wires_of(candidates, placements).wiring
-    return Selected(inputs, among.gather(1, logits.argmax(1, keepdim=True))[:, 0])
+    launch("best_candidates", logits.contiguous(), among, *reversed(logits.shape), pins)
+    return Selected(inputs, pins)
 
 
 def read(selected: Selected, placements: Placements) -> Tensor:
@@ -63,7 +65,7 @@ def select_x_gradient(
     x_grad, batch = grad.new_empty(placements.features, len(grad)), len(grad)
     given: tuple[Tensor | float | None, ...]
     if placements.is_dense and candidates is not None:
-        given = torch.softmax(logits / tau, 1), candidates.shape[1], feature_major(grad)
+        given = shares_of(logits, tau), candidates.shape[1], feature_major(grad)
         readers = wires_of(candidates, placements).readers()
         launch("candidates_input_gradient", *readers, *given, batch, placements.features, x_grad)
     else:

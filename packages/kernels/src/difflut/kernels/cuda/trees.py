@@ -13,7 +13,6 @@ from difflut.kernels.cuda.wires import wires_of
 from difflut.kernels.placements import Placements
 
 MOST_LEVELS = 2  # levels above the leaves that the kernels know
-MOST_WIDTH = 128  # pixels of a line of an image, which is summed in shared memory
 
 
 def fits_tree(wiring: Tensor, tables: Sequence[Tensor], placements: Placements, pool: tuple[int, int]) -> bool:
@@ -21,8 +20,7 @@ def fits_tree(wiring: Tensor, tables: Sequence[Tensor], placements: Placements, 
     gates = wiring.shape[1] == 2 and all(table.shape[1:] == (1, 4) for table in tables)
     gates = gates and all(len(below) == 2 * len(table) for below, table in pairwise(tables))
     pooled = placements.out_height % pool[0] == placements.out_width % pool[1] == 0 and pool[0] * pool[1] <= 8
-    fits = placements.width <= MOST_WIDTH and 2 <= len(tables) <= MOST_LEVELS + 1
-    return gates and pooled and fits and not placements.is_dense
+    return gates and pooled and 2 <= len(tables) <= MOST_LEVELS + 1 and not placements.is_dense
 
 
 def tree(
@@ -51,13 +49,12 @@ def tree_gradients(
     (leaves, roots), batch, area = (len(tables[0]), len(tables[-1])), inputs.batch, pool[0] * pool[1]
     # As many windows of a place as may be equal have room; nearly always one alone has the maximum.
     places = placements.count // area
-    pin_grad = grad.new_empty(area, 2 * leaves, places * padded(batch)) if needs_x else None
-    sums = grad.new_empty(roots, 2 * leaves // roots, 4)
+    pin_grad = grad.new_empty(2 * leaves, places * area * padded(batch)) if needs_x else None
+    sums = grad.new_empty(sum(map(len, tables)), 1, 4)
     parts = _turns(roots, items_of(placements, batch) // area)
     arguments = *_given(inputs, wiring, tables, placements, pool), chosen, grad
     launch("tree_gradients", *arguments, pin_grad, sums, scratch(parts, sums), parts)
-    each = sums[:, :-1].split([len(table) // roots for table in tables], 1)
-    table_grads = [found.reshape(table.shape) for found, table in zip(each, tables, strict=True)]
+    table_grads = list(sums.split([len(table) for table in tables]))
     if pin_grad is None:
         return None, table_grads
     x_grad, wires = grad.new_empty(placements.features, batch), wires_of(wiring, placements)
