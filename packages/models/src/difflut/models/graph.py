@@ -66,8 +66,9 @@ class Graph:
         bits, end = set(known_bits), start
         while end < len(layers):
             layer = layers[end]
-            of_bits = fusion.is_maximum(layer) or fusion.is_learned_lookup(layer)
-            if not fusion.is_lookup(layer) and not (of_bits and bits.issuperset(self.sources[end])):
+            reads_bits = bits.issuperset(self.sources[end])
+            of_bits = fusion.is_maximum, fusion.is_learned_lookup
+            if not fusion.is_lookup(layer) and not (reads_bits and any(suits(layer) for suits in of_bits)):
                 break
             if fusion.gives_bits(layer):
                 bits.add(end)
