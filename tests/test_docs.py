@@ -1,3 +1,4 @@
+import json
 import re
 import shlex
 import subprocess
@@ -14,6 +15,8 @@ from difflut.command import gin_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+NOTEBOOK_HOOK = run_path(str(ROOT / "docs" / "hooks" / "notebooks.py"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -99,5 +102,21 @@ def test_the_reference_has_every_name_with_its_parameters():
 
 def test_every_page_is_in_the_navigation_and_has_a_title():
     listed = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
-    assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES}
-    assert all(page.read_text().startswith("# ") for page in PAGES)
+    assert listed == {str(page.relative_to(ROOT / "docs").with_suffix(".md")) for page in [*PAGES, *NOTEBOOKS]}
+    assert all(
+        text.startswith("# ") for text in [*map(Path.read_text, PAGES), *map(NOTEBOOK_HOOK["markdown"], NOTEBOOKS)]
+    )
+
+
+def test_links_to_notebooks_lead_to_their_pages_but_one_that_downloads():
+    text = "[one](notebooks/a.ipynb) and [two](b.ipynb), [file](a.ipynb){ download }"
+    shown = NOTEBOOK_HOOK["on_page_markdown"](text)
+    assert shown == "[one](notebooks/a.md) and [two](b.md), [file](a.ipynb){ download }"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_the_page_of_a_notebook_has_all_its_cells(notebook):
+    page, cells = NOTEBOOK_HOOK["markdown"](notebook), json.loads(notebook.read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert FENCE.findall(page) == [("python", f"{source}\n") for source in code]
+    assert all("".join(cell["source"]) in page for cell in cells)
