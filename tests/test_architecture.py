@@ -37,7 +37,7 @@ ROOMS = {
     "inference": {"shared", "runs"},
     "report": {"shared", "runs"},
     "sweep": {"shared", "data", "runs", "cluster", "training", "report"},
-    "reproduction": {"shared", "data", "runs", "sweep"},
+    "reproduction": {"shared", "data", "runs", "training", "sweep"},
     "benchmark": {"shared", "data", "runs"},
 }
 TOP_LEVEL = {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from difflut.circuits import Circuit
-from difflut.config import ConfigurationError, parsed_config
+from difflut.config import ConfigurationError, parsed_config, without
 from difflut.models import ensemble, load_checkpoint
 from difflut.registry import register_job
 from difflut.training import predict
@@ -23,6 +23,9 @@ from experiments.shared.failures import JobError, MismatchError
 from experiments.shared.files import read_json, write_json
 from experiments.sweep.checking import Checker
 from experiments.sweep.plan import SEED, Point
+from experiments.training.resuming import changed, resuming_command, tell
+
+FREE = ("reproduce.at_once", "reproduce.runs", "tracking.")  # settings that may differ when it is continued
 
 
 @register_job("reproduce")
@@ -39,6 +42,7 @@ def reproduce(
     at_once: int = 1,
     simplified: int = 2_000_000,
     runs: str = "runs",
+    resume: str | None = None,
 ) -> dict[str, Any]:
     """Runs the `train` job of the same Gin file with several seeds, and compares it with what was published.
 
@@ -60,13 +64,14 @@ def reproduce(
         simplified: Circuits of at most so many LUTs are simplified before their cost is counted, which takes some
             minutes for a million; larger ones are counted as trained, and the table says so.
         runs: The folder in which the reproduction gets its folder.
+        resume: A reproduction's folder, to train what is missing there, as it was configured.
 
     Returns:
         The content of reproduction.json.
 
     Raises:
         ConfigurationError: There are no seeds, a seed is there twice or cannot be, nothing may run at a time, nothing
-            can be trained, or the networks of members could not be made one.
+            can be trained, the networks of members could not be made one, or `resume` is of another reproduction.
         JobError: A training failed.
         MismatchError: A circuit computes something else than its network.
     """
@@ -79,13 +84,13 @@ def reproduce(
     for seed in seeds:
         check_seed("each of reproduce.seeds", seed)
         check_seed("the last training of each of reproduce.seeds", seed * members + members - 1)
-    text = parsed_config()
+    text = without(parsed_config(), "reproduce.resume")
     with kept_rows({}):
         # The networks of the other seeds differ in what is random alone.
         trained = [seeds[0] * members + member for member in range(min(members, 2))]
         _check_networks(Checker(text), trained, mirrored)
         data = dataset()
-    folder = RunFolder.create(runs, name)
+    folder = _opened(resume, text) if resume else RunFolder.create(runs, name)
     folder.write_config(text)
     print(f"{name}: seeds {', '.join(map(str, seeds))}, {folder.path}", flush=True)
     trainings: list[subprocess.Popen[bytes]] = []
@@ -101,6 +106,7 @@ def reproduce(
             pool.shutdown(wait=False, cancel_futures=True)
             for training in trainings:
                 training.terminate()
+            print(f"\nstopped; continue with {resuming_command(folder.path, 'reproduce')}", file=sys.stderr)
             raise
     description = {"name": name, "paper": paper, "network": network, "remarks": remarks}
     summary = description | {"published": published, "goal": goal, "at_once": at_once} | summarized(results)
@@ -119,6 +125,14 @@ def _check_networks(checker: Checker, seeds: Sequence[int], mirrored: bool) -> N
                 network.encoder.fit(dataset(seed=seed).x_train)
         with configured():
             ensemble(networks, mirrored)
+
+
+def _opened(path: str, text: str) -> RunFolder:
+    """The folder of a reproduction that is to be continued."""
+    folder, refusal = RunFolder(Path(path)), f"{path}: cannot be continued with this configuration"
+    with configured():
+        tell(changed(folder.config, text, FREE, refusal))
+    return folder
 
 
 def _train(folder: RunFolder, seed: int, started: list[subprocess.Popen[bytes]]) -> Path:
@@ -147,7 +161,16 @@ def _combine(
 
 
 def _run(folder: RunFolder, name: str, settings: Sequence[str], started: list[subprocess.Popen[bytes]]) -> Path:
-    """Runs a job in a process of its own, which is added to those given; its output goes to a file."""
+    """Runs a job in a process of its own, which is added to those given; its output goes to a file.
+
+    A run that is there already is not run again, or goes on from its last checkpoint.
+    """
+    for there in sorted(folder.path.glob(f"{name}-*/"), reverse=True):
+        if (there / "result.json").exists():
+            return there
+        if (there / "last.pt").exists():
+            settings = (*settings, f"train.resume = {str(there)!r}")
+            break
     command = [sys.executable, "-m", "difflut.command", "--gin_file", str(folder.path / "config.gin")]
     command += [part for setting in settings for part in ("--gin_param", setting)]
     log = folder.path / f"{name}.log"
@@ -160,8 +183,7 @@ def _run(folder: RunFolder, name: str, settings: Sequence[str], started: list[su
         reason = next((line for line in reversed(lines) if line[:1].strip()), "")  # Gin adds indented lines below it
         raise JobError(f"{name} failed with exit status {code}: {reason}; all of its output: {log}")
     print(f"{name}: {next(line for line in reversed(lines) if line.startswith('test, '))}", flush=True)
-    (run,) = folder.path.glob(f"{name}-*/")
-    return run
+    return max(run for run in folder.path.glob(f"{name}-*/") if (run / "result.json").exists())
 
 
 def _check(run: Path, seed: int, data: Dataset, simplified: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -110,6 +111,45 @@ def test_a_row_says_all_that_a_network_is_and_takes(reproduced):
     assert (cells["tables"], cells["look-ups"], cells["bits"]) == ("60", "60", "1,740")
     assert re.fullmatch(r"[\d,]+ LUT6 \(tables \d+, popcount \d+, argmax \d+, encoder \d+\)", cells["LUT6"])
     assert re.fullmatch(r"\d+ s \(\d+ CPU s\) and [\d.]+ GiB on CPU", cells["time"])
+
+
+def test_a_reproduction_that_was_stopped_goes_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tiny_digits.gin").write_text(FILE.replace("seconds = None", "seconds = 0"))
+
+    def run(*parameters):
+        bindings = [f'reproduce.runs = "{tmp_path}/runs"', "reproduce.at_once = 1", *parameters]
+        config.parse([str(tmp_path / "tiny_digits.gin")], bindings)
+        return config.run()
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.reproduction.reproduce._check", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    (folder,) = (tmp_path / "runs").iterdir()
+    resume = f'reproduce.resume = "{folder}"'
+    assert f"{folder}/config.gin" in (told := capsys.readouterr().err) and "reproduce.resume" in told
+    with pytest.raises(config.ConfigurationError, match=r"cannot be continued with this configuration: train\.epochs"):
+        run(resume, "train.epochs = 3")
+    with pytest.raises(config.ConfigurationError, match="nowhere"):
+        run(f'reproduce.resume = "{tmp_path}/nowhere"')
+    (first,) = folder.glob("seed_0-*/result.json")
+    before = first.read_bytes(), first.stat().st_mtime_ns
+    for half in folder.glob("seed_3-*/"):  # as far as it got
+        shutil.rmtree(half)
+    config.parse(
+        [str(folder / "config.gin")],
+        ["run.job = @train", "train.seed = 3", "train.epochs = 1", 'train.name = "seed_3"', f'train.runs = "{folder}"'],
+    )
+    config.run()
+    (half,) = folder.glob("seed_3-*/")
+    (half / "result.json").unlink()  # stopped after its first epoch
+    summary = run(resume, "reproduce.at_once = 2")
+    assert [path.name for path in folder.glob("seed_*/")].count(half.name) == 1
+    assert len(list(folder.glob("seed_*/"))) == 2 and len((half / "metrics.jsonl").read_text().splitlines()) == 2
+    assert summary["seeds"] == [0, 3] and before == (first.read_bytes(), first.stat().st_mtime_ns)
 
 
 def test_networks_of_several_trainings_are_one(tmp_path):
