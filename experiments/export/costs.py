@@ -1,12 +1,12 @@
 """What an exported circuit costs: estimated, counted by Yosys, proven, placed."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from difflut import circuits
-from difflut.circuits import Circuit, Design, StreamDesign
+from difflut.circuits import Circuit, Cost, Design, StreamDesign
 from experiments.export.steps import Steps
 from experiments.shared.costs import named
 
@@ -17,7 +17,8 @@ PARTS = ("core", "circuit", STREAM)
 def find_costs(
     original: Circuit,
     circuit: Circuit,
-    design: Design,
+    estimate: Callable[[Circuit], Cost],
+    design: Design | None,
     stream: StreamDesign | None,
     yosys: bool,
     prove: bool,
@@ -30,29 +31,44 @@ def find_costs(
     Args:
         original: The circuit before simplification.
         circuit: The circuit after it.
-        design: Its Verilog.
+        estimate: What a circuit costs.
+        design: Its Verilog; without it nothing is counted, proven or placed but the stream.
         stream: Its streaming Verilog, which is placed as the part "stream".
         yosys: Whether LUTs are counted.
         prove: Whether the netlist is proven equal.
         place: The part to place.
         families: Families of devices on which the design's cells are counted.
     """
-    versions = {"before simplification": original, "after simplification": circuit}
-    finders = {
-        "estimate": lambda: {when: _estimate(when, version, design, steps) for when, version in versions.items()},
-        "Yosys": yosys and (lambda: {when: _count(when, version, design, steps) for when, version in versions.items()}),
-        "proof": prove and (lambda: _prove(circuit, design, steps)),
-        "families": bool(families) and (lambda: _count_cells(design, families, steps)),
-        "placement": place and (lambda: _place(stream if stream and place == STREAM else design, place, steps)),
+    versions = {"before simplification": original}
+    if circuit is not original:
+        versions["after simplification"] = circuit
+    finders: dict[str, Callable[[], Any] | None] = {
+        "estimate": lambda: {when: _estimate(when, version, estimate, steps) for when, version in versions.items()}
     }
+    if design:
+        finders |= {
+            "Yosys": partial(_counts, versions, design, steps) if yosys else None,
+            "proof": partial(_prove, circuit, design, steps) if prove else None,
+            "families": partial(_count_cells, design, families, steps) if families else None,
+        }
+    if placed := stream if place == STREAM else design:
+        finders["placement"] = partial(_place, placed, place, steps) if place else None
     return {name: steps.attempt(name, find) for name, find in finders.items() if find}
 
 
-def _estimate(when: str, circuit: Circuit, design: Design, steps: Steps) -> dict[str, Any]:
-    estimate = partial(circuits.estimate_cost, words=design.words, levels=design.levels, head=design.head)
+def final(estimate: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The cost of what was written: of the simplified circuit, where it was simplified."""
+    return list(estimate.values())[-1] | {"simplified": len(estimate) > 1}
+
+
+def _estimate(when: str, circuit: Circuit, estimate: Callable[[Circuit], Cost], steps: Steps) -> dict[str, Any]:
     cost = steps.run(f"estimate, {when}", partial(estimate, circuit))
     print(cost)
     return named(cost) | {"core": cost.core, "depth": cost.depth, "carries": cost.carries}
+
+
+def _counts(versions: Mapping[str, Circuit], design: Design, steps: Steps) -> dict[str, Any]:
+    return {when: _count(when, version, design, steps) for when, version in versions.items()}
 
 
 def _count(when: str, circuit: Circuit, written: Design, steps: Steps) -> dict[str, int]:

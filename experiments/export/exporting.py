@@ -1,6 +1,7 @@
 """A trained network as a circuit, C and Verilog, each compared with it on test data."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from difflut.circuits import (
     DELAYS,
     FAMILIES,
     Circuit,
+    InputWords,
     choose_stages,
     depths,
     estimate_cost,
@@ -18,6 +20,7 @@ from difflut.circuits import (
     stages,
 )
 from difflut.circuits.arithmetic.head import HEADS
+from difflut.circuits.passes.split import LUT_SIZE
 from difflut.circuits.streaming.checks import check_streams
 from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
@@ -27,21 +30,23 @@ from difflut.models import load_checkpoint
 from difflut.registry import FORMATS
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import PARTS, STREAM, find_costs
-from experiments.export.files import Format, draw, write_files, write_formats
+from experiments.export.files import Format, draw, write_design, write_files, write_formats
 from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
-from experiments.export.streaming import forget_streaming, streaming_cost, write_streaming
+from experiments.export.streaming import forget, streaming_cost, write_streaming
 from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, dataset_of
 from experiments.shared.arguments import check_effect, check_lut_size, check_names, check_whole, configured
 from experiments.shared.failures import MismatchError
 from experiments.shared.files import write_json
 
+MOST_UNROLLED = 2_000_000  # LUT6; more would fill the memory of a computer, and fit no device
+
 
 def export_run(
     run: str,
     folder: str | None = None,
-    lut_size: int = 6,
+    lut_size: int | None = 6,
     pipeline: bool | Sequence[str] = True,
     max_width: int | str = 32,
     counts: bool = False,
@@ -57,6 +62,7 @@ def export_run(
     prefix: str = "",
     formats: Sequence[Format] = (),
     streaming: bool = False,
+    verilog: bool = True,
 ) -> dict[str, Any]:
     """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
 
@@ -66,7 +72,8 @@ def export_run(
         run: A run folder, or the name of a model that comes along; its best checkpoint is taken, and the test set of
             the data set that its result.json names.
         folder: Folder to write to; None is the folder `export` in the run's, or `runs/NAME/export` of a model.
-        lut_size: Inputs that a LUT may have after simplification.
+        lut_size: Inputs that a LUT may have after simplification, which takes minutes from some 100,000 LUTs on; None
+            leaves the circuit as trained.
         pipeline: Stages of the Verilog that registers follow ("encoder", "layer1", …, "compressors", "group_sum",
             "tournament", "argmax"); True is all, False none.
         max_width: The most bits of a feature. Where its thresholds need more, they are moved to the nearest that so
@@ -91,6 +98,8 @@ def export_run(
         formats: Formats for other tools, such as `[@formats.onnx, @formats.blif]`; each is one more file.
         streaming: Whether a network of convolutions is also written to streaming/, as Verilog that takes a pixel a
             clock and has each kernel once; registers follow all of its stages.
+        verilog: Whether all of the network is written side by side to verilog/. With many detectors at every pixel that
+            is millions of LUTs.
 
     Returns:
         The content of report.json.
@@ -102,6 +111,9 @@ def export_run(
     _check_arguments(
         lut_size, pipeline, max_width, levels, head, clock_mhz, simulated_samples, simulator, place, streaming, families
     )
+    if not verilog:
+        only = {"yosys": yosys, "prove": prove, "families": families, "clock_mhz": clock_mhz}
+        _check_no_verilog(streaming, simulator, place, pipeline=pipeline, counts=counts, **only)
     with configured():
         check_prefix(prefix)
         for write in formats:
@@ -119,41 +131,60 @@ def export_run(
         network = narrowed(network, data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))
-    circuit, simplified = steps.run("simplify", lambda: simplify(original, lut_size))
-    print(simplified)
+    are_pixels = data.x_test.dtype == torch.uint8
+    if verilog and original.sums:
+        _check_size(original, input_words(original, are_pixels))
+    circuit, simplified = original, None
+    if lut_size is not None:
+        circuit, simplified = steps.run("simplify", partial(simplify, original, lut_size))
+        print(simplified)
     check_names("export.pipeline", [] if isinstance(pipeline, bool) else pipeline, stages(circuit))
-    words = input_words(circuit, data.x_test.dtype == torch.uint8)
+    words = input_words(circuit, are_pixels)
     print(words)
 
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    luts, deep = estimate_cost(circuit, words, head=head).total, depths(circuit, words, head)
+    unregistered = None
+    if verilog:
+        luts, deep = estimate_cost(circuit, words, head=head).total, depths(circuit, words, head)
+        unregistered = DELAYS["ecp5"].period(deep.total, luts)
     if clock_mhz:
         with configured():
             pipeline, levels = choose_stages(deep, luts, clock_mhz)
         print(f"registers for {clock_mhz:g} MHz by estimate: after {', '.join(pipeline)}; {levels} tables between them")
-    verilog = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
-    design = write_files(network, circuit, target, words, prefix, verilog, expected.first(simulated_samples), steps)
-    forget_streaming(target)
+    options = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
+    write_files(network, circuit, target, prefix, steps)
+    design = None
+    forget(target / "streaming", *([] if verilog else [target / "verilog"]))
+    if verilog:
+        design = write_design(circuit, target, words, prefix, options, expected.first(simulated_samples), steps)
     stream = None
     if streaming:
         once = {"levels": levels, "head": head, "prefix": prefix}
-        stream = write_streaming(network, target, words, lut_size, once, expected.first(simulated_samples), steps)
+        stream = write_streaming(
+            network, target, words, lut_size or LUT_SIZE, once, expected.first(simulated_samples), steps
+        )
     write_formats(circuit, target, words, prefix, formats, steps)
-    steps.attempt("plots", lambda: draw(circuit, simplified, target))
+    if simplified:
+        steps.attempt("plots", partial(draw, circuit, simplified, target))
+    estimate = partial(estimate_cost, words=words, levels=levels, head=head)
     report = {
         "run": str(source.path),
         "dataset": result["dataset"],
         "accuracy": accuracy,
-        "simplification": vars(simplified),
+        "simplification": simplified and vars(simplified),
         "words": str(words),
-        "latency": design.latency,
-        "unregistered_ns": DELAYS["ecp5"].period(deep.total, luts),
+        "latency": design and design.latency,
+        "unregistered_ns": unregistered,
         "samples": len(expected.x),
         "samples_per_second": expected.speed,
-        "checks": check_back_ends(expected, circuit, design, stream and stream.design, target, simulator, steps),
-        "costs": find_costs(original, circuit, design, stream and stream.design, yosys, prove, place, families, steps),
+        "checks": check_back_ends(
+            expected, circuit, design, stream and stream.design, target, prefix, simulator, steps
+        ),
+        "costs": find_costs(
+            original, circuit, estimate, design, stream and stream.design, yosys, prove, place, families, steps
+        ),
         "seconds": steps.seconds,
         "not_done": steps.not_done,
     }
@@ -167,7 +198,7 @@ def export_run(
 
 
 def _check_arguments(
-    lut_size: int,
+    lut_size: int | None,
     pipeline: object,
     max_width: int | str,
     levels: int,
@@ -188,7 +219,8 @@ def _check_arguments(
         if not clock_mhz > 0:
             raise ConfigurationError(f"export.clock_mhz = {clock_mhz} must be more than 0, or None")
         check_effect("export", {"pipeline": pipeline, "levels": levels}, "where export.clock_mhz chooses it")
-    check_lut_size("export.lut_size", lut_size)
+    if lut_size is not None:
+        check_lut_size("export.lut_size", lut_size)
     if max_width not in (SMALLEST, *WORD_BITS[1:]):
         raise ConfigurationError(
             f"export.max_width = {max_width!r} must be from {FEWEST} to {WORD_BITS[-1]}, or {SMALLEST!r}"
@@ -207,6 +239,23 @@ def _check_arguments(
         raise ConfigurationError('export.place = "stream" needs the streaming form: set export.streaming = True')
     if place and place != STREAM and not pipeline:
         raise ConfigurationError(f"export.place needs registers: set export.pipeline = True, got {pipeline!r}")
+
+
+def _check_no_verilog(streaming: bool, simulator: str, place: str | None, **others: object) -> None:
+    """Refuses what is about the Verilog of all placements, where there is none."""
+    about = others | {"place": None if place == STREAM else place}
+    if not streaming and simulator != "none":
+        about["simulator"] = simulator
+    check_effect("export", about, "with export.verilog = False")
+
+
+def _check_size(circuit: Circuit, words: InputWords) -> None:
+    """Refuses to write side by side what detectors at every pixel make too large."""
+    if (luts := estimate_cost(circuit, words).total) > MOST_UNROLLED:
+        raise ConfigurationError(
+            f"the network takes {luts:,} LUT6 with its detectors at every pixel, too many for Verilog that has at most "
+            f"{MOST_UNROLLED:,}; set export.verilog = False, and export.streaming = True, which has each detector once"
+        )
 
 
 def _check_agreement(report: dict[str, Any]) -> None:

@@ -17,32 +17,34 @@ NAMES = ("network.pt", "circuit.npz", "luts.png", "circuit.png", "circuit.svg", 
 Format = Callable[..., Path]
 
 
-def write_files(
-    network: LUTNetwork,
-    circuit: Circuit,
-    folder: Path,
-    words: InputWords,
-    prefix: str,
-    verilog: Mapping[str, Any],
-    expected: Expected,
-    steps: Steps,
-) -> Design:
-    """Writes network.pt, circuit.npz, circuit.c, verilog/, whose testbench has the samples that are given.
-
-    Files of an earlier export are removed. Those in verilog/ are written over, and further layers of a deeper circuit
-    are removed. Other files stay.
-
-    Args:
-        verilog: Arguments of `write_verilog`.
-    """
+def write_files(network: LUTNetwork, circuit: Circuit, folder: Path, prefix: str, steps: Steps) -> None:
+    """Writes network.pt, circuit.npz and circuit.c. Files of an earlier export are removed; other files stay."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in [*NAMES, *(f"{prefix}circuit.{ending}" for ending in ("c", *FORMATS))]:
         (folder / name).unlink(missing_ok=True)
     save_checkpoint(network, folder / "network.pt")
     circuit.save(folder / "circuit.npz")
     steps.run("write C", lambda: write_c(circuit, folder / f"{prefix}circuit.c", prefix))
+
+
+def write_design(
+    circuit: Circuit,
+    folder: Path,
+    words: InputWords,
+    prefix: str,
+    options: Mapping[str, Any],
+    expected: Expected,
+    steps: Steps,
+) -> Design:
+    """Writes verilog/, whose testbench has the samples that are given.
+
+    Files there are written over, and further layers of a deeper circuit are removed. Other files stay.
+
+    Args:
+        options: Arguments of `write_verilog`.
+    """
     design = steps.run(
-        "write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, prefix=prefix, **verilog)
+        "write Verilog", lambda: write_verilog(circuit, folder / "verilog", words, prefix=prefix, **options)
     )
     print(f"latency of the Verilog: {design.latency} cycles")
     steps.run("write testbench", lambda: write_testbench(design, expected.x, expected.counts(), expected.classes))

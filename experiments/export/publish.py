@@ -12,12 +12,14 @@ from difflut.models import LUTNetwork, load_checkpoint
 from difflut.pretrained import CARD, Pretrained, folder_of, names, read_model, write_model
 from difflut.registry import register_job
 from experiments.data import Dataset
-from experiments.export.checks import expect
+from experiments.export.checks import logits_of
+from experiments.export.costs import final
 from experiments.export.exporting import export_run
 from experiments.runs import RunFolder, dataset_of
 from experiments.shared.arguments import check_name, check_whole, configured
 from experiments.shared.failures import MismatchError
 
+STREAMED = ("luts", "flip_flops", "blocks", "cycles")
 COPIED = ("config.gin", "result.json")
 
 
@@ -32,6 +34,8 @@ def publish(
     command: str | None = None,
     vectors: int = 100,
     simulator: str = "none",
+    streaming: bool = False,
+    lut_size: int | None = 6,
 ) -> dict[str, Any]:
     """Writes a finished run's network as a model: files of kilobytes that `difflut.pretrained.load` reads.
 
@@ -47,6 +51,8 @@ def publish(
         command: The command that made the run; where it is not given, the one that repeats it from its `config.gin`.
         vectors: Test inputs that come along with the votes that they get; evenly spaced.
         simulator: Simulator with which the Verilog is compared, too: see `export`.
+        streaming: Whether that is the Verilog that takes a pixel a clock; the card then has its cost, too.
+        lut_size: Inputs of a LUT of the circuit; None leaves it as trained, as simplifying a large one takes long.
 
     Returns:
         The model's card.
@@ -63,7 +69,11 @@ def publish(
         Path(folder).mkdir(parents=True, exist_ok=True)
         result, data, network = source.result(), dataset_of(source), load_checkpoint(source.best)
     with TemporaryDirectory() as scratch:
-        report = export_run(run, f"{scratch}/export", simulator=simulator)
+        verilog = simulator != "none" and not streaming
+        report = export_run(
+            run, f"{scratch}/export", lut_size, simulator=simulator, streaming=streaming, verilog=verilog
+        )
+        stream = report["costs"].get("streaming", {})
         card = {
             "name": name,
             "description": description,
@@ -76,22 +86,23 @@ def publish(
             "compared": [name for name, check in report["checks"].items() if check],
             "seed": result["seed"],
             "tables": network.num_luts,
-            **report["costs"]["estimate"]["after simplification"],
+            **final(report["costs"]["estimate"]),
+            **({f"stream_{name}": stream[name] for name in STREAMED} if stream else {}),
             "licence": licence,
             "data_licence": data_licence,
             "command": command or f"difflut --gin_file {name}/config.gin",
             "difflut": version("difflut"),
         }
-        written = Path(scratch, name)
-        written.mkdir()
+        model = Path(scratch, name)
+        model.mkdir()
         for file in COPIED:
-            shutil.copyfile(source.path / file, written / file)
+            shutil.copyfile(source.path / file, model / file)
         chosen = [number * len(data.x_test) // vectors for number in range(min(vectors, len(data.x_test)))]
         circuit = Circuit.load(f"{scratch}/export/circuit.npz")
-        write_model(written, network, circuit, card, data.x_test[chosen].numpy(), data.y_test[chosen].numpy())
-        _compare(read_model(written), network, data)
+        write_model(model, network, circuit, card, data.x_test[chosen].numpy(), data.y_test[chosen].numpy())
+        _compare(read_model(model), network, data)
         target = Path(folder, name)
-        shutil.copytree(written, target, dirs_exist_ok=True)
+        shutil.copytree(model, target, dirs_exist_ok=True)
     size = sum(path.stat().st_size for path in target.iterdir())
     print(f"{name}: {report['accuracy']:.2%} of {report['samples']} test samples, {size / 1024:.0f} KiB: {target}")
     return card
@@ -113,9 +124,9 @@ def _check_model_name(name: str, folder: str) -> None:
 
 def _compare(model: Pretrained, network: LUTNetwork, data: Dataset) -> None:
     """Compares what is published with the run's network on the whole test set."""
-    logits = expect(network, data.x_test, 1.0).logits
+    logits = logits_of(network, data.x_test)
     for name, published in {
-        "the network": expect(model.network, data.x_test, 1.0).logits,
+        "the network": logits_of(model.network, data.x_test),
         "the circuit": model.circuit(data.x_test.numpy()),
     }.items():
         if wrong := int((published != logits).any(1).sum()):

@@ -41,13 +41,13 @@ def write_streaming(
     return Stream(streamed, design)
 
 
-def forget_streaming(folder: Path) -> None:
-    """Removes what an earlier export wrote to streaming/; other files stay."""
-    written = folder / "streaming"
-    for file in [*written.glob("*.v"), *written.glob("*.hex")]:
-        file.unlink()
-    if written.is_dir() and not any(written.iterdir()):
-        shutil.rmtree(written)
+def forget(*written: Path) -> None:
+    """Removes the Verilog that an earlier export left in folders; other files stay."""
+    for folder in written:
+        for file in [*folder.glob("*.v"), *folder.glob("*.hex")]:
+            file.unlink()
+        if folder.is_dir() and not any(folder.iterdir()):
+            shutil.rmtree(folder)
 
 
 def streaming_cost(stream: Stream, levels: int, steps: Steps) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from difflut.circuits import FamilyCost
-from experiments.export.costs import STREAM
+from experiments.export.costs import STREAM, final
 from experiments.shared.costs import in_words
 from experiments.shared.files import write_file
 from experiments.shared.tables import markdown_table
@@ -35,10 +35,11 @@ def headline(report: dict[str, Any]) -> str:
     """
     estimate, placement = report["costs"]["estimate"], report["costs"].get("placement")
     parts = [f"{report['dataset']} {report['accuracy']:.2%}"]
-    parts += [in_words(estimate["after simplification"])] if estimate else []
+    parts += [in_words(final(estimate))] if estimate else []
     parts += [f"{placement['megahertz']:.0f} MHz"] if placement and placement["part"] != STREAM else []
     parts += [f"{report['latency']} cycles"] if report["latency"] else []
-    parts += [f"{report['unregistered_ns']:.0f} ns without registers (estimate, ECP5)"]
+    delay = report["unregistered_ns"]
+    parts += [f"{delay:.0f} ns without registers (estimate, ECP5)"] if delay else []
     return ", ".join(parts)
 
 
@@ -54,18 +55,26 @@ def _back_ends(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
 
 def _luts(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
     simplified = report["simplification"]
-    tables = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after")}
+    tables = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after") if simplified}
     for name in ("estimate", "Yosys"):
         for when, cost in (report["costs"].get(name) or {}).items():
-            yield f"{when}, {name}", cost["luts"], cost["luts_encoder"], cost["core"], tables[when], cost["depth"]
+            yield (
+                f"{when}, {name}",
+                cost["luts"],
+                cost["luts_encoder"],
+                cost["core"],
+                tables.get(when, cost["luts_tables"]),
+                cost["depth"],
+            )
 
 
 def _notes(report: dict[str, Any]) -> Iterator[str]:
-    cycles = f"latency {report['latency']} cycles, an input each cycle" if report["latency"] else "combinational"
-    yield f"Verilog: {cycles}; {report['words']}."
+    if report["latency"] is not None:
+        cycles = f"latency {report['latency']} cycles, an input each cycle" if report["latency"] else "combinational"
+        yield f"Verilog: {cycles}; {report['words']}."
     costs = report["costs"]
     if estimate := costs["estimate"]:
-        cost = estimate["after simplification"]
+        cost = final(estimate)
         yield (
             f"With registers after all stages: {cost['flip_flops']:,} flip-flops and {cost['shift_registers']:,} shift "
             "registers (a LUT each), by estimate."

@@ -10,6 +10,7 @@ import torch
 
 from difflut import circuits, config
 from difflut.circuits import Circuit, CompiledCircuit, Placement
+from difflut.encoders.detectors import edges
 from difflut.models import LUTNetwork, load_checkpoint, network
 from difflut.registry import ENCODERS, FORMATS, LAYERS
 from experiments.data import Dataset, load_dataset
@@ -41,6 +42,36 @@ def test_every_back_end_agrees_with_the_network(finished_run, capsys):
         logits = load_checkpoint(finished_run / "best.pt")(x).numpy()
     np.testing.assert_array_equal(Circuit.load(finished_run / "export" / "circuit.npz")(x.numpy()), logits)
     assert (finished_run / "export" / "verilog" / "circuit.v").exists()
+
+
+def test_without_verilog_and_simplification_the_circuit_is_as_trained(finished_run, tmp_path):
+    export(str(finished_run), str(tmp_path), simulator="none")
+    assert (tmp_path / "verilog" / "circuit.v").exists()
+    report = export(str(finished_run), str(tmp_path), lut_size=None, simulator="none", verilog=False)
+    assert not (tmp_path / "verilog").exists() and (tmp_path / "circuit.c").exists()
+    network = load_checkpoint(finished_run / "best.pt")
+    assert Circuit.load(tmp_path / "circuit.npz").num_luts == network.num_lookups
+    assert all(check["mismatches"] == 0 for check in report["checks"].values() if check)
+    (cost,) = report["costs"]["estimate"].values()
+    assert cost["luts_tables"] == network.num_lookups and "as trained" in headline(report)
+    assert "cycles" not in (tmp_path / "export.md").read_text()
+
+
+def test_what_is_too_large_side_by_side_is_written_as_a_stream_alone(finished_run, tmp_path, monkeypatch):
+    encoder = ENCODERS["thermometer"](num_bits=2, detectors=edges()).fit(load_dataset("digits").x_train)
+    bank = partial(LAYERS["random"], node_type="dwn", n=4)
+    layers = [partial(bank, output_size=4, kernel_size=3, padding=1), partial(bank, output_size=20)]
+    model = network((8, 8), 10, encoder, layers, seed=3).eval()
+    monkeypatch.setattr(exporting, "load_checkpoint", lambda path: model)
+    monkeypatch.setattr(exporting, "MOST_UNROLLED", 1000)
+    with pytest.raises(
+        config.ConfigurationError, match=r"takes \d,\d{3} LUT6 .* set export.verilog = False, and export.s"
+    ):
+        export(str(finished_run), str(tmp_path / "new"), simulator="none")
+    assert not (tmp_path / "new").exists()
+    report = export(str(finished_run), str(tmp_path / "new"), simulator="none", verilog=False, streaming=True)
+    assert (tmp_path / "new" / "streaming" / "stream.v").exists() and not (tmp_path / "new" / "verilog").exists()
+    assert report["costs"]["streaming"]["luts"] < 1000 < report["costs"]["estimate"]["after simplification"]["luts"]
 
 
 @pytest.mark.parametrize("max_width", [2, "smallest"])
@@ -197,6 +228,9 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
         ({"clock_mhz": 5000}, "a clock of 5000 MHz is faster than one table between registers"),
         ({"clock_mhz": 90, "levels": 3}, "export.levels = 3 has no effect where export.clock_mhz chooses it"),
         ({"streaming": True}, "a stream needs a convolution, but all layers are dense; give one a kernel_size"),
+        ({"verilog": False, "yosys": True}, "export.yosys = True has no effect with export.verilog = False"),
+        ({"verilog": False, "simulator": "iverilog"}, "export.simulator = 'iverilog' has no effect with export.veri"),
+        ({"verilog": False, "place": "core"}, "export.place = 'core' has no effect with export.verilog = False"),
         ({"levels": 0}, "export.levels must be a whole number, 1 or more; got 0"),
         ({"prefix": "1st"}, "prefix='1st' must be empty, or a letter"),
         ({"formats": [circuits.write_c]}, "write_c is not a registered format"),

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from difflut.encoders import DistributiveThermometer
+from difflut.encoders.detectors import edges
 from difflut.models import CheckpointError, hardened, load_checkpoint, read_checkpoint, save_checkpoint, save_sealed
 from difflut.models.hardening import pack_bits, unpack_bits
 from difflut.registry import NODES
@@ -39,6 +41,20 @@ def test_it_takes_bits_for_what_evaluation_computes(tmp_path):
     numbers = {"encoder.thresholds", "encoder._extra_state"}
     others = {key: value.dtype for key, value in content["state"].items() if key not in numbers}
     assert others["layers.0.mapping"] == torch.uint8 and set(others.values()) == {torch.uint8}
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize("detectors", [None, edges()])
+def test_thresholds_that_pixels_share_are_there_once(detectors, learnable, tmp_path):
+    model, images = convolution("plain", detectors=detectors)
+    encoder = DistributiveThermometer(3, feature_wise="channels", detectors=detectors, learnable=learnable).fit(images)
+    model.encoder, channels = encoder, 2 + len(detectors or [])
+    if learnable:  # pixels differ in how far a move goes
+        with torch.no_grad():
+            encoder.moves += 0.3
+    assert torch.equal(reloaded(model, tmp_path / "hard.pt")(images), model(images))
+    kept = read_checkpoint(tmp_path / "hard.pt")["state"]["encoder.thresholds"]
+    assert len(kept) == channels * (30 if learnable else 1)
 
 
 def test_it_can_be_trained_on(tmp_path):

@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from difflut.circuits import Circuit, CompiledCircuit, write_c
-from difflut.pretrained import ModelError, folder_of, load, names, read_model, write_model
+from difflut.pretrained import ModelError, folder_of, names, read_model, write_model
+from difflut.pretrained import load as load_anew
 from tests.circuits.convolutions import convolution
 
 MOST_BYTES = 2**20  # of a model that comes along
+load = cache(load_anew)
 
 
 @pytest.mark.parametrize("name", names())
@@ -52,7 +55,11 @@ def test_the_page_lists_the_models_as_their_cards_do():
     for card in (load(name).card for name in names()):
         said = f"| {100 * card['accuracy']:.2f} | {card['samples']:,} | {card['luts']:,} |"
         assert f"| `{card['name']}` | {card['description']} {said}" in page
-    assert page.count("| `") - page.count("| `model.") == len(names())
+        if "stream_luts" in card:
+            numbers = (card[f"stream_{name}"] for name in ("luts", "flip_flops", "blocks", "cycles"))
+            assert f"| `{card['name']}` | {' | '.join(f'{number:,}' for number in numbers)} |" in page
+    streams = sum("stream_luts" in load(name).card for name in names())
+    assert page.count("| `") - page.count("| `model.") == len(names()) + streams > len(names()) + 3
 
 
 @pytest.fixture
@@ -65,7 +72,7 @@ def written(tmp_path):
 
 def test_what_is_written_is_read(written):
     folder, network, images = written
-    model = load(folder)
+    model = load_anew(folder)
     assert model.name == "small" and torch.equal(model.network(images), network(images))
     np.testing.assert_array_equal(model.counts, model.circuit.counts(images[:20].numpy()))
     np.testing.assert_array_equal(model.y, np.arange(20) % 3)
@@ -89,10 +96,10 @@ def test_a_file_that_is_missing_or_changed_is_refused(written, file):
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
     with pytest.raises(ModelError, match=f"{file}: damaged"):
-        load(folder)
+        load_anew(folder)
     path.unlink()
     with pytest.raises(ModelError, match=f"{file}: missing"):
-        load(folder)
+        load_anew(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": {"best.pt": "0"}}'])
@@ -100,7 +107,7 @@ def test_a_card_that_is_none_is_refused(written, text):
     folder, *_ = written
     (folder / "card.json").write_text(text)
     with pytest.raises(ModelError, match=r"card\.json: (cannot be read|no card)"):
-        load(folder)
+        load_anew(folder)
 
 
 def sealed(folder, name, content):
@@ -140,10 +147,10 @@ def arrays(**changes):
 def test_files_that_are_no_model_are_refused_though_their_digests_are_right(written, name, content):
     folder, *_ = written
     sealed(folder, "vectors.npz", arrays())
-    assert load(folder).x.shape == (4, 6, 5, 2)
+    assert load_anew(folder).x.shape == (4, 6, 5, 2)
     sealed(folder, name, content)
     with pytest.raises(ModelError, match="its card fits the files, and these are no model"):
-        load(folder)
+        load_anew(folder)
 
 
 def test_a_card_reads_no_file_elsewhere(written):
@@ -151,11 +158,11 @@ def test_a_card_reads_no_file_elsewhere(written):
     (folder.parent / "secret").write_bytes(b"secret")
     sealed(folder, "../secret", b"secret")
     with pytest.raises(ModelError, match=r"'../secret' is no file beside it"):
-        load(folder)
+        load_anew(folder)
 
 
 def test_a_name_that_is_none_lists_those_that_are(tmp_path):
     with pytest.raises(ModelError, match=r"mnist-5: no model, .*digits-2000, digits-conv"):
-        load("mnist-5")
+        load_anew("mnist-5")
     shutil.copytree(folder_of("digits-2000"), tmp_path / "mine")
-    assert load(tmp_path / "mine").name == "digits-2000"
+    assert load_anew(tmp_path / "mine").name == "digits-2000"

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from difflut.encoders import Encoder
 from difflut.layers import Layer
 from difflut.models.networks import LUTNetwork
 from difflut.models.rewiring import fixed
 
+THRESHOLDS = "encoder.thresholds"
 INTEGERS = (torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
@@ -37,12 +40,16 @@ def pack(model: LUTNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The state of a hardened network in few bytes.
 
     Returns:
-        The state without the nodes that learned, whole numbers in small types; and the tables of each layer that
-        learned, by its number, eight entries a byte.
+        The state without the nodes that learned, whole numbers in small types, and thresholds that pixels share once;
+        and the tables of each layer that learned, by its number, eight entries a byte.
     """
     learned = {str(i): layer for i, layer in enumerate(model.layers) if _learns(layer)}
     nodes = tuple(f"layers.{number}.node." for number in learned)
     state = {key: _small(value) for key, value in model.state_dict().items() if not key.startswith(nodes)}
+    if model.encoder is not None and model.encoder.fitted and model.encoder.feature_wise == "channels":
+        once = state[THRESHOLDS][: _compared(model.encoder, state)[-1]].clone()
+        if torch.equal(_of_all_pixels(model.encoder, state, once), state[THRESHOLDS]):
+            state[THRESHOLDS] = once
     return state, {number: pack_bits(layer.hard().tables) for number, layer in learned.items()}
 
 
@@ -59,7 +66,22 @@ def unpack(model: LUTNetwork, state: Mapping[str, Tensor], tables: Mapping[str, 
         if packed.dtype != torch.uint8 or packed.numel() != -(-shape.numel() // 8):
             raise ValueError(f"layer {number} needs {shape.numel()} table entries, got {8 * packed.numel()} bits")
         node.load_table(unpack_bits(packed, shape.numel()).view(shape).float())
-    return {**{key: value for key, value in model.state_dict().items() if key.startswith(nodes)}, **state}
+    whole = {key: value for key, value in model.state_dict().items() if key.startswith(nodes)} | dict(state)
+    if model.encoder is not None and model.encoder.feature_wise == "channels" and THRESHOLDS in state:
+        whole[THRESHOLDS] = _of_all_pixels(model.encoder, state, state[THRESHOLDS])
+    return whole
+
+
+def _of_all_pixels(encoder: Encoder, state: Mapping[str, Tensor], thresholds: Tensor) -> Tensor:
+    """The thresholds `(channels, K)` of one pixel for all pixels; others as they are."""
+    *pixels, channels = _compared(encoder, state)
+    if len(thresholds) != channels:
+        return thresholds
+    return thresholds.expand(prod(pixels), *thresholds.shape).reshape(-1, *thresholds.shape[1:])
+
+
+def _compared(encoder: Encoder, state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    return encoder.compared_shape(state["encoder._extra_state"].tolist())
 
 
 def pack_bits(bits: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 card.json      what the model is: data, accuracy, cost, licence, the command that made it, and the digest of each file
 best.pt        the network, a hard checkpoint
-circuit.npz    its circuit, simplified; a large one is left out, and loading makes it from the network
+circuit.npz    its circuit; a large one is left out, and loading makes it from the network
 vectors.npz    test inputs, their classes, and the votes that the network counts for them
 config.gin, result.json    as in the folder of a run, so that jobs read a model as they read a run
 """
@@ -22,7 +22,7 @@ from difflut.circuits.circuit.files import unpacked_arrays
 from difflut.models import LUTNetwork, load_checkpoint, save_checkpoint
 
 CARD, NETWORK, CIRCUIT, VECTORS = "card.json", "best.pt", "circuit.npz", "vectors.npz"
-LARGEST_CIRCUIT = 2**20  # bytes: larger circuits would make the wheel large
+LARGEST_CIRCUIT = 2**18  # bytes: larger circuits would make the wheel large
 
 
 class ModelError(ValueError):
