@@ -55,6 +55,12 @@ def test_a_layer_restricts_the_next():
     assert possible_addresses(Windows(circuit), np.array([2])).tolist() == [[True, True, False, True]]
 
 
+def test_a_constant_restricts_the_next():
+    # "Bit 1 and not bit 0" never is, whatever the other input of the second LUT is.
+    circuit = thermometer([[0, 1], [6, 2]], ["0010", "0111"], [0, 1], [7])
+    assert possible_addresses(Windows(circuit), np.array([1])).tolist() == [[True, False, True, False]]
+
+
 def test_equivalent_signals_of_different_inputs_are_one():
     circuit = thermometer([[0, 2], [1, 2], [6, 1]], ["0001", "1110", "0001"], [0, 0, 1], [7, 8])
     smaller = merge_equivalent(circuit)
