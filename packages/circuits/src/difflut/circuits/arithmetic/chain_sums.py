@@ -1,5 +1,6 @@
 """Counting ones on carry chains: a search for the chains that together have the fewest LUTs."""
 
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,17 +29,20 @@ def add_chains(tables: Tables, columns: Columns, width: int) -> list[str]:
     Returns:
         The digits of the sum, the lowest first.
     """
-    columns = [list(column) for column in columns[:width]] + [[] for _ in range(width - len(columns))]
+
+    def depth(name: str) -> int:
+        return tables.depth[plain(name)]
+
+    columns = [sorted(column, key=depth) for column in columns[:width]] + [[] for _ in range(width - len(columns))]
     for lowest, atoms in _plan(tuple(map(len, columns))):
         shape = _shape(atoms)
         taken = []
         for column, bits in zip(columns[lowest:], shape, strict=False):
-            column.sort(key=lambda name: tables.depth[plain(name)])
             taken.append(column[:bits])
             del column[:bits]
         digits = _digits([len(column) for column in taken], width - lowest)
         for column, digit in zip(columns[lowest:], add_chain(tables, atoms, taken, digits).outputs, strict=False):
-            column.append(digit)
+            insort(column, digit, key=depth)
     return [column[0] if column else "0" for column in columns]
 
 
