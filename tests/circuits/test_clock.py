@@ -59,6 +59,11 @@ def test_a_slower_clock_takes_no_more_stages_and_one_that_waits_for_all_takes_no
         assert choose_stages(found, 500, 1)[0] == ["encoder", "argmax"]
 
 
+def test_tables_behind_the_last_register_inside_a_stage_leave_room_for_the_next():
+    # Of the three levels that count votes, one is behind their register: the argmax fits behind it.
+    assert choose_stages(Depths(1, 1, 3, 1), 500, clock(2, 500)) == (["encoder", "layer1", "compressors", "argmax"], 2)
+
+
 def test_a_clock_that_no_table_reaches_and_an_unknown_family_are_refused():
     found = Depths(0, 1, 3, 8)
     fastest = 1000 / ECP5.period(1, 297)

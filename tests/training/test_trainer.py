@@ -165,6 +165,7 @@ def test_table_statistics_count_constant_and_saturated_tables():
         logits[:6] = 10.0
         logits[:2] = -10.0  # constant 0 counts as constant 1 does
         logits[6:12, :, 0] = -10.0
+        logits[12:18, :, 0], logits[18:, :, 1] = -3.0, 3.0  # 5 % from a bit
     hidden, output = table_statistics(trained.model)
     assert output == {"layer": 1, "constant": 6 / 24, "saturated": (6 * 4 + 6 * 1) / (24 * 4)}
     assert hidden["layer"] == 0
