@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-MOST_CATEGORIES = 64  # bits of a column of text at most, rare categories left out
+MOST_CATEGORIES = 256  # bits of a column of text at most, rare categories left out
 NUMBERS = "biuf"  # kinds of types: booleans, integers, unsigned ones, floats
 BLOCK = 4096  # rows whose features are made together, so that they stay in a cache
 
@@ -41,7 +41,7 @@ class Columns:
     """Turns columns of numbers and of categories into features in float32.
 
     A column of numbers is one feature, with NaN where a value is missing, which exceeds no threshold. A column of
-    categories is a feature for each category seen in `fit`, the 64 most frequent of them, 1 where it is and 0
+    categories is a feature for each category seen in `fit`, the 256 most frequent of them, 1 where it is and 0
     elsewhere. A column with missing values in `fit` has one more feature, 1 where they are missing.
 
     Attributes:
