@@ -54,18 +54,15 @@ def _back_ends(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
 
 
 def _luts(report: dict[str, Any]) -> Iterator[tuple[object, ...]]:
-    simplified = report["simplification"]
-    tables = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after") if simplified}
+    simplified, estimate = report["simplification"], report["costs"]["estimate"] or {}
+    if simplified:
+        tables = {f"{when} simplification": simplified[f"luts_{when}"] for when in ("before", "after")}
+    else:
+        tables = {when: cost["luts_tables"] for when, cost in estimate.items()}
     for name in ("estimate", "Yosys"):
         for when, cost in (report["costs"].get(name) or {}).items():
-            yield (
-                f"{when}, {name}",
-                cost["luts"],
-                cost["luts_encoder"],
-                cost["core"],
-                tables.get(when, cost["luts_tables"]),
-                cost["depth"],
-            )
+            counted = cost["luts"], cost["luts_encoder"], cost["core"]
+            yield f"{when}, {name}", *counted, tables.get(when, ""), cost["depth"]
 
 
 def _notes(report: dict[str, Any]) -> Iterator[str]:
