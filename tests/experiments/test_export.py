@@ -159,6 +159,14 @@ def test_luts_are_counted_and_the_netlist_is_proven(finished_run, tmp_path, caps
     assert (tmp_path / "luts.png").exists() and (tmp_path / "circuit.svg").exists()
 
 
+@pytest.mark.needs("pyosys")
+def test_a_circuit_as_trained_is_counted(finished_run, tmp_path):
+    report = export(str(finished_run), str(tmp_path), lut_size=None, simulator="none", yosys=True)
+    counted = report["costs"]["Yosys"]["before simplification"]
+    row = f"| before simplification, Yosys | {counted['luts']} | {counted['luts_encoder']} | {counted['core']} | 60 |"
+    assert row in (tmp_path / "export.md").read_text() and report["not_done"] == {}
+
+
 @pytest.mark.needs("pyosys", "iverilog")
 def test_a_head_on_carry_chains_is_compared_counted_and_proven(finished_run, tmp_path):
     options = {"simulated_samples": 9, "simulator": "iverilog", "yosys": True, "prove": True, "head": "chains"}
