@@ -57,7 +57,7 @@ def combine(
     first, metrics = results[0], [row for folder in folders for row in folder.metrics()]
     known = {key: first[key] for key in ("dataset", "seed", "epochs")} | size_of(model)
     known["device"] = ", ".join(sorted({result["device"] for result in results}))
-    known["members"] = [str(folder.path) for folder in folders]
+    known |= {"members": [str(folder.path) for folder in folders], "mirrored": mirrored}
     result = known | scored(model, data, metrics)
     run.write_result(result)
     each = ", ".join(f"{result['test_accuracy_hard']:.2%}" for result in results)

@@ -179,6 +179,7 @@ def test_the_network_of_one_training_also_votes_on_mirrored_images(tmp_path):
     assert together.encoder.output_size > alone.encoder.output_size
     torch.testing.assert_close(together(images), (alone(images) + alone(images.flip(2))) / 2)
     assert read_checkpoint(run / "best.pt")["tables"]  # the hard network alone
+    assert json.loads((run / "result.json").read_text())["mirrored"] is True
 
 
 def test_runs_that_cannot_be_combined_are_refused(reproduced, tmp_path):
