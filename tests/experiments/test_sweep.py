@@ -155,22 +155,33 @@ ablate.dimensions = {'train.seed': [0]}
     assert f"interrupted; continue with {command}" in output and "***" not in output
 
 
+LOSS = """
+from torch.nn.functional import cross_entropy
+from difflut.registry import register_loss
+
+@register_loss("unlucky")
+def unlucky(logits, y):
+    if len(y) > 2:  # which are tried before a run begins
+        raise ArithmeticError("no luck")
+    return cross_entropy(logits, y)
+"""
+
+
 def test_a_sweep_of_which_all_fails_says_why_each_time_and_fails(tmp_path, environment):
     text = """
+import unlucky_loss
 ablate.dimensions = {'train.seed': [0]}
 tracking.mode = "disabled"
-train.loss = @losses.distillation
-train.teacher = @teachers.trained
-teachers.trained.network = @teachers.dense
-teachers.dense.width = -1
+train.loss = @losses.unlucky
 """
+    (tmp_path / "unlucky_loss.py").write_text(LOSS)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [environment.get("PYTHONPATH")])])
     # Ray makes sockets in the folder for temporary files, whose paths must be short.
     long = tmp_path / ("long" * 25)
     long.mkdir()
-    process = start(tmp_path, environment | {"TMPDIR": str(long)}, text)
-    assert process.wait(TIMEOUT) == 1
-    output = (tmp_path / "output").read_text()
-    reason = "RuntimeError: Trying to create tensor with negative dimension"
+    process = start(tmp_path, environment | {"TMPDIR": str(long), "PYTHONPATH": path}, text)
+    assert process.wait(TIMEOUT) == 1, (tmp_path / "output").read_text()
+    output, reason = (tmp_path / "output").read_text(), "ArithmeticError: no luck"
     assert f"again  0000  {reason}" in output and "Traceback" not in output
     assert f"1 of 1 trials failed and none finished: {reason}" in output.splitlines()[-1]
 
