@@ -34,6 +34,12 @@ layers.random.n = 4
 layers.random.output_size = 50
 """
 TIMEOUT = 240
+JOINED = """
+import ray, sys, time
+ray.init(sys.argv[1], logging_level="error", log_to_driver=False)
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    time.sleep(0.1)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +63,8 @@ def cluster(environment):
         for options in (["--head", f"--port={port}", "--include-dashboard=false"], [f"--address={address}"]):
             nodes.append(subprocess.Popen([*command, *options], env=environment, stdout=subprocess.DEVNULL))
             wait_for(lambda: listening(address))
+        # The second node joins when it has started, which a sweep does not wait for.
+        subprocess.run([sys.executable, "-c", JOINED, address], env=environment, timeout=TIMEOUT, check=True)
         yield address
     finally:
         for node in reversed(nodes):
