@@ -162,11 +162,50 @@ def test_a_constant_gradient_stays_as_it_is():
         ({"stride": 2}, "stride=2 and padding=0 need kernel_size"),
         ({"padding": (0, 1)}, r"padding=\(0, 1\) need kernel_size"),
         ({"together": 2}, "together=2 needs window, channels_per_node or groups"),
+        ({"input_size": [4, 5, 5], "kernel_size": [3, 3, 3]}, r"kernel_size=\[3, 3, 3\] must be 1 or more: one number"),
+        ({"input_size": [4, 5, 5], "kernel_size": 0}, "kernel_size=0 must be 1 or more"),
+        ({"input_size": [4, 5, 5], "kernel_size": 3, "stride": (1, 0)}, r"stride=\(1, 0\) must be 1 or more"),
+        ({"input_size": [4, 5, 5], "kernel_size": 3, "padding": -1}, "padding=-1 must be 0 or more"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         LAYERS["random"](**{"input_size": 40, "output_size": 30, "node_type": NODES["dwn"]} | arguments)
+
+
+def test_a_pooling_window_of_too_many_pixels_is_named():
+    with pytest.raises(ValueError, match=r"kernel_size=\(2, 5\) has 10 pixels; pooling takes 8 at most"):
+        LAYERS["pool"]([3, 6, 6], kernel_size=(2, 5))
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+def test_an_image_of_one_pixel_stays_an_image(layer_type):
+    sources = {"first": (4, 1, 1), "second": (4, 1, 1)}
+    own = {
+        "merge": {"reads": [*sources]},
+        "pool": {"kernel_size": 1},
+        "tree": {"node_type": NODES["dwn"], "n": 2},
+    }
+    other = {"output_size": 5, "node_type": NODES["dwn"], "n": 2, "kernel_size": 1}
+    layer = LAYERS[layer_type](input_size=sources, **own.get(layer_type, other))
+    assert layer.output_shape == (layer.output_size, 1, 1)
+    behind = LAYERS["random"](layer.output_shape, 6, NODES["dwn"], 2, kernel_size=3, padding=1)
+    assert behind.eval()(layer.eval()(torch.rand(7, layer.in_features).round())).shape == (7, 6)
+
+
+@pytest.mark.parametrize("layer_type", LAYERS)
+@pytest.mark.parametrize("shape", [(16,), (4, 2, 2)])
+def test_what_a_layer_has_of_a_convolution_are_sizes(layer_type, shape):
+    """Tools that describe modules, such as torchinfo, read these attributes wherever they are."""
+    if layer_type == "pool" and len(shape) == 1:
+        pytest.skip("pooling needs an image")
+    kernel = {"kernel_size": 2} if len(shape) == 3 else {}
+    own = {"merge": {"reads": ["x", "x"]}, "pool": {}, "tree": {"node_type": NODES["dwn"]}}
+    other = {"output_size": 6, "node_type": NODES["dwn"], "n": 4} | kernel
+    layer = LAYERS[layer_type](input_size={"x": shape}, **own.get(layer_type, other))
+    for name in ("kernel_size", "stride", "padding"):
+        assert isinstance(getattr(layer, name, 1), int | list | tuple)
+    assert hasattr(layer, "kernel_size") == (len(shape) == 3)
 
 
 @pytest.mark.parametrize("sources", [1, 9])

@@ -70,7 +70,9 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         shape = chosen_shape(input_size, reads)
         self.input_shape = (prod(shape),) if kernel_size is None else shape
         self.input_size = prod(shape) if kernel_size is None else list(shape)
-        self.output_size, self.kernel_size, self.stride, self.padding = output_size, kernel_size, stride, padding
+        self.output_size, self.stride, self.padding = output_size, stride, padding
+        if kernel_size is not None:
+            self.kernel_size = kernel_size
         self.name, self.reads = name, None if reads is None else list(reads)
         self.placements = place(shape, kernel_size, stride, padding)
         self.seed = int(torch.randint(2**31, ())) if seed is None else seed
@@ -86,6 +88,10 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
     node_kwargs = property(lambda self: self.node.get_params(), doc="The arguments of the nodes.")
     n = property(lambda self: self.node.input_dim, doc="Inputs of each node.")
 
+    def kept_params(self) -> list[str]:
+        # Tools such as torchinfo read the kernel size of every module that has one, and None is no size.
+        return [name for name in super().kept_params() if name != "kernel_size" or hasattr(self, name)]
+
     def generator(self) -> torch.Generator:
         """A new source of randomness that follows from the seed and is independent of the nodes' start."""
         return torch.Generator().manual_seed(self.seed ^ 0x5DEECE66)
@@ -93,7 +99,7 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
     @property
     def output_shape(self) -> Shape:
         size, where = self.output_size, self.placements
-        return (size,) if where.is_dense else (size, where.out_height, where.out_width)
+        return (size,) if len(self.input_shape) == 1 else (size, where.out_height, where.out_width)
 
     @property
     def in_features(self) -> int:

@@ -10,6 +10,8 @@ from difflut.layers.given import Given
 from difflut.layers.shapes import InputSize, chosen_shape, pair
 from difflut.registry import register_layer
 
+MOST_PIXELS = 8  # as many as a node has inputs
+
 
 @register_layer("pool")
 class Pool(Given, decides=("output_size", "wiring")):
@@ -40,7 +42,9 @@ class Pool(Given, decides=("output_size", "wiring")):
         shape = chosen_shape(input_size, reads)
         if len(shape) != 3:
             raise ValueError(f"pooling needs an image (channels, height, width), got features {shape}")
-        pixels = prod(pair(kernel_size))
+        pixels = prod(pair(kernel_size, "kernel_size"))
+        if pixels > MOST_PIXELS:
+            raise ValueError(f"kernel_size={kernel_size} has {pixels} pixels; pooling takes {MOST_PIXELS} at most")
         wiring = torch.arange(shape[0] * pixels).view(shape[0], pixels)
         stride = kernel_size if stride is None else stride
         options |= {"kernel_size": kernel_size, "stride": stride, "reads": reads}

@@ -63,22 +63,21 @@ def place(
         ValueError: There is no image, the windows do not fit, or there are none that could have a stride or padding.
     """
     if kernel_size is None:
-        if pair(stride) != (1, 1) or pair(padding) != (0, 0):
+        if pair(stride, "stride") != (1, 1) or pair(padding, "padding", 0) != (0, 0):
             raise ValueError(f"stride={stride} and padding={padding} need kernel_size, the side of the windows")
         return Placements(prod(shape))
     if len(shape) != 3:
         raise ValueError(f"kernel_size={kernel_size} needs an image (channels, height, width), got features {shape}")
-    return Placements(*shape, pair(kernel_size), pair(stride), pair(padding))
+    return Placements(*shape, pair(kernel_size, "kernel_size"), pair(stride, "stride"), pair(padding, "padding", 0))
 
 
-def pair(size: int | Sequence[int]) -> tuple[int, int]:
+def pair(size: int | Sequence[int], name: str, least: int = 1) -> tuple[int, int]:
     """Height and width, equal where only one number is given.
 
     Raises:
-        ValueError: There are not two.
+        ValueError: There are not two, or one is too small.
     """
-    if isinstance(size, int):
-        return size, size
-    if len(size) != 2:
-        raise ValueError(f"{size} must be one number, or a height and a width")
-    return size[0], size[1]
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or min(sides) < least:
+        raise ValueError(f"{name}={size} must be {least} or more: one number, or a height and a width")
+    return sides

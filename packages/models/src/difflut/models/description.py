@@ -54,7 +54,9 @@ def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwor
         shapes[name_of(i, layers[-1])] = layers[-1].output_shape
     groupsum = config.get("groupsum")
     with located("groupsum"):
-        return LUTNetwork(encoder, layers, None if groupsum is None else GroupSum(**groupsum))
+        head = None if groupsum is None else GroupSum(**groupsum)
+    with located("network"):
+        return LUTNetwork(encoder, layers, head)
 
 
 def _read(path: Path) -> Any:

@@ -33,7 +33,7 @@ def _learns(layer: Layer) -> bool:
 
 def _fixed(layer: Layer) -> Layer:
     hard = layer.hard()
-    return fixed(layer, hard, hard.wiring, layer.input_size, layer.kernel_size)
+    return fixed(layer, hard, hard.wiring, layer.input_size, getattr(layer, "kernel_size", None))
 
 
 def pack(model: LUTNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

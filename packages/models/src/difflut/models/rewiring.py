@@ -75,7 +75,7 @@ def rewired(layer: Layer, moved: Moved) -> tuple[Layer, Moved]:
         outputs = Moved(mirrored, layer.out_features)
     if moved.features == layer.in_features and not spare and _reads_same(hard, wiring):
         return deepcopy(layer), outputs
-    if layer.kernel_size is None:
+    if len(layer.input_shape) == 1:
         return fixed(layer, hard, wiring, moved.features, None), outputs
     size = [moved.features // pixels.numel(), where.height, where.width]
     return fixed(layer, hard, wiring, size, [height, width + spare]), outputs

@@ -24,7 +24,11 @@ class Configured:
 
     def get_params(self) -> dict[str, Any]:
         """The constructor's arguments, by name."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: getattr(self, name) for name in self.kept_params()}
+
+    def kept_params(self) -> list[str]:
+        """Names of the constructor's arguments, without those that stand for something the component has not."""
+        return list(inspect.signature(type(self)).parameters)
 
     def check_state(self) -> None:
         """Raises a `ValueError` where loaded tensors are no valid state of the component."""
