@@ -62,6 +62,15 @@ def test_blocks_do_not_change_thresholds(name, feature_wise, monkeypatch):
     torch.testing.assert_close(blocks, whole, rtol=2e-7, atol=0)  # the last bit, where sums are ordered otherwise
 
 
+def test_quantiles_of_values_that_are_too_many_to_count_are_exact(monkeypatch):
+    x = random(300, 7)
+    counted = DistributiveThermometer(9, feature_wise=False).fit(x).thresholds
+    monkeypatch.setattr(data, "DISTINCT_VALUES", 500)
+    assert torch.equal(DistributiveThermometer(9, feature_wise=False).fit(x).thresholds, counted)
+    expected = x.double().flatten().quantile(torch.arange(1, 10, dtype=torch.float64) / 10)
+    torch.testing.assert_close(counted[0].double(), expected, rtol=1e-7, atol=0)  # thresholds are float32
+
+
 @pooled_or_not
 @every_encoder
 def test_one_pass_over_batches_equals_the_array(name, feature_wise):

@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from difflut.encoders import DistributiveThermometer, Gray, Logarithmic, detectors
+from difflut.encoders import (
+    DistributiveThermometer,
+    GaussianThermometer,
+    Gray,
+    Logarithmic,
+    MidpointThermometer,
+    detectors,
+)
 from difflut.encoders.detectors import EDGES, colours, edges
-from difflut.encoders.responses import bank, with_responses
+from difflut.encoders.responses import Bank, bank, with_responses
 
 SIZES = [(3, 3, 1), (1, 2, 3), (4, 5, 3), (2, 1, 1)]
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
@@ -82,8 +89,8 @@ def test_colours_are_differences():
     assert torch.equal(with_responses(images(), colours())[..., 3:].long(), expected(images(), colours()))
 
 
-@pytest.mark.parametrize("kind", [DistributiveThermometer, Gray, Logarithmic])
-@pytest.mark.parametrize("feature_wise", [True, False])
+@pytest.mark.parametrize("kind", [DistributiveThermometer, MidpointThermometer, GaussianThermometer, Gray, Logarithmic])
+@pytest.mark.parametrize("feature_wise", [True, False, "channels"])
 @pytest.mark.filterwarnings("ignore:.*come out constant")
 def test_responses_are_features_as_the_colours_are(kind, feature_wise):
     x, some = images(), kernels()
@@ -100,6 +107,29 @@ def test_responses_are_features_as_the_colours_are(kind, feature_wise):
     assert torch.equal(encoder(x), bits.view(60, 6, 5, 7, 3))
     for given in (x.numpy(), x.double(), iter([x[:20], x[20:].numpy()])):
         assert torch.equal(kind(3, feature_wise=feature_wise, detectors=some).fit(given).thresholds, plain.thresholds)
+
+
+@pytest.mark.parametrize("kind", [DistributiveThermometer, MidpointThermometer])
+@pytest.mark.parametrize("feature_wise", [True, False, "channels"])
+@pytest.mark.parametrize("array", [torch.Tensor.numpy, torch.Tensor.float])
+def test_fitting_holds_a_block_of_responses_at_a_time(kind, feature_wise, array, monkeypatch):
+    x, some = images(20), kernels()
+    whole = kind(3, feature_wise=feature_wise, detectors=some).fit(x)
+    sizes, respond = [], Bank.respond
+
+    def watched(*args):
+        sizes.append((found := respond(*args)).numel())
+        return found
+
+    monkeypatch.setattr(Bank, "respond", watched)
+    for module in ("data", "responses"):
+        monkeypatch.setattr(f"difflut.encoders.{module}.BLOCK_VALUES", 600)
+    blocks = kind(3, feature_wise=feature_wise, detectors=some).fit(array(x))
+    assert torch.equal(blocks.thresholds, whole.thresholds)
+    assert max(sizes) <= 3 * 600 < sum(sizes)
+    sizes.clear()
+    kind(3, feature_wise=feature_wise, detectors=some).fit([array(x)])
+    assert max(sizes) <= 600
 
 
 def test_grey_images_may_lack_their_axis_of_channels():

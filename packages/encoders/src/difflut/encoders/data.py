@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difflut.encoders.quantiles import distinct, midpoints, pooled_quantiles, quantiles, sample_rows
+from difflut.encoders.quantiles import counted_quantiles, distinct, midpoints, pooled_quantiles, quantiles, sample_rows
 
 BLOCK_VALUES = 2**22  # values that are worked on at a time: 16 MiB in float32
 LEAST_STEPS = 2**12  # steps of float32 between the ends of a feature: more than an encoder has thresholds
@@ -39,6 +39,9 @@ class Data(ABC):
         """Smallest and largest value."""
         for _ in self._rows():
             pass
+        return self._ends()
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
         low, high = self.low.double(), self.high.double()
         return (low.amin(0, keepdim=True), high.amax(0, keepdim=True)) if self.pooled else (low, high)
 
@@ -149,17 +152,21 @@ class ArrayData(Data):
         self._array, self.feature_shape = as_array(x)
 
     def quantiles(self, fractions: Tensor, below_largest: bool = False) -> Tensor:
-        low, high = self.range()  # this checks the values, too
         if self.pooled:
-            thresholds = pooled_quantiles(self._blocks, math.prod(self._array.shape), fractions)
+            thresholds = self._pooled_quantiles(fractions)
         else:
-            width = max(1, BLOCK_VALUES // len(self._array))
-            features = torch.arange(math.prod(self.feature_shape))
-            thresholds = torch.cat([quantiles(self._columns(indices), fractions) for indices in features.split(width)])
+            self.range()  # this checks the values, too
+            thresholds = torch.cat([quantiles(columns, fractions) for columns in self._column_blocks()])
+        low, high = self._ends()
         stuck = (thresholds.float() >= high[:, None]).all(dim=1) & (low < high)
         if below_largest and stuck.any():
             thresholds[stuck] = self._largest_below(high)[stuck, None]
         return thresholds
+
+    def _pooled_quantiles(self, fractions: Tensor) -> Tensor:
+        if (counted := self._counted()) is not None:
+            return counted_quantiles(*counted, fractions)
+        return pooled_quantiles(self._blocks, len(self._array) * math.prod(self.feature_shape), fractions)
 
     def _largest_below(self, high: Tensor) -> Tensor:
         below = torch.full_like(high, -math.inf)
@@ -172,18 +179,26 @@ class ArrayData(Data):
         for _ in self._rows():  # only to check the values
             pass
         if not self.pooled:
-            columns = map(self._columns, torch.arange(math.prod(self.feature_shape)).split(1))
+            columns = (column for block in self._column_blocks() for column in block.unbind(1))
             counted = (distinct([column], len(column)) for column in columns)
             return torch.stack([midpoints(*each, count) for each in counted if each is not None])
-        pooled = distinct(self._blocks(), DISTINCT_VALUES)
+        pooled = self._counted()
         if pooled is None:  # so many that midpoints lie as near to the quantiles as can be
             return self.quantiles(torch.arange(1, count + 1, dtype=torch.float64) / (count + 1))
         return midpoints(*pooled, count).unsqueeze(0)
+
+    def _counted(self) -> tuple[Tensor, Tensor] | None:
+        """The distinct values of all features and how often each occurs, unless they are too many."""
+        return distinct(self._blocks(), DISTINCT_VALUES)
 
     def channels(self) -> list["ArrayData"]:
         self.range()  # this checks the values, too
         images = self._array.reshape(-1, *image_shape(self.feature_shape))
         return [ArrayData(images[..., channel], pooled=True) for channel in range(images.shape[-1])]
+
+    def _column_blocks(self) -> Iterator[Tensor]:
+        width = max(1, BLOCK_VALUES // len(self._array))
+        return map(self._columns, torch.arange(math.prod(self.feature_shape)).split(width))
 
     def _columns(self, features: Tensor) -> Tensor:
         # Picking by index leaves the array as it is; reshaping a permuted one would copy all of it.

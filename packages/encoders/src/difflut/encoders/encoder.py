@@ -5,7 +5,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from difflut.encoders.data import ArrayData, Data, StreamData, as_array, image_shape
 from difflut.encoders.detectors import Kernel
 from difflut.encoders.learning import with_slope
-from difflut.encoders.responses import Learner, as_kernels, response_rows, with_responses, word_ranges
+from difflut.encoders.responses import Learner, ResponseData, as_kernels, response_batches, with_responses, word_ranges
 from difflut.encoders.snapping import snapped, snapped_whole
 from difflut.registry import Configured
 
@@ -164,11 +163,7 @@ class Encoder(Configured, nn.Module, ABC):
             raise TypeError(f"{type(self).__name__}: fit takes a tensor, an array, or an iterable of them; got {x!r}")
         if any(isinstance(entry, Learner) for entry in self._given):
             self.detectors = self._learned_detectors(x)
-        source = ArrayData if hasattr(x, "__array__") else StreamData
-        if self.detectors:
-            with_detectors = partial(response_rows, kernels=self.detectors)
-            x = with_detectors(x) if source is ArrayData else map(with_detectors, x)
-        data = source(x, pooled=not self.feature_wise)
+        data = self._data(x)
         thresholds = self._fitted_thresholds(data).sort(dim=1).values
         self.thresholds = thresholds.to(self.thresholds.device, torch.float32)
         self.feature_shape = data.feature_shape
@@ -181,6 +176,14 @@ class Encoder(Configured, nn.Module, ABC):
         elif self.word_bits is not None:
             self.snap(self.word_bits, data.pixels)
         return self
+
+    def _data(self, x: Any) -> Data:
+        pooled, is_array = not self.feature_wise, hasattr(x, "__array__")
+        if not self.detectors:
+            return ArrayData(x, pooled) if is_array else StreamData(x, pooled)
+        if is_array:
+            return ResponseData(x, self.detectors, pooled)
+        return StreamData(response_batches(x, self.detectors), pooled)
 
     def _fitted_thresholds(self, data: Data) -> Tensor:
         if self.feature_wise != "channels":

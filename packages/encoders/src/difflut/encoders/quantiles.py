@@ -25,6 +25,22 @@ def quantiles(columns: Tensor, fractions: Tensor) -> Tensor:
     return torch.lerp(low, high, weight)
 
 
+def counted_quantiles(values: Tensor, rows: Tensor, fractions: Tensor) -> Tensor:
+    """Quantiles of values of which each occurs in so many rows, interpolated linearly.
+
+    Args:
+        values: float32 `(values,)`, ascending and distinct.
+        rows: `(values,)`.
+        fractions: `(k,)`, from 0 to 1.
+
+    Returns:
+        float64 `(1, k)`.
+    """
+    ranks, weight = _ranks(int(rows.sum()), fractions)
+    low, high = values[torch.searchsorted(rows.cumsum(0), ranks, right=True)].double().chunk(2)
+    return torch.lerp(low, high, weight).unsqueeze(0)
+
+
 def midpoints(values: Tensor, rows: Tensor, count: int) -> Tensor:
     """The `count` midpoints between neighbouring values that split the rows most evenly.
 

@@ -1,14 +1,14 @@
 """The responses of detectors to pixels: whole numbers, the same on every device."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from difflut.encoders.data import BLOCK_VALUES, as_array, image_shape
+from difflut.encoders.data import BLOCK_VALUES, ArrayData, image_shape
 from difflut.encoders.detectors import Kernel
 
 MOST = 255  # the largest value of a pixel
@@ -30,7 +30,7 @@ class Bank(NamedTuple):
     """Kernels of one size, each at its place about the pixel that it belongs to.
 
     Attributes:
-        weights: int64 `(detectors, channels, height, width)`.
+        weights: int64 `(kernels, channels, height, width)`.
         above, below, left, right: Distance that they reach from that pixel.
     """
 
@@ -42,13 +42,32 @@ class Bank(NamedTuple):
 
     @property
     def low(self) -> Tensor:
-        """The lowest response of each detector: `(detectors,)`."""
+        """The lowest response of each kernel: `(kernels,)`."""
         return MOST * self.weights.clamp(max=0).sum((1, 2, 3))
 
     @property
     def high(self) -> Tensor:
-        """The highest response of each detector: `(detectors,)`."""
+        """The highest response of each kernel: `(kernels,)`."""
         return MOST * self.weights.clamp(min=0).sum((1, 2, 3))
+
+    def of(self, which: Tensor) -> "Bank":
+        """The kernels of these numbers alone, at the same places."""
+        return self._replace(weights=self.weights[which])
+
+    def behind_pixels(self) -> "Bank":
+        """These kernels behind one for each channel, whose responses are the pixels themselves."""
+        channels = self.weights.shape[1]
+        pixels = torch.zeros(channels, *self.weights.shape[1:], dtype=torch.int64)
+        pixels[:, :, self.above, self.left] = torch.eye(channels, dtype=torch.int64)
+        return self._replace(weights=torch.cat([pixels, self.weights]))
+
+    def respond(self, padded: Tensor) -> Tensor:
+        """The responses to pixels `(batch, channels, height, width)`, with a frame as far as the kernels reach."""
+        # A CPU sums products, which float32 holds exactly in any order. A GPU may take a quicker way, whose fractions
+        # are then small enough to be rounded off.
+        padded = padded.to(torch.float64 if padded.is_cuda else torch.float32)
+        with torch.autocast(padded.device.type, enabled=False):
+            return F.conv2d(padded, self.weights.to(padded)).round_()
 
 
 def as_kernels(detectors: Iterable[Any]) -> list[Kernel]:
@@ -107,8 +126,7 @@ def as_pixels(x: Tensor) -> Tensor:
 
 def check_pixels(x: Tensor) -> None:
     """Raises a `ValueError` where a value is not a whole number from 0 to 255."""
-    wrong = as_pixels(x) != x
-    if x.dtype != torch.uint8 and wrong.any():
+    if x.dtype != torch.uint8 and (wrong := as_pixels(x) != x).any():
         raise ValueError(
             f"detectors need pixels, whole numbers from 0 to {MOST}; got {x[wrong][0].item():g}: give the images as "
             "bytes, or leave out the detectors"
@@ -127,34 +145,82 @@ def with_responses(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
         Whole numbers in float32 `(batch, height, width, channels + detectors)`.
     """
     detectors = bank(kernels, x.shape[3])
-    size = _rows_at_once(x.shape[1:], len(kernels))
+    size = _rows_at_once((*x.shape[1:3], x.shape[3] + len(kernels)))
     result = torch.empty(*x.shape[:3], x.shape[3] + len(kernels), device=x.device)
     for images, features in zip(x.split(size), result.split(size), strict=True):
         pixels = as_pixels(images)
         features[..., : x.shape[3]] = pixels
-        features[..., x.shape[3] :] = _responses(pixels.permute(0, 3, 1, 2), detectors).permute(0, 2, 3, 1)
+        features[..., x.shape[3] :] = _responses(pixels, detectors)
     return result
 
 
-def response_rows(images: Any, kernels: Sequence[Kernel]) -> Tensor:
-    """Training images `(rows, height, width[, channels])` with a channel more for each detector, as small integers.
+class ResponseData(ArrayData):
+    """The pixels of training images and their responses, which are computed anew where they are asked for.
+
+    All of them at once take as many times the memory of the images as there are kernels.
+
+    Args:
+        images: `(rows, height, width[, channels])`.
+        detectors: Kernels, or a bank for images with so many channels whose responses are all features.
 
     Raises:
-        ValueError: They are no images, or a value is none that a pixel has.
+        ValueError: They are no images; or, where a statistic is asked, a value is none that a pixel has.
         TypeError: They are no array.
     """
-    array, shape = as_array(images)
-    shape = image_shape(shape)
-    detectors = bank(kernels, shape[2])
-    small = max(int(detectors.high.max()), -int(detectors.low.min())) < 2**15
-    dtype, size = torch.int16 if small else torch.int32, _rows_at_once(shape, len(kernels))
-    device = array.device if isinstance(array, Tensor) else None
-    rows = torch.empty(len(array), *shape[:2], shape[2] + len(kernels), dtype=dtype, device=device)
-    for start in range(0, len(array), size):
-        block = torch.as_tensor(array[start : start + size]).reshape(-1, *shape)
-        check_pixels(block)
-        rows[start : start + size] = with_responses(block, kernels)
-    return rows
+
+    def __init__(self, images: Any, detectors: Sequence[Kernel] | Bank, pooled: bool = False) -> None:
+        super().__init__(images, pooled)
+        self._shape = image_shape(self.feature_shape)
+        channels = self._shape[2]
+        self._detectors = detectors if isinstance(detectors, Bank) else bank(detectors, channels).behind_pixels()
+        self.feature_shape = *self._shape[:2], len(self._detectors.weights)
+
+    def channels(self) -> list[ArrayData]:
+        self.range()  # this checks the values, too
+        numbers = torch.arange(len(self._detectors.weights)).split(1)
+        return [ResponseData(self._array, self._detectors.of(number), pooled=True) for number in numbers]
+
+    def _counted(self) -> tuple[Tensor, Tensor]:
+        low, high = int(self._detectors.low.min()), int(self._detectors.high.max())
+        rows = torch.zeros(high - low + 1, dtype=torch.int64)
+        for block in self._blocks():
+            rows += (block.flatten() - low).int().bincount(minlength=len(rows)).cpu()
+        values = rows.nonzero().squeeze(1)
+        return (values + low).float(), rows[values]
+
+    def _batches(self) -> Iterator[Tensor]:
+        size = _rows_at_once(self.feature_shape)
+        for start in range(0, len(self._array), size):
+            pixels = torch.as_tensor(self._array[start : start + size]).reshape(-1, *self._shape)
+            check_pixels(pixels)
+            yield _responses(as_pixels(pixels), self._detectors).float()
+
+    def _columns(self, features: Tensor) -> Tensor:
+        kernels = len(self._detectors.weights)
+        y, x, kernel = torch.unravel_index(features, self.feature_shape)
+        columns = []
+        for line in y.unique():
+            across, along = x[y == line], kernel[y == line]
+            left, right = int(across.min()), int(across.max()) + 1
+            # Between neighbouring pixels all kernels are asked for, of one pixel alone perhaps few.
+            which = along if right == left + 1 else torch.arange(kernels)
+            responses = self._detectors.of(which).respond(self._window(int(line), left, right))[:, :, 0]
+            columns.append(responses[:, torch.searchsorted(which, along), across - left].float())
+        return torch.cat(columns, dim=1)
+
+    def _window(self, line: int, left: int, right: int) -> Tensor:
+        """What kernels read at pixels of one line: `(rows, channels, height, width)`."""
+        reach, (height, width, _) = self._detectors, self._shape
+        y = torch.arange(line - reach.above, line + reach.below + 1).clamp(0, height - 1).unsqueeze(1)
+        x = torch.arange(left - reach.left, right + reach.right).clamp(0, width - 1)
+        read = self._array[:, y, x] if isinstance(self._array, Tensor) else self._array[:, y.numpy(), x.numpy()]
+        return as_pixels(torch.as_tensor(read)).reshape(len(read), y.numel(), x.numel(), -1).permute(0, 3, 1, 2)
+
+
+def response_batches(batches: Iterable[Any], detectors: Sequence[Kernel]) -> Iterator[Tensor]:
+    """The same of a stream of images: float32 `(rows, height, width, channels + detectors)`."""
+    for images in batches:
+        yield from ResponseData(images, detectors)._batches()
 
 
 def word_ranges(kernels: Sequence[Kernel], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -175,15 +241,11 @@ def word_ranges(kernels: Sequence[Kernel], shape: Sequence[int]) -> tuple[Tensor
     return low, bits
 
 
-def _rows_at_once(shape: Sequence[int], detectors: int) -> int:
-    return max(1, BLOCK_VALUES // max(math.prod(shape[:2]) * (shape[2] + detectors), 1))
+def _rows_at_once(shape: Sequence[int]) -> int:
+    return max(1, BLOCK_VALUES // max(math.prod(shape), 1))
 
 
-def _responses(pixels: Tensor, detectors: Bank) -> Tensor:  # both (batch, channels, height, width)
-    # A CPU sums products, which float32 holds exactly in any order. A GPU may take a quicker way, whose fractions are
-    # then small enough to be rounded off.
-    dtype = torch.float64 if pixels.is_cuda else torch.float32
+def _responses(pixels: Tensor, detectors: Bank) -> Tensor:  # both (batch, height, width, channels or kernels)
     borders = (detectors.left, detectors.right, detectors.above, detectors.below)
-    with torch.autocast(pixels.device.type, enabled=False):
-        padded = F.pad(pixels.to(dtype), borders, mode="replicate")
-        return F.conv2d(padded, detectors.weights.to(padded)).round_()
+    padded = F.pad(pixels.permute(0, 3, 1, 2), borders, mode="replicate")
+    return detectors.respond(padded).permute(0, 2, 3, 1)
