@@ -63,13 +63,6 @@ def test_features_are_those_of_each_row_whatever_the_number_of_rows(frame):
     assert np.array_equal(found[:, 0], frame["size"].astype("float32"), equal_nan=True)
 
 
-def test_a_column_of_text_has_a_bit_for_each_of_its_most_frequent_categories():
-    names = [f"v{number:03}" for number in range(300)]
-    frame = pd.DataFrame({"text": names + names[:256]})
-    classifier = LUTClassifier(**SMALL | {"epochs": 1, "explores": False}).fit(frame, np.arange(556) % 2)
-    assert classifier.columns_.features() == [f"text={name}" for name in names[:256]]
-
-
 def test_numbers_in_a_column_of_objects_are_numbers(frame):
     numbers = frame[["size", "new"]].astype(object).assign(text="a")
     classifier = LUTClassifier(**SMALL).fit(numbers, frame["new"])

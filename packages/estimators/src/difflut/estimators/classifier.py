@@ -47,9 +47,10 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
     """A network of look-up tables that classifies rows of a table, bit for bit as hardware does.
 
     Columns of numbers are compared with thresholds. In a data frame of pandas, a column of strings or categories
-    becomes one bit for each category. A missing value (NaN) exceeds no threshold; a column with missing values has one
-    more bit, which tells where they are. Each class has a group of tables, whose ones are its votes. Arguments that are
-    None follow from the numbers of rows, features and classes (`default_recipe`).
+    becomes one bit for each category; if it has more than 16, the shares of the classes in a category are numbers. A
+    missing value (NaN) exceeds no threshold; a column with missing values has one more bit, which tells where they are.
+    Each class has a group of tables, whose ones are its votes. Arguments that are None follow from the numbers of rows,
+    features and classes (`default_recipe`).
 
     Args:
         votes: Tables of each class.
@@ -141,13 +142,13 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"LUTClassifier needs at least 2 classes; y has 1 class, {self.classes_.tolist()}")
         weights = weights * compute_class_weight(self.class_weight, classes=self.classes_, y=y)[indices]
         names = getattr(self, "feature_names_in_", [f"x{number}" for number in range(self.n_features_in_)])
-        self.columns_ = Columns().fit(columns, [str(name) for name in names])
-        x = _in_single_precision(self.columns_(columns))
+        seed, self.columns_ = int(check_random_state(self.random_state).randint(2**31 - 1)), Columns()
+        described = [str(name) for name in names], indices, weights, self.classes_.tolist()
+        x = _in_single_precision(self.columns_.fit_transform(columns, *described, seed))
         if np.isinf(x).any():
             column = self.columns_.features()[int(np.isinf(x).any(axis=0).argmax())]
             raise ValueError(f"column {column!r} holds a value that is too large for float32; scale it")
         table = Table(x, indices, weights, len(self.classes_)).in_order()
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         node_type = REGISTRY.get_node(self.node_type) if isinstance(self.node_type, str) else self.node_type
         fitter = Fitter(node_type, int(self.n), seed)
         recipes = self._recipes(*table.x.shape)
@@ -183,8 +184,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         """Writes the simplified network to a folder, which is made.
 
         It gets `circuit.npz` (`Circuit.load`), `circuit.json`, `circuit.c`, `verilog/`, the checkpoint `network.pt`
-        (`load_checkpoint`) and `columns.json`: the features that all of them read, in their order, and the labels of
-        the classes.
+        (`load_checkpoint`) and `columns.json`: the features that all of them read, in their order, the shares that
+        categories become where a column has many, and the labels of the classes.
         """
         check_is_fitted(self)
         folder = Path(folder)
@@ -195,7 +196,11 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         write_c(circuit, folder / "circuit.c")
         write_verilog(circuit, folder / "verilog", fixed_point_words(circuit))
         save_checkpoint(self.network_, folder / "network.pt")
-        described = {"features": self.columns_.features(), "classes": self.classes_.tolist()}
+        described = {
+            "features": self.columns_.features(),
+            "shares": self.columns_.shares(),
+            "classes": self.classes_.tolist(),
+        }
         (folder / "columns.json").write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
         return folder
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from numbers import Real
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-MOST_CATEGORIES = 256  # bits of a column of text at most, rare categories left out
+from difflut.estimators.shares import PARTS, class_shares, cross_fitted_shares
+
+MOST_BITS = 16  # of a column of categories; where it has more, or more than there are classes, they become numbers
 NUMBERS = "biuf"  # kinds of types: booleans, integers, unsigned ones, floats
 BLOCK = 4096  # rows whose features are made together, so that they stay in a cache
 
@@ -40,27 +42,57 @@ Source: TypeAlias = np.ndarray | list[Column]  # an array of numbers (rows, colu
 class Columns:
     """Turns columns of numbers and of categories into features in float32.
 
-    A column of numbers is one feature, with NaN where a value is missing, which exceeds no threshold. A column of
-    categories is a feature for each category seen in `fit`, the 256 most frequent of them, 1 where it is and 0
-    elsewhere. A column with missing values in `fit` has one more feature, 1 where they are missing.
+    A column of numbers is one feature, with NaN where a value is missing, which exceeds no threshold. A column of up to
+    16 categories, or up to as many as there are classes, is a feature for each of them, 1 where it is and 0 elsewhere.
+    One of more categories is a feature for each class, or for the second of two: the share of this class among the rows
+    of `fit` with the same category, see `class_shares`. A column with missing values in `fit` has one more feature, 1
+    where they are missing.
 
     Attributes:
         names: Names of the columns.
+        labels: The label of each class.
         categories: Categories of each column, the most frequent first; None for a column of numbers.
+        numbers: The features of each category of each column, then of a category that `fit` has not seen, and last of
+            missing values: `(categories + 2, features)`; without any for a column of numbers.
         has_missing: Whether each column has missing values: `(columns,)` booleans.
     """
 
-    def fit(self, table: Source, names: Sequence[str]) -> Self:
-        """Learns which categories and missing values there are.
+    def fit_transform(
+        self, table: Source, names: Sequence[str], y: np.ndarray, weights: np.ndarray, labels: Sequence[Any], seed: int
+    ) -> np.ndarray:
+        """Learns the features, and gives those to train on: `(rows, features)`.
+
+        In these the shares of classes are those of rows in other parts of the table, see `cross_fitted_shares`; else
+        they are what a call gives.
 
         Args:
             table: An array of numbers, or columns as `columns_of` gives them.
             names: The name of each column, for errors and `features`.
+            y: Class indices `(rows,)`.
+            weights: Weight of each row: `(rows,)`.
+            labels: The label of each class.
+            seed: Seed of the parts, which do not depend on the order of the rows.
         """
-        columns, self.names = _columns(table), list(names)
+        columns, self.names, self.labels = _columns(table), list(names), list(labels)
         self.categories = [_categories(column) if isinstance(column, Coded) else None for column in columns]
         self.has_missing = np.array([bool(missing(column).any()) for column in columns])
-        return self
+        sizes = [len(each or ()) for each in self.categories]
+        self.numbers = [np.eye(size + 2, size) for size in sizes]
+        if not any(map(self._is_shared, self.categories)):
+            return self(table)
+        known = self._known(columns)
+        order = np.lexsort([*(each.codes if isinstance(each, Coded) else each for each in known), weights, y])
+        part, y, weights = np.random.default_rng(seed).permutation(len(order)) % PARTS, y[order], weights[order]
+        outside = {}
+        for number, column in enumerate(known):
+            if isinstance(column, Coded) and self._is_shared(column.values):
+                given = column.codes[order], y, weights, sizes[number], len(labels)
+                self.numbers[number] = class_shares(*given)
+                outside[number] = cross_fitted_shares(*given, part)
+        features, first = self(table), np.cumsum([0, *map(len, self._features())])
+        for number, shares in outside.items():
+            features[order, first[number] : first[number] + shares.shape[1]] = shares
+        return features
 
     def __call__(self, table: Source) -> np.ndarray:
         """The features of a table: `(rows, features)`, float32 or, where they are those of an array, as they are.
@@ -71,7 +103,7 @@ class Columns:
         numbers = not self.has_missing.any() and all(each is None for each in self.categories)
         if isinstance(table, np.ndarray) and numbers:
             return table
-        known = [self._known(*column) for column in zip(_columns(table), self.categories, self.names, strict=True)]
+        known = self._known(_columns(table))
         features = np.empty((len(known[0]), len(self.features())), np.float32)
         for start in range(0, len(features), BLOCK):
             block, first = slice(start, start + BLOCK), 0
@@ -82,30 +114,54 @@ class Columns:
         return features
 
     def features(self) -> list[str]:
-        """The name of each feature: `column`, `column=category`, or `column is missing`."""
-        features = []
-        for column, categories, has_missing in zip(self.names, self.categories, self.has_missing, strict=True):
-            features += [column] if categories is None else [f"{column}={category}" for category in categories]
-            features += [f"{column} is missing"] * bool(has_missing)
-        return features
+        """The name of each feature: `column`, `column=category`, `column: share of class` or `column is missing`."""
+        return [name for names in self._features() for name in names]
 
-    def _known(self, column: Column, categories: list[Any] | None, name: str) -> Column:
-        """A column with the codes that its categories had in `fit`, the number behind them where there was none."""
-        if categories is None:
-            if isinstance(column, Coded) and column.values:
-                raise ValueError(f"column {name!r} held numbers in fit and now {column.values[0]!r}; give numbers")
-            return np.full(len(column), np.nan) if isinstance(column, Coded) else column
-        column = column if isinstance(column, Coded) else _coded(column)
-        position = {category: number for number, category in enumerate(categories)}
-        found = [position.get(value, len(categories)) for value in column.values]
-        return Coded(np.array([*found, -1])[column.codes], categories)
+    def shares(self) -> dict[str, dict[str, list[Any]]]:
+        """For each column of shares its categories, and its features at each, at others and at missing values."""
+        return {
+            name: {
+                "categories": categories,
+                "shares": numbers[:-2].tolist(),
+                "unseen": numbers[-2].tolist(),
+                "missing": numbers[-1].tolist(),
+            }
+            for name, categories, numbers in zip(self.names, self.categories, self.numbers, strict=True)
+            if categories is not None and self._is_shared(categories)
+        }
+
+    def _is_shared(self, categories: list[Any] | None) -> bool:
+        return categories is not None and len(categories) > max(MOST_BITS, len(self.labels))
+
+    def _features(self) -> Iterator[list[str]]:
+        """The names of the features of each column."""
+        for column, categories, has_missing in zip(self.names, self.categories, self.has_missing, strict=True):
+            if categories is None:
+                names = [column]
+            elif self._is_shared(categories):
+                names = [f"{column}: share of {label}" for label in self.labels[len(self.labels) == 2 :]]
+            else:
+                names = [f"{column}={category}" for category in categories]
+            yield names + [f"{column} is missing"] * bool(has_missing)
+
+    def _known(self, columns: Sequence[Column]) -> list[Column]:
+        """The columns, categories with the codes that they had in `fit`, the number behind them where they had none."""
+        known: list[Column] = []
+        for column, categories, name in zip(columns, self.categories, self.names, strict=True):
+            if categories is None:
+                if isinstance(column, Coded) and column.values:
+                    raise ValueError(f"column {name!r} held numbers in fit and now {column.values[0]!r}; give numbers")
+                known.append(np.full(len(column), np.nan) if isinstance(column, Coded) else column)
+                continue
+            column = column if isinstance(column, Coded) else _coded(column)
+            position = {category: number for number, category in enumerate(categories)}
+            found = [position.get(value, len(categories)) for value in column.values]
+            known.append(Coded(np.array([*found, -1])[column.codes], categories))
+        return known
 
     def _values(self, columns: Sequence[Column]) -> Iterator[np.ndarray]:
-        for column, has_missing in zip(columns, self.has_missing, strict=True):
-            if isinstance(column, Coded):
-                yield column.codes[:, None] == np.arange(len(column.values))
-            else:
-                yield column[:, None]
+        for column, numbers, has_missing in zip(columns, self.numbers, self.has_missing, strict=True):
+            yield numbers[column.codes] if isinstance(column, Coded) else column[:, None]
             if has_missing:
                 yield missing(column)[:, None]
 
@@ -193,4 +249,4 @@ def _categories(column: Coded) -> list[Any]:
     counts = np.bincount(column.codes[column.codes >= 0], minlength=len(column.values))
     present = [number for number in range(len(counts)) if counts[number]]
     ranked = sorted(present, key=lambda number: (-counts[number], str(column.values[number])))
-    return [column.values[number] for number in ranked[:MOST_CATEGORIES]]
+    return [column.values[number] for number in ranked]
