@@ -13,35 +13,23 @@ struct Sizes {
   static constexpr int kLeaves = 1 << D, kNodes = 2 * kLeaves - 1, kInputs = 2 * kLeaves, kValues = kInputs + kNodes;
 };
 
-// What trees read: x[features][batch], or bits[features][quads][4]. A reader gives the sample of a lane in word u.
+// What trees read: x[features][length], where a row has samples or words of bits. `sample` is a lane's in word u.
 struct Values {
   const float* x;
-  int64_t batch;
+  int64_t length;
 
-  struct Reader {
-    const float* from;
-    int64_t batch;
-
-    __device__ float operator()(int row, int u) const { return __ldg(from + row * batch + u * kWarp); }
-  };
-
-  __device__ Reader at(int64_t quad) const { return {x + sample_of(quad, 0), batch}; }
+  __device__ const float* at(int64_t quad) const { return x + sample_of(quad, 0); }
+  __device__ static float sample(const float* row, int u) { return __ldg(row + u * kWarp); }
 };
 
 struct PackedBits {
   const uint32_t* bits;
-  int64_t words;  // of a feature
+  int64_t length;
 
-  struct Reader {
-    const uint32_t* from;
-    int64_t words;
-
-    __device__ float operator()(int row, int u) const {
-      return __ldg(from + row * words + u) >> lane_index() & 1 ? 1.0f : 0.0f;
-    }
-  };
-
-  __device__ Reader at(int64_t quad) const { return {bits + quad * kQuad, words}; }
+  __device__ const uint32_t* at(int64_t quad) const { return bits + quad * kQuad; }
+  __device__ static float sample(const uint32_t* row, int u) {
+    return __ldg(row + u) >> lane_index() & 1 ? 1.0f : 0.0f;
+  }
 };
 
 // One tree, shared by the threads of a block.
@@ -51,7 +39,8 @@ struct Tree {
 
   float4 table[Sizes<D>::kNodes];  // as x + y a + z b + w a b of a node's inputs
   Image::Pin pins[kInputs];
-  alignas(16) int rows[kWarps][kMostWindows][kInputs];  // that pins read at the windows of a warp's place, or -1
+  // Where the rows begin that pins read at the windows of a warp's place, or -1.
+  alignas(16) int64_t rows[kWarps][kMostWindows][kInputs];
 
   __device__ void load(const Trees& trees, const Image& image, int root) {
     for (int t = threadIdx.x; t < Sizes<D>::kNodes; t += blockDim.x) {
@@ -66,26 +55,21 @@ struct Tree {
     __syncthreads();
   }
 
-  // Finds the rows for the warp.
-  __device__ void go_to(const Trees& trees, const Image& image, const Place& place) {
+  // Finds the rows, of that length, for the warp.
+  __device__ void go_to(const Trees& trees, const Image& image, const Place& place, int64_t length) {
     __syncwarp();
-    for (int e = lane_index(); e < trees.area() * kInputs; e += kWarp)
-      rows[threadIdx.x / kWarp][e / kInputs][e % kInputs] =
-          image.row(pins[e % kInputs], place.window(trees, image, e / kInputs));
+    for (int e = lane_index(); e < trees.area() * kInputs; e += kWarp) {
+      const int row = image.row(pins[e % kInputs], place.window(trees, image, e / kInputs));
+      rows[threadIdx.x / kWarp][e / kInputs][e % kInputs] = row < 0 ? -1 : row * length;
+    }
     __syncwarp();
   }
 
-  // Of a lane's sample in word u, at a window of the place.
-  template <class Reader>
-  __device__ void evaluate(int window, const Reader& read, int u, bool inside, float (&v)[Sizes<D>::kValues]) const {
-    const int* from = rows[threadIdx.x / kWarp][window];
-#pragma unroll
-    for (int p = 0; p < kInputs; p += 4) {
-      const int4 four = *reinterpret_cast<const int4*>(from + p);
-      const int each[4] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) v[p + i] = inside && each[i] >= 0 ? read(each[i], u) : 0.0f;
-    }
+  // Where the row begins that pin p reads at a window of the place, or -1.
+  __device__ int64_t row(int window, int p) const { return rows[threadIdx.x / kWarp][window][p]; }
+
+  // The values of the nodes from those of the inputs.
+  __device__ void evaluate(float (&v)[Sizes<D>::kValues]) const {
 #pragma unroll
     for (int t = 0; t < Sizes<D>::kNodes; ++t) {
       const float4 e = table[t];
@@ -108,16 +92,24 @@ __global__ void __launch_bounds__(kBlock, 3)
   for (int64_t i = int64_t(blockIdx.y) * warps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * warps) {
     const Item item = item_of(image, i, quads);
     const int left = samples_left(trees.batch, item.quad);
-    tree.go_to(trees, image, {trees, image, item.placement});
-    const auto read = input.at(item.quad);
+    tree.go_to(trees, image, {trees, image, item.placement}, input.length);
+    const auto* from = input.at(item.quad);
     float best[kQuad];
     uint32_t code = 0;
     for (int w = 0; w < trees.area(); ++w) {
+      float v[kQuad][Sizes<D>::kValues];
+#pragma unroll
+      for (int p = 0; p < Sizes<D>::kInputs; ++p) {
+        const int64_t row = tree.row(w, p);
+        const auto* own = from + row;
+#pragma unroll
+        for (int u = 0; u < kQuad; ++u)
+          v[u][p] = u * kWarp + lane_index() < left && row >= 0 ? Input::sample(own, u) : 0.0f;
+      }
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) {
-        float v[Sizes<D>::kValues];
-        tree.evaluate(w, read, u, u * kWarp + lane_index() < left, v);
-        const float value = v[Sizes<D>::kValues - 1];
+        tree.evaluate(v[u]);
+        const float value = v[u][Sizes<D>::kValues - 1];
         const uint32_t mine = 1u << (8 * u + w), all = 255u << (8 * u);
         if (w == 0 || value > best[u] || value != value) best[u] = value, code = (code & ~all) | mine;  // NaN stays
         else if (value == best[u]) code |= mine;
@@ -150,13 +142,13 @@ __global__ void __launch_bounds__(kBlock, 2)
     const Item item = item_of(image, i, quads);
     const int left = samples_left(trees.batch, item.quad);
     const int64_t out = root * int64_t(places) + item.placement;
-    tree.go_to(trees, image, {trees, image, item.placement});
+    tree.go_to(trees, image, {trees, image, item.placement}, input.length);
     const int64_t of_root = (root * quads + item.quad) * places + item.placement;
     uint32_t code = chosen ? __ldg(chosen + of_root * kWarp + lane_index()) : 0x01010101u;
 #pragma unroll
     for (int u = 0; u < kQuad; ++u)
       if (u * kWarp + lane_index() >= left) code &= ~(255u << (8 * u));
-    const auto read = input.at(item.quad);
+    const auto* from = input.at(item.quad);
     const float* upstream = grad + out * trees.batch;
     const uint32_t all = code;
     const int64_t pin = items * trees.area() * kSamples;
@@ -166,7 +158,12 @@ __global__ void __launch_bounds__(kBlock, 2)
       const uint32_t windows = code >> (8 * u) & 255;
       code &= ~((windows & -windows) << (8 * u));
       float v[Sizes<D>::kValues], g[Sizes<D>::kValues];
-      tree.evaluate(windows ? __ffs(windows) - 1 : 0, read, u, windows, v);
+#pragma unroll
+      for (int p = 0; p < kInputs; ++p) {
+        const int64_t row = tree.row(windows ? __ffs(windows) - 1 : 0, p);
+        v[p] = windows && row >= 0 ? Input::sample(from + row, u) : 0.0f;
+      }
+      tree.evaluate(v);
       const float share = windows ? __ldg(upstream + sample_of(item.quad, u)) : 0.0f;
       g[kInputs + kNodes - 1] = windows ? share / float(__popc(all >> (8 * u) & 255)) : 0.0f;
 #pragma unroll
