@@ -108,10 +108,7 @@ class Configuration:
 
 
 def configurations(outcomes: Iterable[Outcome]) -> list[Configuration]:
-    """The configurations with a finished trial, the most accurate one first.
-
-    Accuracy on validation rows decides, so that the test set chooses nothing; on test rows where some have no others.
-    """
+    """The configurations with a finished trial, the most accurate one by what `deciding` says first."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(tuple(outcome.values.values()), []).append(outcome)
@@ -120,13 +117,20 @@ def configurations(outcomes: Iterable[Outcome]) -> list[Configuration]:
         for group in groups.values()
     ]
     entries = [entry for entry in entries if entry.scores(ACCURACY)]
-    key = VALIDATION if all(entry.scores(VALIDATION) for entry in entries) else ACCURACY
+    key = deciding(entries)
     return sorted(entries, key=lambda entry: -entry.mean(key))
 
 
-def pareto_front(configurations: Iterable[Configuration], cost: str, gain: str = ACCURACY) -> list[Configuration]:
-    """Those for which no other is at least as good in both means and better in one; the cheapest first."""
-    front: list[Configuration] = []
+def deciding(configurations: Iterable[Configuration]) -> str:
+    """The accuracy that chooses: on validation rows, so that the test set does not; on test rows where some have none."""
+    return VALIDATION if all(entry.scores(VALIDATION) for entry in configurations) else ACCURACY
+
+
+def pareto_front(configurations: Sequence[Configuration], cost: str) -> list[Configuration]:
+    """Those for which no other is at least as good in the means of a cost and of the accuracy that is `deciding`, and
+    better in one; the cheapest first.
+    """
+    gain, front = deciding(configurations), list[Configuration]()
     for entry in sorted(configurations, key=lambda entry: (entry.mean(cost), -entry.mean(gain))):
         if not front or entry.mean(gain) > front[-1].mean(gain):
             front.append(entry)

@@ -25,8 +25,8 @@ HERE = Path(__file__).parent
 # The page's colours, which follow light and dark, in place of the figures'.
 COLOURS = {INK: "currentColor", FAINT: "var(--line)", "#ffffff": "var(--paper)"}
 CAPTIONS = {
-    SIZE: "Each mark is a configuration, the mean over its seeds. The line is the Pareto front; the "
-    "numbers at its members are their ranks. Grey marks are what was published.",
+    SIZE: "Each mark is a configuration, the mean over its seeds. The line is the Pareto front by "
+    "validation rows, so it may fall; the numbers at its members are their ranks. Grey marks are what was published.",
     TABLES: "The same against tables as trained; those of a convolution count once.",
     TIME: "The same against the time of a training.",
     CURVES: "Hard accuracy on validation rows. A line is the mean of all finished configurations with a value, "
@@ -46,9 +46,8 @@ RANGE = "Every finished run at its value; the other dimensions vary as well."
 RANKING = "Mean ± standard deviation over seeds. A click on a title sorts; coloured ranks are on the Pareto front."
 TERMS = {
     "Hard accuracy": "Test accuracy of the truth tables, in the epoch that was best on validation rows; the mean and "
-    "the standard deviation (n - 1 degrees of freedom) over seeds. Validation rows decide the ranking. Where there are "
-    "none, test rows do, and the first rank's own figure is a little optimistic; so are those of the Pareto front, "
-    "which is that of test accuracy.",
+    "the standard deviation (n - 1 degrees of freedom) over seeds. Validation rows decide the ranking and the Pareto "
+    "front. Where there are none, test rows do, and figures of the first rank and of the front are a little optimistic.",
     "Gap": "Accuracy of the relaxed network minus that of the hard one.",
     "LUT6": "All that the hard network costs, in tables of six inputs: encoder, tables after simplification, popcount "
     "and argmax, by an estimate. configurations.csv has each part.",

@@ -26,7 +26,7 @@ LUT_PARTS = [
     Score(CHAINED, "LUT6 with carry chains"),
 ]
 SCORES = [VALIDATED, HARD, GAP, LUTS, SECONDS]
-FRONT_SCORES = [HARD, LUTS, *LUT_PARTS]
+FRONT_SCORES = [VALIDATED, HARD, LUTS, *LUT_PARTS]
 
 
 class Summary:
@@ -66,7 +66,7 @@ class Summary:
 
     @cached_property
     def front(self) -> list[Configuration]:
-        """The Pareto front of accuracy and all LUTs."""
+        """The Pareto front of the accuracy that decides and all LUTs."""
         return pareto_front([entry for entry in self.ranked if entry.scores(LUTS.key)], LUTS.key)
 
     @cached_property

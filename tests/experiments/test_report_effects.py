@@ -2,11 +2,12 @@ import itertools
 import math
 import random
 import statistics
+from dataclasses import replace
 
 import pytest
 
 from experiments.report.effects import effects, fitted_effects, paired_effects
-from experiments.report.outcomes import ACCURACY, Outcome, configurations, pareto_front
+from experiments.report.outcomes import ACCURACY, VALIDATION, Outcome, configurations, pareto_front
 from experiments.report.style import looks
 
 NODES, WIDTHS, SEEDS = {"a": 0.0, "b": 0.02, "c": -0.05}, {"10": 0.5, "20": 0.7, "40": 0.8}, ("0", "1", "2")
@@ -145,6 +146,17 @@ def test_the_pareto_front_is_what_nothing_dominates(seed):
     expected = {p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)}
     front = [(one.mean("luts"), one.mean(ACCURACY)) for one in pareto_front(ranked, "luts")]
     assert front == sorted(expected)
+
+
+def test_validation_rows_decide_the_front_where_all_have_them():
+    seen = [(1, 0.7, 0.9), (2, 0.9, 0.5), (3, 0.8, 0.8)]
+    outcomes = [
+        replace(trial(test, luts=luts, id=str(luts)), scores={ACCURACY: test, VALIDATION: validated, "luts": luts})
+        for luts, validated, test in seen
+    ]
+    assert [one.mean("luts") for one in pareto_front(configurations(outcomes), "luts")] == [1, 2]
+    outcomes[1] = replace(outcomes[1], scores={ACCURACY: 0.5, "luts": 2})
+    assert [one.mean("luts") for one in pareto_front(configurations(outcomes), "luts")] == [1]
 
 
 def test_every_value_looks_different_and_the_same_each_time():

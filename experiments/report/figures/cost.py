@@ -32,7 +32,7 @@ def accuracy_against(
     Args:
         cost: What it is drawn against.
         ranked: The configurations, best first.
-        front: Those of them on the Pareto front of both, the cheapest first.
+        front: Those of them on the Pareto front, which validation rows decide, the cheapest first.
         dimension: The one that gives the marks their looks, if any does.
         others: Results that others published of the data set, where the cost is LUTs.
     """
