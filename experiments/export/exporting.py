@@ -36,7 +36,14 @@ from experiments.export.steps import Steps
 from experiments.export.streaming import forget, streaming_cost, write_streaming
 from experiments.export.table import headline, write_table
 from experiments.runs import RunFolder, dataset_of
-from experiments.shared.arguments import check_effect, check_lut_size, check_names, check_whole, configured
+from experiments.shared.arguments import (
+    check_effect,
+    check_folder,
+    check_lut_size,
+    check_names,
+    check_whole,
+    configured,
+)
 from experiments.shared.failures import MismatchError
 from experiments.shared.files import write_json
 
@@ -105,7 +112,7 @@ def export_run(
         The content of report.json.
 
     Raises:
-        ConfigurationError: An argument is none of these, or the run has no network.
+        ConfigurationError: An argument is none of these, the run has no network, or the folder cannot be made.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
     _check_arguments(
@@ -119,15 +126,13 @@ def export_run(
         for write in formats:
             FORMATS.name_of(write)
         source, steps = RunFolder.open_finished(run), Steps()
-        target = Path(folder) if folder else source.exports
-        if target.is_file():
-            raise ConfigurationError(f"export.folder = {str(target)!r} is a file; name a folder")
         result = source.result()
         data, network = dataset_of(source), load_checkpoint(source.best).eval()
         if network.encoder is None:
             check_effect("export", {"max_width": max_width}, "on a network without encoder, which reads bits")
         if streaming:
             check_streams(network, network.hard())
+        check_folder("export.folder", target := Path(folder) if folder else source.exports)
         network = narrowed(network, data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))

@@ -16,7 +16,7 @@ from experiments.export.checks import logits_of
 from experiments.export.costs import final
 from experiments.export.exporting import export_run
 from experiments.runs import RunFolder, dataset_of
-from experiments.shared.arguments import check_name, check_whole, configured
+from experiments.shared.arguments import check_folder, check_name, check_whole, configured
 from experiments.shared.failures import MismatchError
 
 STREAMED = ("luts", "flip_flops", "blocks", "cycles")
@@ -66,7 +66,7 @@ def publish(
     _check_model_name(name, folder)
     with configured():
         source = RunFolder.open_finished(run)
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        check_folder("publish.folder", Path(folder))
         result, data, network = source.result(), dataset_of(source), load_checkpoint(source.best)
     with TemporaryDirectory() as scratch:
         verilog = simulator != "none" and not streaming

@@ -122,7 +122,7 @@ def configurations(outcomes: Iterable[Outcome]) -> list[Configuration]:
 
 
 def deciding(configurations: Iterable[Configuration]) -> str:
-    """The accuracy that chooses: on validation rows, so that the test set does not; on test rows where some have none."""
+    """The accuracy that chooses: on validation rows, so that the test set does not, unless some have none."""
     return VALIDATION if all(entry.scores(VALIDATION) for entry in configurations) else ACCURACY
 
 

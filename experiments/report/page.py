@@ -47,7 +47,7 @@ RANKING = "Mean ± standard deviation over seeds. A click on a title sorts; colo
 TERMS = {
     "Hard accuracy": "Test accuracy of the truth tables, in the epoch that was best on validation rows; the mean and "
     "the standard deviation (n - 1 degrees of freedom) over seeds. Validation rows decide the ranking and the Pareto "
-    "front. Where there are none, test rows do, and figures of the first rank and of the front are a little optimistic.",
+    "front. Where there are none, test rows do, and those of the first rank and of the front are a little optimistic.",
     "Gap": "Accuracy of the relaxed network minus that of the hard one.",
     "LUT6": "All that the hard network costs, in tables of six inputs: encoder, tables after simplification, popcount "
     "and argmax, by an estimate. configurations.csv has each part.",

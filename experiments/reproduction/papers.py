@@ -7,6 +7,7 @@ from typing import Any
 from difflut.config import ConfigurationError, read_bindings
 from difflut.registry import register_job
 from experiments.reproduction.summary import RESULT, accuracy_in_words, mean_cost, time_in_words
+from experiments.shared.arguments import check_folder
 from experiments.shared.costs import in_words
 from experiments.shared.files import read_json, write_file
 from experiments.shared.tables import markdown_table
@@ -49,11 +50,12 @@ def papers(configs: str = "gin_configs/papers", runs: str = "runs", write: str =
         The table.
 
     Raises:
-        ConfigurationError: There are no Gin files, or one lacks what the table says of it.
+        ConfigurationError: There are no Gin files, one lacks what the table says of it, or the file cannot be written.
     """
     files = sorted(Path(configs).glob("*.gin"))
     if not files:
         raise ConfigurationError(f"papers.configs = {configs!r}: no Gin files here")
+    check_folder("papers.write", Path(write).parent)
     before, rows, remarks = _rows_by_file(Path(write)), [], []
     for file in files:
         names = [f"reproduce.{key}" for key in ("paper", "network", "remarks", "published", "goal")]

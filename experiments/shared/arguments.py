@@ -1,9 +1,11 @@
 """Arguments of jobs, checked before any work starts."""
 
 import inspect
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -130,6 +132,21 @@ def check_seconds(argument: str, value: Any) -> None:
     """
     if not isinstance(value, int | float) or not value >= 0:
         raise ConfigurationError(f"{argument} must be a number of seconds, 0 or more; got {value!r}")
+
+
+def check_folder(argument: str, folder: Path) -> None:
+    """Checks that a job will be able to write into a folder, which need not be there yet.
+
+    Raises:
+        ConfigurationError: It cannot be made, or nothing can be written there.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigurationError(f"{argument} = {str(folder)!r} cannot be a folder, as {there} is a file; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"{argument} = {str(folder)!r}: nothing can be written to {there}; name another folder"
+        )
 
 
 def device_named(argument: str, name: str) -> torch.device:

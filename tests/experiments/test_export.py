@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import sys
 from functools import partial
@@ -294,9 +295,24 @@ def test_a_run_whose_result_says_nothing_is_refused(finished_run, tmp_path):
 def test_a_run_or_folder_that_is_none_is_refused(finished_run, tmp_path):
     with pytest.raises(config.ConfigurationError, match=r"nowhere: no finished run here; best\.pt is missing"):
         export(f"{tmp_path}/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("file", "file is a file"),
+        ("file/below", "file is a file"),
+        ("locked/new", "nothing can be written to .*locked;"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(folder, reason, finished_run, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(config.ConfigurationError, match=r"export\.folder = '.*file' is a file; name a folder"):
-        export(str(finished_run), f"{tmp_path}/file")
+    (tmp_path / "locked").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and access(path, mode))
+    monkeypatch.setattr("experiments.export.exporting.Circuit", None)
+    with pytest.raises(config.ConfigurationError, match=rf"export\.folder = .*{reason}"):
+        export(str(finished_run), f"{tmp_path}/{folder}")
 
 
 def test_the_fewest_bits_are_those_with_as_many_validation_rows_right(monkeypatch, capsys):

@@ -118,6 +118,6 @@ def test_a_name_by_which_something_else_is_found_is_refused(tmp_path, name, said
 def test_a_folder_that_cannot_be_made_is_refused_before_the_export(finished_run, tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.export.publish.export_run", None)
     (tmp_path / "file").touch()
-    for folder, said in (("file", "File exists"), ("file/below", "Not a directory")):
+    for folder, said in (("file", "file is a file"), ("file/below", "file is a file")):
         with pytest.raises(ConfigurationError, match=said):
             published(finished_run, tmp_path / folder)
