@@ -10,7 +10,7 @@ plots/, wandb/      pictures, and Weights & Biases' files
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +21,7 @@ import torch
 
 from difflut.config import ConfigurationError, meanings
 from difflut.pretrained import VECTORS, Pretrained, folder_of, names, read_model
+from difflut.registry import similar
 from experiments.data import Dataset, DatasetNotFoundError, load_dataset
 from experiments.shared.files import write_file, write_json
 
@@ -66,12 +67,14 @@ class RunFolder:
         Raises:
             FileNotFoundError: It has no best.pt or no result.json.
         """
-        return cls._having(str(folder_of(path)), "finished run", "best.pt", "result.json")
+        return cls._having(str(folder_of(path)), "finished run", "best.pt", "result.json", models=names())
 
     @classmethod
-    def _having(cls, path: str, what: str, *files: str) -> "RunFolder":
+    def _having(cls, path: str, what: str, *files: str, models: Sequence[str] = ()) -> "RunFolder":
         if missing := [name for name in files if not Path(path, name).exists()]:
-            raise FileNotFoundError(f"{path}: no {what} here; {missing[0]} is missing")
+            others = sorted(str(file.parent) for file in Path(path).parent.glob(f"*/{files[0]}"))
+            hint = f"; {meant}" if not Path(path).exists() and (meant := similar(path, [*others, *models])) else ""
+            raise FileNotFoundError(f"{path}: no {what} here; {missing[0]} is missing{hint}")
         return cls(Path(path))
 
     @property

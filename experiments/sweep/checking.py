@@ -67,9 +67,7 @@ class Checker:
             _check_anew()
             yield
         except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
-            # Gin adds the functions through which an error passed.
-            reason = str(error).partition("\n  In call to configurable")[0]
-            raise config.ConfigurationError(f"{point}: {reason}") from error
+            raise config.ConfigurationError(f"{point}: {config.reason(error)}") from error
 
     def _check_objectives(self, validation_rows: int) -> None:
         if self.of_validation and not validation_rows:

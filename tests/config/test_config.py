@@ -110,8 +110,9 @@ def test_python_code_meets_no_hidden_defaults(gin_file):
         ("layers.random.node_type = @nodes.dnw", "'@nodes.dnw'; did you mean 'nodes.dwn'"),
         ("train.loss = @losses.distilation", "'@losses.distilation'; did you mean 'losses.distillation'"),
         ("trian.epochs = 3", "'trian'; did you mean 'train'"),
-        ("layers.learnable.topk = 6", "topk"),
-        ("train.epoch = 6", "epoch"),
+        ("hidden/layers.learnable.topk = 6", "named 'topk'; did you mean 'top_k'"),
+        ("train.epoch = 6", "named 'epoch'; did you mean 'epochs'"),
+        ("network.xyz = 6", "named 'xyz'; known: input_shape, num_classes, encoder"),
         ("train.epochs = ", "experiment.gin"),
     ],
 )

@@ -206,13 +206,14 @@ def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monke
 
 
 def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, capsys):
-    errors = {"synthesize": KeyError("cells"), "prove": TimeoutError("too slow"), "place": RuntimeError("killed")}
+    through_gin = RuntimeError("killed\n  In call to configurable 'place' (<function place at 0x7f0>)")
+    errors = {"synthesize": KeyError("cells"), "prove": TimeoutError("too slow"), "place": through_gin}
     for name, error in errors.items():
         monkeypatch.setattr(circuits, name, Mock(side_effect=error))
     report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, place="core")
     output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
     for line in ("Yosys: not done: 'cells'", "proof: not done: too slow", "placement: not done: killed"):
-        assert line in output and f"- {line}" in page
+        assert f"{line}\n" in output and f"- {line}\n" in f"{page}\n"
     assert read(tmp_path) == report
 
 

@@ -59,6 +59,25 @@ def test_a_finished_run_needs_a_network_and_a_result_but_no_last_checkpoint(fold
         RunFolder.open(str(folder.path))
 
 
+def test_a_run_or_model_that_is_not_there_has_its_like_named(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder.path.parent)
+    typo, like = f"{folder.path.name[:-6]}…", f"is missing; did you mean '{folder.path.name}'"
+    with pytest.raises(FileNotFoundError, match=r"best\.pt is missing$"):
+        RunFolder.open_finished(typo)
+    for file in ("best.pt", "last.pt"):
+        (folder.path / file).touch()
+    with pytest.raises(FileNotFoundError, match=like):
+        RunFolder.open_finished(typo)
+    with pytest.raises(FileNotFoundError, match=like):
+        RunFolder.open(typo)
+    with pytest.raises(FileNotFoundError, match=r"last\.pt is missing$"):
+        RunFolder.open("mnist-400")
+    with pytest.raises(FileNotFoundError, match=r"mnist-400: .* is missing; did you mean 'mnist-4000'"):
+        RunFolder.open_finished("mnist-400")
+    with pytest.raises(FileNotFoundError, match=r"best\.pt is missing$"):
+        RunFolder.open_finished(str(tmp_path))
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", "3", '{"dataset": "digits"}', '{"seed": 0}', '{"dataset": "dig'])
 def test_a_result_that_is_none_is_named(folder, content):
     (folder.path / "result.json").write_text(content)

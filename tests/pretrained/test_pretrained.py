@@ -161,8 +161,8 @@ def test_a_card_reads_no_file_elsewhere(written):
         load_anew(folder)
 
 
-def test_a_name_that_is_none_lists_those_that_are(tmp_path):
-    with pytest.raises(ModelError, match=r"mnist-5: no model, .*digits-2000, digits-conv"):
+def test_a_name_that_is_none_has_its_like_named(tmp_path):
+    with pytest.raises(ModelError, match=r"mnist-5: no model, .*; did you mean 'mnist-4000' or"):
         load_anew("mnist-5")
     shutil.copytree(folder_of("digits-2000"), tmp_path / "mine")
     assert load_anew(tmp_path / "mine").name == "digits-2000"

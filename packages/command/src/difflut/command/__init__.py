@@ -55,8 +55,7 @@ def main() -> int:
             return 0
         config.run()
     except (config.ConfigurationError, experiments.JobError) as error:
-        # Gin appends the functions through which an error passed; a reader does not need them.
-        print(f"{parser.prog}: {str(error).partition(chr(10) + '  In call to configurable')[0]}", file=sys.stderr)
+        print(f"{parser.prog}: {config.reason(error)}", file=sys.stderr)
         return 2 if isinstance(error, config.ConfigurationError) else 1
     except KeyboardInterrupt:
         return 128 + (RECEIVED or [signal.SIGINT])[0]

@@ -24,6 +24,8 @@ from difflut.registry import JOBS, closest
 WRONG = (ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError, ImportError)
 # The message of Gin for an unknown name, with or without its scope.
 UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(?:\(\))?'\.")
+# The message of Gin for a parameter that its component does not have.
+NO_PARAMETER = re.compile(r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'\.")
 # The message of Gin for a file that is in no folder where it looks.
 MISSING = re.compile(r"Unable to open file: (.*?)\. Searched config paths: \[.*?\]\.")
 # A binding whose value is one word, or several, and no literal.
@@ -75,7 +77,7 @@ def _parse_parameter(parameter: str) -> None:
 
 
 def _with_hint(error: Exception) -> str:
-    """The message of Gin with a hint: names or files spelled like an unknown one, or what a bare word lacks."""
+    """The message of Gin with a hint: what is spelled like an unknown name or file, or what a bare word lacks."""
     text = str(error)
     if isinstance(error, SyntaxError) and (bare := BARE.fullmatch((error.text or "").strip())):
         return f"{text}; did you mean {bare[1]} = {_meant(bare[2])}?"
@@ -83,9 +85,13 @@ def _with_hint(error: Exception) -> str:
         name = missing[1].removesuffix(".gin")
         hint = closest(name, files) if (files := bundled_files()) else "give its path"
         return f"{text[: missing.start()]}there is no Gin file {missing[1]!r}; {hint}{text[missing.end() :]}"
-    if not (unknown := UNKNOWN.search(text)):
+    if (unknown := NO_PARAMETER.search(text)) and unknown[1] in gin_names():
+        hint = closest(unknown[2], inspect.signature(gin_names()[unknown[1]]).parameters)
+    elif unknown := UNKNOWN.search(text):
+        hint = closest(unknown[1], gin_names())
+    else:
         return text
-    return f"{text[: unknown.end() - 1]}; {closest(unknown[1], gin_names())}{text[unknown.end() :]}"
+    return f"{text[: unknown.end() - 1]}; {hint}{text[unknown.end() :]}"
 
 
 def _meant(word: str) -> str:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from difflut.pretrained.model import CARD, ModelError, Pretrained, read_model
+from difflut.registry import closest
 
 SHIPPED = Path(__file__).parent / "models"
 
@@ -29,5 +30,5 @@ def load(name: str | os.PathLike[str]) -> Pretrained:
     """
     folder = folder_of(name)
     if not (folder / CARD).is_file():
-        raise ModelError(f"{name}: no model, and no folder with a {CARD}; models that come along: {', '.join(names())}")
+        raise ModelError(f"{name}: no model, and no folder with a {CARD}; {closest(name, names())}")
     return read_model(folder)

@@ -61,3 +61,4 @@ from difflut.registry.discovery import import_submodules as import_submodules
 from difflut.registry.registry import Registry as Registry
 from difflut.registry.registry import UnknownComponentError as UnknownComponentError
 from difflut.registry.registry import closest as closest
+from difflut.registry.registry import similar as similar

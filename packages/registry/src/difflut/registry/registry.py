@@ -98,8 +98,13 @@ class Registry(Mapping[str, Any]):
 def closest(name: object, known: Iterable[str]) -> str:
     """A hint for an unknown name: the known names that are spelled like it, or else all of them."""
     known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
+    return similar(name, known) or f"known: {', '.join(known)}"
+
+
+def similar(name: object, known: Iterable[str]) -> str:
+    """A hint for an unknown name: the known names that are spelled like it; empty if there is none."""
+    close = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _path(component: Callable[..., Any]) -> str:
