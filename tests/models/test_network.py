@@ -41,6 +41,12 @@ def test_a_network_without_layers_is_an_error():
         network((3, 5), 3, ENCODERS["thermometer"](num_bits=2), [])
 
 
+def test_a_layer_that_does_not_fit_is_named():
+    first = partial(LAYERS["random"], output_size=6, node_type=NODES["dwn"], n=4, kernel_size=2)
+    with pytest.raises(ValueError, match=r"network\.layers\[1\]: kernel=\(5, 5\) does not fit an image of height=2"):
+        network((3, 5), 3, ENCODERS["thermometer"](num_bits=2), [first, partial(first, kernel_size=5)])
+
+
 def test_a_width_that_the_classes_do_not_divide_is_an_error():
     layer = partial(LAYERS["random"], output_size=31, node_type=NODES["dwn"], n=4)
     with pytest.raises(ValueError, match="31 features cannot be divided into k=3 equal groups"):

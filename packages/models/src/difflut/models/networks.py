@@ -258,7 +258,10 @@ def network(
     seeds = torch.randint(2**31, (len(layers) + 1,), generator=torch.Generator().manual_seed(seed)).tolist()
     shapes, built = {"encoder": _encoded_shape(encoder.compared_shape(input_shape), encoder.num_bits)}, list[Layer]()
     for i, (make_layer, layer_seed) in enumerate(zip(layers, seeds, strict=False)):
-        built.append(make_layer(input_size=shapes, seed=layer_seed))
+        try:
+            built.append(make_layer(input_size=shapes, seed=layer_seed))
+        except ValueError as error:
+            raise ValueError(f"network.layers[{i}]: {error}") from error
         shapes[name_of(i, built[-1])] = built[-1].output_shape
     return LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
 
