@@ -27,8 +27,8 @@ from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS
 def build_model(config: Mapping[str, Any] | str | os.PathLike[str]) -> LUTNetwork:
     """Builds a network from its description, or from the YAML or JSON file that holds it.
 
-    Everything is checked first (see `validate_config`). A layer's `input_size` may be left out after the first layer,
-    its `n` where `node_params` has `input_dim`, and its `seed` where the whole description has one.
+    All names and keys are checked first (see `validate_config`). A layer's `input_size` may be left out after the first
+    layer, its `n` where `node_params` has `input_dim`, and its `seed` where the whole description has one.
 
     Raises:
         ConfigError: With the path of the key that is wrong.

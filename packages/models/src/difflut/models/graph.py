@@ -33,6 +33,7 @@ class Graph:
             if name in numbers:
                 raise ValueError(f"layers[{i}] has the name {name!r} of an earlier source; give it another")
             numbers[name] = i
+        del numbers["encoder"]  # a head counts the outputs of layers
         self.head_sources = _found(None if head is None else head.reads, numbers, "groupsum")
         self._check_shapes(layers)
         readers = [*self.sources, self.head_sources]
