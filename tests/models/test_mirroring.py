@@ -205,3 +205,13 @@ def test_thresholds_of_each_pixel_need_detectors_to_be_counted_together():
     model, _ = convolution("plain")
     with pytest.raises(ValueError, match=r"without detectors .* same thresholds, got 2 .* feature_wise='channels'"):
         ensemble([model], mirrored=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*come out constant")
+@pytest.mark.parametrize("detectors", [None, DETECTORS])
+def test_an_encoder_of_one_level_has_no_thresholds_to_mirror(detectors):
+    images = torch.randint(256, (20, 6, 5, 2), dtype=torch.uint8)
+    encoder = ENCODERS["onehot"](1, detectors=detectors).fit(images)
+    model = network((6, 5, 2), 3, encoder, [partial(BANK, output_size=9)]).eval()
+    assert torch.equal(mirrored(model)(images), model(images))
+    assert torch.equal(ensemble([model], mirrored=True)(images), model(images))

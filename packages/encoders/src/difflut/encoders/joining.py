@@ -22,7 +22,7 @@ def mirrored(encoder: Encoder, height: int, width: int) -> Encoder:
     """
     thresholds = encoder.hard_thresholds()
     if len(thresholds) > 1:
-        thresholds = thresholds.view(height, width, -1, thresholds.shape[1]).flip(1).flatten(0, 2)
+        thresholds = thresholds.unflatten(0, (height, width, -1)).flip(1).flatten(0, 2)
     return encoder.remade(thresholds, [mirrored_kernel(kernel) for kernel in encoder.detectors or ()])
 
 
@@ -63,7 +63,7 @@ def side_by_side(encoders: Sequence[Encoder]) -> tuple[Encoder, list[Tensor]]:
     found, kernels, thresholds = list[list[int]](), list[Kernel](), list[Tensor]()
     for encoder, own in zip(encoders, banks, strict=True):
         compared = encoder.hard_thresholds().cpu()
-        planes = compared.expand(height * width * len(own), -1).view(height * width, len(own), -1).transpose(0, 1)
+        planes = compared.expand(height * width * len(own), -1).unflatten(0, (-1, len(own))).transpose(0, 1)
         found.append([])
         for kernel, plane in zip(own, planes.contiguous(), strict=True):
             key = next(weights).tobytes(), plane.numpy().tobytes()
