@@ -8,38 +8,72 @@ namespace difflut::select {
 
 constexpr int64_t kPinBlock = 2048;  // pins whose softmax a thread computes at a time: 8 KiB of a row of logits
 
-// x as packed bits: sums (2 x - 1) g over samples, for a line of inputs.
+// A word of packed bits of each of 16 inputs; that of input k is bits[rows[k]].
+#ifdef DIFFLUT_AVX512
+struct Words {
+  __m512i low, high;  // halves of the words, of 32 samples each
+
+  Words(const uint64_t* bits, const int64_t* rows) {
+    const auto eight = [&](const int64_t* r) {  // quicker than an instruction that gathers
+      return _mm512_set_epi64(bits[r[7]], bits[r[6]], bits[r[5]], bits[r[4]], bits[r[3]], bits[r[2]], bits[r[1]],
+                              bits[r[0]]);
+    };
+    const __m512i first = eight(rows), second = eight(rows + 8);
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    low = _mm512_permutex2var_epi32(first, even, second);
+    high = _mm512_permutex2var_epi32(first, _mm512_or_si512(even, _mm512_set1_epi32(1)), second);
+  }
+
+  // For each input the entry of `sums` that its bits of a group of samples choose.
+  Line chosen(const Line& sums, int group) const {
+    const __m512i half = group < kGroups / 2 ? low : high;
+    return Line(_mm512_permutexvar_ps(_mm512_srli_epi32(half, group * kGroup % 32), __m512(sums)));
+  }
+};
+#else
+struct Words {
+  uint64_t word[kLine];
+
+  Words(const uint64_t* bits, const int64_t* rows) {
+    for (int k = 0; k < kLine; ++k) word[k] = bits[rows[k]];
+  }
+
+  Line chosen(const Line& sums, int group) const {
+    Line line;
+    for (int k = 0; k < kLine; ++k) line[k] = sums[word[k] >> (group * kGroup) & (kPatterns - 1)];
+    return line;
+  }
+};
+#endif
+
+// x as packed bits: sums (2 x - 1) g over samples.
 struct BitInputs {
   const uint64_t* bits;
   int64_t batch;
 
-  // Adds to sums[k] those over some blocks, with the gradients in tile[block * pitch + sample]; x is in rows[k].
-  void add(const int64_t* rows, const Block* blocks, int count, const float* tile, int64_t pitch, Line* sums) const {
-    const int64_t words = words_of(batch);
-#ifdef DIFFLUT_AVX512
-    __m512 ones[kLine] = {}, all = {};
-#endif
-    for (int i = 0; i < count; ++i, tile += pitch) {
-      uint64_t word[kLine];
-      for (int k = 0; k < kLine; ++k) word[k] = bits[(rows[k] + blocks[i].offset) * words + blocks[i].start / kBlock];
-#ifdef DIFFLUT_AVX512
-      for (int64_t b = 0; b < kBlock; b += kLine) {
-        const __m512 g = _mm512_loadu_ps(tile + b);
-        all = _mm512_add_ps(all, g);
-        for (int k = 0; k < kLine; ++k) {
-          uint16_t set;
-          std::memcpy(&set, reinterpret_cast<const char*>(word + k) + b / 8, sizeof set);
-          ones[k] = _mm512_mask_add_ps(ones[k], set, ones[k], g);
-        }
+  int64_t pitch() const { return words_of(batch); }
+
+  // Adds to sums[lines], of 16 inputs each, those over some blocks with gradients tile[block * tile_pitch + sample];
+  // input k begins at the place rows[k].
+  void add(const int64_t* rows, int64_t lines, const Block* blocks, int count, const float* tile, int64_t tile_pitch,
+           Line* sums) const {
+    Line signs[kGroup];  // of a group's samples in each pattern
+    for (int i = 0; i < kGroup; ++i)
+      for (int pattern = 0; pattern < kPatterns; ++pattern) signs[i][pattern] = pattern >> i & 1 ? 1.0f : -1.0f;
+    Line patterns[kBlocks][kGroups];
+    for (int i = 0; i < count; ++i)
+      for (int group = 0; group < kGroups; ++group) {
+        const float* g = tile + i * tile_pitch + group * kGroup;
+        patterns[i][group] = (g[0] * signs[0] + g[1] * signs[1]) + (g[2] * signs[2] + g[3] * signs[3]);
       }
-#else
-      for (int k = 0; k < kLine; ++k)
-        for (int64_t b = 0; b < kBlock; ++b) sums[k][b % kLine] += word[k] >> b & 1 ? tile[b] : -tile[b];
-#endif
+    for (int64_t line = 0; line < lines; ++line) {
+      Line total[4] = {};
+      for (int i = 0; i < count; ++i) {
+        const Words words(bits + blocks[i].offset * pitch() + blocks[i].start / kBlock, rows + line * kLine);
+        for (int group = 0; group < kGroups; ++group) total[group % 4] += words.chosen(patterns[i][group], group);
+      }
+      sums[line] += (total[0] + total[1]) + (total[2] + total[3]);
     }
-#ifdef DIFFLUT_AVX512
-    for (int k = 0; k < kLine; ++k) sums[k] += Line(_mm512_sub_ps(_mm512_add_ps(ones[k], ones[k]), all));
-#endif
   }
 };
 
@@ -48,22 +82,27 @@ struct RealInputs {
   const float* x;
   int64_t batch;
 
-  void add(const int64_t* rows, const Block* blocks, int count, const float* tile, int64_t pitch, Line* sums) const {
+  int64_t pitch() const { return batch; }
+
+  void add(const int64_t* rows, int64_t lines, const Block* blocks, int count, const float* tile, int64_t tile_pitch,
+           Line* sums) const {
     Line all = {};
     for (int i = 0; i < count; ++i)
-      for (int64_t b = 0; b < kBlock; b += kLine) all += load<Line>(tile + i * pitch + b);
-    for (int k = 0; k < kLine; ++k) {
-      Line total[2] = {};
-      for (int i = 0; i < count; ++i) {
-        const float* row = x + (rows[k] + blocks[i].offset) * batch + blocks[i].start;
-        const float* g = tile + i * pitch;
-        const int64_t samples = batch - blocks[i].start;
-        if (samples >= kBlock)
-          for (int64_t b = 0; b < kBlock; b += kLine) total[b / kLine % 2] += load<Line>(row + b) * load<Line>(g + b);
-        else
-          for (int64_t b = 0; b < samples; b += kLine) total[0] += load<Line>(row + b, samples - b) * load<Line>(g + b);
+      for (int64_t b = 0; b < kBlock; b += kLine) all += load<Line>(tile + i * tile_pitch + b);
+    for (int64_t line = 0; line < lines; ++line) {
+      Line products[kLine];
+      for (int k = 0; k < kLine; ++k) {
+        Line total[2] = {};
+        for (int i = 0; i < count; ++i) {
+          const float* row = x + rows[line * kLine + k] + blocks[i].offset * batch + blocks[i].start;
+          const float* g = tile + i * tile_pitch;
+          const int64_t samples = batch - blocks[i].start;
+          for (int64_t b = 0; b < std::min(kBlock, samples); b += kLine)
+            total[b / kLine % 2] += load<Line>(row + b, samples - b) * load<Line>(g + b);
+        }
+        products[k] = 2 * (total[0] + total[1]) - all;
       }
-      sums[k] += 2 * (total[0] + total[1]) - all;
+      sums[line] += line_sums(products);
     }
   }
 };
@@ -77,20 +116,20 @@ void candidates_gradient(const Source& source, const Inputs& inputs, const Place
   static thread_local std::vector<int64_t> rows;
   static thread_local std::vector<Line> sums;
   rows.resize(kPins * lines * kLine);
-  sums.assign(kPins * lines * kLine, Line{});
+  sums.assign(kPins * lines, Line{});
   for (int64_t j = 0; j < kPins; ++j)
     for (int64_t k = 0; k < lines * kLine; ++k)
-      rows[j * lines * kLine + k] = at.row(candidates[(first + j) * choices + std::min(k, choices - 1)]);
+      rows[j * lines * kLine + k] =
+          at.row(candidates[(first + j) * choices + std::min(k, choices - 1)]) * inputs.pitch();
   for_each_blocks<kBlock, kBlocks>(at, inputs.batch, [&](const Block* blocks, int count) {
     alignas(64) float tiles[kBlocks * kPins * kBlock];
     source.fill(group, blocks, count, tiles);
-    for (int64_t line = 0; line < kPins * lines; ++line)
-      inputs.add(&rows[line * kLine], blocks, count, tiles + line / lines * kBlock, kPins * kBlock,
-                 &sums[line * kLine]);
+    for (int64_t j = 0; j < kPins; ++j)
+      inputs.add(&rows[j * lines * kLine], lines, blocks, count, tiles + j * kBlock, kPins * kBlock, &sums[j * lines]);
   });
   for (int64_t j = 0; j < kPins; ++j)
     for (int64_t k = 0; k < choices; k += kLine)
-      store(logits_grad + (first + j) * choices + k, line_sums(&sums[j * lines * kLine + k]), choices - k);
+      store(logits_grad + (first + j) * choices + k, sums[j * lines + k / kLine], choices - k);
 }
 
 // Stores past the caches what is too large for them, which saves reading it first.
