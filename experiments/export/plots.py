@@ -93,13 +93,8 @@ def _draw_signal(axes: "Axes", circuit: Circuit, signal: int | str, place: tuple
         feature, bit = divmod(signal, circuit.codebook.shape[1])
         text, color = f"x{feature} bit {bit}", FAINT
     else:
-        table = circuit.connected_table(signal - circuit.num_inputs)
-        digits = (
-            np.packbits(table[::-1]).tobytes().hex()
-            if len(table) >= 8
-            else f"{sum(1 << i for i in np.flatnonzero(table)):x}"
-        )
-        text, color = digits, SATURATED
+        init, pins = circuit.cell(signal - circuit.num_inputs)
+        text, color = f"{init:0{max(2 ** len(pins) // 4, 1)}x}", SATURATED
     box = {"boxstyle": "round,pad=0.2", "facecolor": color, "edgecolor": "white", "linewidth": 0.5}
     ink = "white" if color == HARD else INK
     axes.text(*place, text, ha="center", va="center", fontsize=6, color=ink, bbox=box, zorder=2)

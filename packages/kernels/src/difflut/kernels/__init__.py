@@ -36,6 +36,7 @@ from difflut.kernels.lookups import lookup as lookup
 from difflut.kernels.placements import PlacedWiring as PlacedWiring
 from difflut.kernels.placements import Placements as Placements
 from difflut.kernels.placements import Wiring as Wiring
+from difflut.kernels.placements import own_inputs as own_inputs
 from difflut.kernels.placements import placed as placed
 from difflut.kernels.precision import in_full_precision as in_full_precision
 from difflut.kernels.selection import best_inputs as best_inputs

@@ -1,7 +1,7 @@
 """Where the nodes of a layer stand: once, or at every window of an image with the same tables."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -112,6 +112,14 @@ class PlacedWiring:
 
 
 Wiring = Tensor | PlacedWiring
+
+
+@cache
+def own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
+    """The wiring in which node `i` reads the `i`-th n inputs: (L, n), int64."""
+    # Made once, since back ends keep what they prepare for a wiring as long as its tensor lives.
+    with torch.inference_mode(False):
+        return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
 def placed(wiring: Wiring, features: int) -> PlacedWiring:

@@ -1,7 +1,6 @@
 """Trees of banks: a convolution whose kernels are trees of nodes, and the pooling behind it, as one operation."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -14,7 +13,7 @@ from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, save_kept, saved_kept
 from difflut.kernels.extension import multilinear
 from difflut.kernels.extremes import maximum
-from difflut.kernels.placements import PlacedWiring, Placements, Wiring
+from difflut.kernels.placements import PlacedWiring, Placements, Wiring, own_inputs
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank
 
@@ -52,22 +51,15 @@ def multilinear_tree(
     height, width = reads.placements.out_height, reads.placements.out_width
     y = multilinear(x, reads, tables[0], use_cuda=use_cuda)
     for table in tables[1:]:
-        inputs = _side_by_side(len(table), table.shape[2].bit_length() - 1, x.device)
+        inputs = own_inputs(len(table), table.shape[2].bit_length() - 1, x.device)
         level = PlacedWiring(inputs, Placements(inputs.numel(), height, width))
         y = multilinear(y, level, table, use_cuda=use_cuda)
     if pool == (1, 1):
         return y
     channels = tables[-1].shape[0] * tables[-1].shape[1]
-    windows = _side_by_side(channels, pool[0] * pool[1], x.device)
+    windows = own_inputs(channels, pool[0] * pool[1], x.device)
     where = Placements(channels, height, width, pool, pool)
     return maximum(y, PlacedWiring(windows, where), use_cuda=use_cuda)
-
-
-@cache
-def _side_by_side(nodes: int, n: int, device: torch.device) -> Tensor:
-    # Made once: back ends keep what they prepare for a wiring as long as its tensor lives.
-    with torch.inference_mode(False):
-        return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
 class _Tree(torch.autograd.Function):

@@ -13,7 +13,7 @@ from difflut.layers.layer import Layer
 from difflut.layers.promises import trains_by_lookup
 from difflut.layers.shapes import InputSize
 from difflut.layers.wiring import check_inputs, check_together, draw_wiring
-from difflut.nodes import HardLookup, Node, as_features, own_inputs
+from difflut.nodes import HardLookup, Node, as_features
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
@@ -202,7 +202,7 @@ class Learnable(Layer):
 
     def _pins_of_nodes(self) -> kernels.Wiring:
         """The wiring of nodes in an image that has one channel for each pin, which holds what the pin has read."""
-        where, pins = self.placements, own_inputs(self.node.num_nodes, self.n, self.logits.device)
+        where, pins = self.placements, kernels.own_inputs(self.node.num_nodes, self.n, self.logits.device)
         return with_placements(pins, kernels.Placements(pins.numel(), where.out_height, where.out_width))
 
     def _mixture(self, x: Tensor | kernels.Bits) -> Tensor:

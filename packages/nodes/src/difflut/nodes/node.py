@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
 from math import prod
 from typing import Any, ClassVar
 
@@ -146,7 +145,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
                     f"{self.num_nodes} nodes of n={self.input_dim} need {pins} inputs, got {tuple(x.shape)}; "
                     "pass a wiring to choose among more"
                 )
-            wiring = own_inputs(self.num_nodes, self.input_dim, x.device)
+            wiring = kernels.own_inputs(self.num_nodes, self.input_dim, x.device)
         if self.is_relaxed:
             return self.relaxed(x, wiring)
         return kernels.lookup(x, wiring, self.truth_table().to(x.dtype), use_cuda=self.use_cuda)
@@ -177,14 +176,6 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         """The arguments of the constructor that are not None, sizes first."""
         hidden = {"init_fn", "init_kwargs", "regularizers", "use_cuda"}
         return ", ".join(f"{name}={value}" for name, value in self.get_params().items() if name not in hidden)
-
-
-@cache
-def own_inputs(nodes: int, n: int, device: torch.device) -> Tensor:
-    """The wiring in which node `i` reads the `i`-th n features: `(L, n)`."""
-    # Made once, since back ends keep what they prepare for a wiring as long as its tensor exists.
-    with torch.inference_mode(False):
-        return torch.arange(nodes * n, device=device).view(nodes, n)
 
 
 def as_features(y: Tensor, placements: int = 1) -> Tensor:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from difflut.circuits.arithmetic.comparisons import encoder_bits
 from difflut.circuits.arithmetic.encoding import add_encoder
 from difflut.circuits.arithmetic.features import FeatureWords
@@ -49,9 +47,8 @@ def netlist(circuit: Circuit, words: InputWords | None = None) -> Netlist:
     features = FeatureWords(tables, circuit, words, inputs)
     names = dict(zip(bits.signals.tolist(), add_encoder(tables, bits, words, features), strict=True))
     for lut in range(circuit.num_luts):
-        init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
-        pins = circuit.wiring[lut]
-        names[circuit.num_inputs + lut] = tables.add(init, [names[pin] for pin in pins[pins >= 0].tolist()])
+        init, pins = circuit.cell(lut)
+        names[circuit.num_inputs + lut] = tables.add(init, [names[pin] for pin in pins])
     counts, width = add_counts(tables, circuit, names), count_width(circuit)
     winner = add_tournament(tables, counts)
     digits = [digit for count in counts for digit in count + ["0"] * (width - len(count))]

@@ -140,6 +140,11 @@ class Circuit:
             table = table.reshape(-1, 2, 2**pin)[:, 0].reshape(-1)
         return table
 
+    def cell(self, lut: int) -> tuple[int, list[int]]:
+        """The `connected_table` as a number, entry `a` in bit `a`, and the signals that its inputs read."""
+        bits, pins = np.packbits(self.connected_table(lut), bitorder="little"), self.wiring[lut]
+        return int.from_bytes(bits.tobytes(), "little"), pins[pins >= 0].tolist()
+
     def counts(self, x: np.ndarray) -> np.ndarray:
         """The count of each class: `(batch, classes)` integers."""
         return count_ones(self, x)

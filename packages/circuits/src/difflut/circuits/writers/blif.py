@@ -77,9 +77,8 @@ def core_blif(circuit: Circuit, head: str = "tables") -> str:
     s = _port("s", len(signals))
     names = dict(zip(signals, s, strict=True))
     for lut in range(circuit.num_luts):
-        init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
-        pins = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
-        names[circuit.num_inputs + lut] = blif.table(init, pins)
+        init, pins = circuit.cell(lut)
+        names[circuit.num_inputs + lut] = blif.table(init, [names[pin] for pin in pins])
     counts = _counts(blif, circuit, names, head)
     winner = _argmax(blif, counts, index_width(circuit.num_classes))
     digits = [digit for count in counts for digit in count]

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from difflut.circuits.arithmetic.comparisons import EncoderBits
 from difflut.circuits.arithmetic.encoding import add_encoder
 from difflut.circuits.arithmetic.features import FeatureWords
@@ -61,9 +59,8 @@ def lut_lines(circuit: Circuit, luts: slice, names: dict[int, str]) -> list[str]
     """The wire and instance of each LUT; `names` are those of signals, to which theirs are added."""
     lines = []
     for lut in range(luts.start, luts.stop):
-        inputs = [names[pin] for pin in circuit.wiring[lut].tolist() if pin >= 0]
-        init = sum(1 << address for address in np.flatnonzero(circuit.connected_table(lut)).tolist())
-        lines += [f"wire y{lut};", instance(f"lut{lut}", init, inputs, f"y{lut}")]
+        init, pins = circuit.cell(lut)
+        lines += [f"wire y{lut};", instance(f"lut{lut}", init, [names[pin] for pin in pins], f"y{lut}")]
         names[circuit.num_inputs + lut] = f"y{lut}"
     return lines
 
