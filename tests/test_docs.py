@@ -7,7 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from runpy import run_path
 
+import gin
 import pytest
+import torch
 
 import experiments
 from difflut import config
@@ -92,6 +94,16 @@ def test_gin_of_a_page_is_read(page, tmp_path):
         if language == "gin":
             (tmp_path / "page.gin").write_text(code)
             config.parse([str(tmp_path / "page.gin")], [])
+
+
+def test_the_explained_convolution_is_a_network(tmp_path):
+    (explained,) = (code for language, code in blocks(ROOT / "docs/tasks/convolution.md") if language == "gin")
+    (tmp_path / "page.gin").write_text(explained)
+    config.parse([str(tmp_path / "page.gin")], [])
+    model = gin.get_configurable("network")((8, 8), 10)
+    assert [layer.output_shape for layer in model.layers] == [(64, 8, 8), (32, 8, 8), (32, 4, 4), (1000,)]
+    model.encoder.fit(x := torch.rand(5, 8, 8))
+    assert model(x).shape == (5, 10)
 
 
 def test_the_reference_has_every_name_with_its_parameters():
