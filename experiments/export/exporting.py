@@ -19,6 +19,7 @@ from difflut.circuits import (
     simplify,
     stages,
 )
+from difflut.circuits.arithmetic.clock import Depths
 from difflut.circuits.arithmetic.head import HEADS
 from difflut.circuits.passes.split import LUT_SIZE
 from difflut.circuits.streaming.checks import check_streams
@@ -154,10 +155,8 @@ def export_run(
     if verilog:
         luts, deep = estimate_cost(circuit, words, head=head).total, depths(circuit, words, head)
         unregistered = DELAYS["ecp5"].period(deep.total, luts)
-    if clock_mhz:
-        with configured():
-            pipeline, levels = choose_stages(deep, luts, clock_mhz)
-        print(f"registers for {clock_mhz:g} MHz by estimate: after {', '.join(pipeline)}; {levels} tables between them")
+        if clock_mhz:
+            pipeline, levels = _chosen_stages(deep, luts, clock_mhz)
     options = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
     write_files(network, circuit, target, prefix, steps)
     design = None
@@ -200,6 +199,13 @@ def export_run(
     print(f"{headline(report)}\nwritten: {target}")
     _check_agreement(report)
     return report
+
+
+def _chosen_stages(deep: Depths, luts: int, clock_mhz: float) -> tuple[list[str], int]:
+    with configured():
+        pipeline, levels = choose_stages(deep, luts, clock_mhz)
+    print(f"registers for {clock_mhz:g} MHz by estimate: after {', '.join(pipeline)}; {levels} tables between them")
+    return pipeline, levels
 
 
 def _check_arguments(

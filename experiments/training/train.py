@@ -109,18 +109,11 @@ def train(
     """
     trial = trial or TrialRun(None)
     with configured():
-        check_whole("train.epochs", epochs)
         check_seed("train.seed", seed)
         check_name("train.name", name)
-        if checkpoint_seconds is not None:
-            check_seconds("train.checkpoint_seconds", checkpoint_seconds)
+        _check_numbers(epochs, checkpoint_seconds, wiring_epochs, refined_epochs, workers, devices)
         check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)
-        if wiring_epochs is not None:
-            check_whole("train.wiring_epochs", wiring_epochs, least=0, most=max(epochs - refined_epochs - 1, 0))
-        if workers is not None:
-            check_whole("train.workers", workers)
-            check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")
         if not dry_run and (count := processes_wanted(devices, device)) > 1:
             return run_together(count, trial, resume=resume)
         start_tracking = tracking(**trial.tracking)
@@ -192,12 +185,16 @@ def train(
             if upload_checkpoint:
                 run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
             run.finish(result)
+    _tell(result)
+    return result
+
+
+def _tell(result: dict[str, Any]) -> None:
     print(
         f"test, best epoch {result['best_epoch']}: hard {result['test_accuracy_hard']:.2%}, "
-        f"relaxed {result['test_accuracy_relaxed']:.2%}, gap {result['gap']:+.2%}, seed {seed}, "
+        f"relaxed {result['test_accuracy_relaxed']:.2%}, gap {result['gap']:+.2%}, seed {result['seed']}, "
         f"{result['train_seconds']:.1f} s of training, {in_words(result)}"
     )
-    return result
 
 
 def _tell_overridden() -> None:
@@ -247,6 +244,24 @@ def _check_refinement(refinement: Callable[..., Refinement] | None, refined_epoc
         raise ConfigurationError(
             f"train.refined_epochs = {refined_epochs} must be from 0 to train.epochs = {epochs}, of which they are part"
         )
+
+
+def _check_numbers(
+    epochs: int,
+    checkpoint_seconds: float | None,
+    wiring_epochs: int | None,
+    refined_epochs: int,
+    workers: int | None,
+    devices: int | str,
+) -> None:
+    check_whole("train.epochs", epochs)
+    if checkpoint_seconds is not None:
+        check_seconds("train.checkpoint_seconds", checkpoint_seconds)
+    if wiring_epochs is not None:
+        check_whole("train.wiring_epochs", wiring_epochs, least=0, most=max(epochs - refined_epochs - 1, 0))
+    if workers is not None:
+        check_whole("train.workers", workers)
+        check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")
 
 
 def _num_bytes(data: Dataset) -> int:
