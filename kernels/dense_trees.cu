@@ -1,9 +1,7 @@
 // Trees of two-input nodes whose leaves read single features, as one operation: dense banks, each of which reads every
 // output of the one before once. A warp has a tree, and a lane four neighbouring samples of it. What nodes give each
 // other stays in registers, and the backward pass computes it again.
-//
-// A tree of D levels above its F = 2**D leaves has the values v[0], ..., v[4 F - 2]: first its 2 F inputs, then those of
-// its nodes, leaves first. Node t reads v[2 t] and v[2 t + 1] and gives v[2 F + t].
+#include "gate_tree.cuh"
 #include "multilinear.cuh"
 
 namespace difflut::dense_trees {
@@ -21,28 +19,16 @@ struct Trees {
   __host__ __device__ int64_t quads() const { return ceil_div(batch, kSamples); }
 };
 
+// The tables of a tree, in registers.
 template <int D>
-struct Tree {
-  static constexpr int kInputs = 2 << D, kNodes = (2 << D) - 1, kValues = kInputs + kNodes, kMoments = (kNodes + 1) * 4;
-
-  float4 table[kNodes];  // as x + y a + z b + w a b of a node's inputs
-
+struct Tree : GateTree<D> {
   __device__ Tree(const Trees& trees, int root) {
 #pragma unroll
-    for (int t = 0, level = 0, width = 1 << D, i = 0; t < kNodes; ++t) {
+    for (int t = 0, level = 0, width = this->kLeaves, i = 0; t < this->kNodes; ++t) {
       const int64_t own = int64_t(root) * width + i;
       const int64_t node = level < D ? __ldg(trees.order[level] + own) : own;
-      const float4 e = __ldg(reinterpret_cast<const float4*>(trees.table[level]) + node);
-      table[t] = {e.x, e.y - e.x, e.z - e.x, (e.w - e.z) - (e.y - e.x)};
+      this->set(t, __ldg(reinterpret_cast<const float4*>(trees.table[level]) + node));
       if (++i == width) i = 0, width /= 2, ++level;
-    }
-  }
-
-  __device__ void evaluate(float (&v)[kValues]) const {
-#pragma unroll
-    for (int t = 0; t < kNodes; ++t) {
-      const float4 e = table[t];
-      v[kInputs + t] = fmaf(v[2 * t + 1], fmaf(e.w, v[2 * t], e.z), fmaf(e.y, v[2 * t], e.x));
     }
   }
 };
@@ -111,17 +97,7 @@ __global__ void __launch_bounds__(kBlock, 2)
       for (int p = 0; p < kInputs; ++p) v[p] = inputs[p][u];
       tree.evaluate(v);
       g[Tree<D>::kValues - 1] = upstream[u];
-#pragma unroll
-      for (int t = kNodes - 1; t >= 0; --t) {
-        const float mine = g[kInputs + t], a = v[2 * t], b = v[2 * t + 1];
-        moments[4 * t] += mine;
-        moments[4 * t + 1] = fmaf(mine, a, moments[4 * t + 1]);
-        moments[4 * t + 2] = fmaf(mine, b, moments[4 * t + 2]);
-        moments[4 * t + 3] = fmaf(mine * a, b, moments[4 * t + 3]);
-        const float4 e = tree.table[t];
-        g[2 * t] = mine * fmaf(e.w, b, e.y);
-        g[2 * t + 1] = mine * fmaf(e.w, a, e.z);
-      }
+      tree.pass_back(v, g, moments);
 #pragma unroll
       for (int p = 0; p < kInputs; ++p) inputs[p][u] = g[p];
     }
@@ -131,11 +107,7 @@ __global__ void __launch_bounds__(kBlock, 2)
 #pragma unroll
     for (int p = 0; p < kInputs; ++p) place.store(pin_grad + to[p] * trees.batch, inputs[p]);
   }
-#pragma unroll
-  for (int t = 0; t < kNodes; ++t) {  // from moments to what the corners get
-    float* m = moments + 4 * t;
-    m[0] += m[3] - m[1] - m[2], m[1] -= m[3], m[2] -= m[3];
-  }
+  tree.as_entries(moments);
   sum_lanes<kMoments, kWarp / 2>(moments);
   constexpr int kEach = kWarp / kMoments;  // lanes of an entry
   const int entry = lane_index() / kEach;

@@ -12,20 +12,16 @@ __global__ void forward(Bank bank, Site site, const uint4* __restrict__ bits, co
   const int node = row_of_warp();
   if (node >= bank.nodes) return;
   const int64_t quads = bank.quads(), items = site.count() * quads;
-  typename Site::Pin pins[N];
-#pragma unroll
-  for (int j = 0; j < N; ++j) pins[j] = site.pin(__ldg(bank.wiring + int64_t(node) * N + j));
+  const int input = lane_index() % 8;  // a lane reads word lane / 8 of it
+  const bool used = input < N;
+  const auto pin = site.pin(__ldg(bank.wiring + int64_t(node) * N + (used ? input : 0)));
+  const auto* own = reinterpret_cast<const uint32_t*>(bits) + lane_index() / 8;
 #pragma unroll 2
   for (int64_t i = blockIdx.y; i < items; i += gridDim.y) {
     const Item item = item_of(site, i, quads);
     const auto window = site.window(item.placement);
-    uint4 words[N];
-#pragma unroll
-    for (int j = 0; j < N; ++j) {
-      const int row = site.row(pins[j], window);
-      words[j] = Site::kIsDense || row >= 0 ? __ldg(bits + row * quads + item.quad) : uint4{};
-    }
-    const uint32_t code = addresses<N>(words);
+    const int row = used ? site.row(pin, window) : -1;
+    const uint32_t code = transposed(row < 0 ? 0 : __ldg(own + (row * quads + item.quad) * kQuad));
     codes[(node * items + i) * kWarp + lane_index()] = code;
     if (!y && !y_bits) continue;
     const int left = samples_left(bank.batch, item.quad);

@@ -31,4 +31,17 @@ __device__ uint32_t addresses(const uint4 (&words)[N]) {
   return code;
 }
 
+// The words of a warp's lanes as a matrix of 32 by 32 bits, transposed: where lane 8 u + j has word u of input j, byte
+// u becomes the address of a lane's sample in word u.
+__device__ inline uint32_t transposed(uint32_t word) {
+  uint32_t low = 0xffff;  // of each 2 * distance bits
+#pragma unroll
+  for (int distance = kWarp / 2; distance > 0; distance /= 2, low ^= low << distance) {
+    const uint32_t other = __shfl_xor_sync(kAllLanes, word, distance);
+    word = lane_index() & distance ? (word & ~low) | (other >> distance & low)
+                                   : (word & low) | (other << distance & ~low);
+  }
+  return word;
+}
+
 }  // namespace difflut::lookup

@@ -1,6 +1,7 @@
 // What the kernels of trees share.
 #pragma once
 
+#include "gate_tree.cuh"
 #include "placements.cuh"
 
 namespace difflut::tree {
@@ -43,6 +44,83 @@ inline Trees trees_of(const int32_t* wiring, const float* leaves, const float* f
   Trees trees{wiring, {leaves, first, second}, batch, roots, int(pool_y), int(pool_x), 0};
   for (int w = 0; w < trees.area(); ++w) trees.rows_of_windows |= uint32_t(w / pool_x) << (4 * w);
   return trees;
+}
+
+// Brings the tables of a tree into shared memory, by the threads of a block.
+template <int D>
+__device__ void load_tables(GateTree<D>& tree, const Trees& trees, int root) {
+  for (int t = threadIdx.x; t < tree.kNodes; t += blockDim.x) {
+    int level = 0, node = t, width = tree.kLeaves;
+    while (node >= width) node -= width, width /= 2, ++level;
+    const float* entries = trees.table[level] + (int64_t(root) * width + node) * 4;
+    tree.set(t, {__ldg(entries), __ldg(entries + 1), __ldg(entries + 2), __ldg(entries + 3)});
+  }
+  __syncthreads();
+}
+
+// Sums over the threads of a block what the tables of a tree get, to parts[gridDim.y][nodes][4].
+template <int D>
+__device__ void store_tables(float (&moments)[GateTree<D>::kMoments], const Trees& trees, int root, float* parts) {
+  GateTree<D>::as_entries(moments);
+  parts += blockIdx.y * trees.roots * GateTree<D>::kNodes * 4;
+  sum_block(moments, [&](int e, float total) {
+    int t = e / 4, width = GateTree<D>::kLeaves;
+    if (t == GateTree<D>::kNodes) return;
+    int64_t bank = 0;
+    while (t >= width) bank += trees.roots * width, t -= width, width /= 2;
+    parts[(bank + root * int64_t(width) + t) * 4 + e % 4] = total;
+  });
+}
+
+// The maxima of a lane's samples, and which windows have them: bit w of byte u for window w and word u.
+struct Maxima {
+  float value[kQuad];
+  uint32_t windows = 0;
+
+  __device__ Maxima() {
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u) value[u] = -INFINITY;
+  }
+
+  // Lanes do not branch, as they would part here.
+  __device__ void take(int w, int u, float one) {
+    const bool above = one > value[u] || one != one, equal = one == value[u];  // NaN stays
+    const uint32_t others = above ? ~(255u << (8 * u)) : ~0u, mine = above || equal ? 1u << (8 * u + w) : 0;
+    windows = (windows & others) | mine;
+    value[u] = above ? one : value[u];
+  }
+
+  // To y[roots][places][batch], and where it is not null chosen[roots][quads][places][lane].
+  __device__ void store(const Trees& trees, const Item& item, int root, int places, float* y, uint32_t* chosen) const {
+    const int left = samples_left(trees.batch, item.quad);
+    if (chosen) chosen[((root * trees.quads() + item.quad) * places + item.placement) * kWarp + lane_index()] = windows;
+    y += (root * int64_t(places) + item.placement) * trees.batch;
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u)
+      if (u * kWarp + lane_index() < left) y[sample_of(item.quad, u)] = value[u];
+  }
+};
+
+// The windows that have the maxima of a lane's samples, none past the batch, as `Maxima` has stored them; all have the
+// one window where nothing was chosen.
+__device__ inline uint32_t load_windows(const Trees& trees, const Item& item, int root, int places,
+                                        const uint32_t* __restrict__ chosen) {
+  const int left = samples_left(trees.batch, item.quad);
+  const int64_t own = (root * trees.quads() + item.quad) * places + item.placement;
+  uint32_t windows = chosen ? __ldg(chosen + own * kWarp + lane_index()) : 0x01010101u;
+#pragma unroll
+  for (int u = 0; u < kQuad; ++u)
+    if (u * kWarp + lane_index() >= left) windows &= ~(255u << (8 * u));
+  return windows;
+}
+
+// table_grad[nodes][4] from `number` parts, where it was not written at once.
+inline int add_tables(int64_t levels, int64_t roots, const float* parts, int64_t number, float* table_grad,
+                      cudaStream_t stream) {
+  const int64_t entries = roots * ((2 << levels) - 1) * 4;
+  if (number > 1)
+    enqueue(add_parts, unsigned(ceil_div(entries, kBlock)), kBlock, 0, stream, parts, entries, int(number), table_grad);
+  return cudaGetLastError();
 }
 
 }  // namespace difflut::tree

@@ -63,9 +63,10 @@ def test_is_level_after_level_and_the_maximum(placements, pool, levels, batch, d
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+@pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("pool", [(1, 1), (2, 2)])
-def test_bits_give_what_values_do(pool, device):
-    x, wiring, tables, grad = make(IMAGES[0], 2, 132, pool)
+def test_bits_give_what_values_do(pool, levels, device):
+    x, wiring, tables, grad = make(IMAGES[0], levels, 132, pool)
     wiring, grad, x = PlacedWiring(wiring.to(device), IMAGES[0]), grad.to(device), (x > 0.5).float().to(device)
     generator = torch.Generator().manual_seed(0)
     tables = [torch.rand(table.shape, generator=generator).to(device).requires_grad_() for table in tables]
@@ -73,7 +74,10 @@ def test_bits_give_what_values_do(pool, device):
     for read in (x, kernels.mark_bits(x.clone())):
         y = kernels.multilinear_tree(read, wiring, tables, pool)
         results.append((y, *torch.autograd.grad(y, tables, grad)))
-    assert all(map(torch.equal, *results))
+    (y, *grads), (of_bits, *grads_of_bits) = results
+    assert torch.equal(y, of_bits)
+    for one, other in zip(grads, grads_of_bits, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
 
 
 def test_equal_windows_share_the_gradient():

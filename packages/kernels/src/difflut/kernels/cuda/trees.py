@@ -31,7 +31,7 @@ def tree(
     y = tables[0].new_empty(roots * placements.count // area, batch)
     items = items_of(placements, batch) // area
     chosen = torch.empty(roots, items * 32, dtype=torch.int32, device=y.device) if area > 1 else None
-    launch("tree", *_given(inputs, wiring, tables, placements, pool), y, chosen, _turns(roots, items))
+    launch(_kernel(inputs), *_given(inputs, wiring, tables, placements, pool), y, chosen, _turns(roots, items))
     return y, chosen
 
 
@@ -52,8 +52,9 @@ def tree_gradients(
     pin_grad = grad.new_empty(2 * leaves, places * area * padded(batch)) if needs_x else None
     sums = grad.new_empty(sum(map(len, tables)), 1, 4)
     parts = _turns(roots, items_of(placements, batch) // area)
-    arguments = *_given(inputs, wiring, tables, placements, pool), chosen, grad
-    launch("tree_gradients", *arguments, pin_grad, sums, scratch(parts, sums), parts)
+    passed = () if inputs.form == "bits" else (pin_grad,)
+    arguments = *_given(inputs, wiring, tables, placements, pool), chosen, grad, *passed
+    launch(f"{_kernel(inputs)}_gradients", *arguments, sums, scratch(parts, sums), parts)
     table_grads = list(sums.split([len(table) for table in tables]))
     if pin_grad is None:
         return None, table_grads
@@ -64,13 +65,16 @@ def tree_gradients(
     return x_grad, table_grads
 
 
+def _kernel(inputs: Kept) -> str:
+    return "tree_of_bits" if inputs.form == "bits" else "tree"
+
+
 def _given(
     inputs: Kept, wiring: Tensor, tables: Sequence[Tensor], placements: Placements, pool: tuple[int, int]
 ) -> tuple[Tensor | int | None, ...]:
     levels = [table.contiguous() for table in tables] + [None] * (MOST_LEVELS + 1 - len(tables))
     sizes = len(tables) - 1, *pool, inputs.batch, len(tables[-1])
-    read = (None, inputs.data) if inputs.form == "bits" else (inputs.data, None)
-    return *read, wires_of(wiring, placements).wiring, image_of(placements), *levels, *sizes
+    return inputs.data, wires_of(wiring, placements).wiring, image_of(placements), *levels, *sizes
 
 
 def _turns(roots: int, items: int) -> int:
