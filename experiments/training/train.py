@@ -61,6 +61,7 @@ def train(
     freezing: tuple[float, float] | None = None,
     cost: Callable[..., Cost] | None = None,
     wiring_epochs: int | None = None,
+    redraw_epochs: int | None = None,
     checkpoint_seconds: float | None = 0.0,
     dry_run: bool = False,
     trial: TrialRun | None = None,
@@ -98,6 +99,8 @@ def train(
         cost: What the network costs, as a term of the loss in gradient steps.
         wiring_epochs: Epochs in which wirings learn; from then on they are as good as fixed, and steps take as long as
             with fixed wirings.
+        redraw_epochs: Epochs before which, but for the first, wirings draw half of their candidates anew: those of each
+            pin with the smallest weights.
         checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
             never.
         dry_run: Whether to build everything, train nothing, and return the network and its size.
@@ -111,7 +114,7 @@ def train(
     with configured():
         check_seed("train.seed", seed)
         check_name("train.name", name)
-        _check_numbers(epochs, checkpoint_seconds, wiring_epochs, refined_epochs, workers, devices)
+        _check_numbers(epochs, checkpoint_seconds, wiring_epochs, redraw_epochs, refined_epochs, workers, devices)
         check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)
         if not dry_run and (count := processes_wanted(devices, device)) > 1:
@@ -141,6 +144,7 @@ def train(
                 refined_from=epochs - refined_epochs,
                 cost=cost,
                 wiring_epochs=wiring_epochs,
+                redraw_epochs=redraw_epochs,
                 freezes=freezing and front_to_back(model.layers, epochs - refined_epochs, *freezing),
             )
             if dry_run:
@@ -250,6 +254,7 @@ def _check_numbers(
     epochs: int,
     checkpoint_seconds: float | None,
     wiring_epochs: int | None,
+    redraw_epochs: int | None,
     refined_epochs: int,
     workers: int | None,
     devices: int | str,
@@ -259,6 +264,8 @@ def _check_numbers(
         check_seconds("train.checkpoint_seconds", checkpoint_seconds)
     if wiring_epochs is not None:
         check_whole("train.wiring_epochs", wiring_epochs, least=0, most=max(epochs - refined_epochs - 1, 0))
+    if redraw_epochs is not None:
+        check_whole("train.redraw_epochs", redraw_epochs, least=2, most=max(epochs - refined_epochs, 2))
     if workers is not None:
         check_whole("train.workers", workers)
         check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")

@@ -282,6 +282,7 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
         ("train.refined_epochs = 2", "train.refinement go together"),
         ("train.freezing = (0.9, 0.4)", "freezing=.* must be two shares of the epochs in order"),
         ("train.freezing = 0.4", "freezing"),
+        ("train.redraw_epochs = 99", "train.redraw_epochs must be a whole number, 2 to .*; got 99"),
         ("train.wiring_epochs = 99", "train.wiring_epochs must be a whole number, 0 to .*; got 99"),
         ("train.refinement = @refinements.coordinate_descent", "set both, such as 10 and"),
         ("train.teacher = @teachers.dense", "add .* and teachers.trained.network = @teachers.dense"),

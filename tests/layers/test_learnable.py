@@ -179,3 +179,50 @@ def test_a_wiring_that_cannot_be_loaded_is_refused():
     fixed = LAYERS["random"](input_size=12, output_size=4, node_type=NODES["dwn"], n=2, seed=2)
     with pytest.raises(ValueError, match="the wiring of a Random layer is fixed"):
         fixed.load_wiring((fixed.wiring() + 1) % 12)
+
+
+PLACES = [
+    {"input_size": 40},
+    {"input_size": 162, "image_shape": (9, 9), "window": 4},
+    {"input_size": (8, 5, 5), "kernel_size": 3, "channels_per_node": 2, "groups": 2},
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_worse_half_of_the_candidates_is_drawn_anew_in_the_same_place(place):
+    layer = LAYERS["learnable"](output_size=10, node_type=NODES["dwn"], n=3, top_k=6, seed=1, **place)
+    before, weights, wiring = layer.candidates.clone(), layer.logits.detach().clone(), layer.wiring()
+    layer.redraw(torch.Generator().manual_seed(5))
+    assert torch.equal(layer.wiring(), wiring) and all(len(set(pin)) == 6 for pin in layer.candidates.tolist())
+    moved = layer.candidates != before
+    assert torch.equal(layer.logits != weights, moved)
+    assert moved.sum(1).max() == 3 and moved.sum() > 30
+    worst = weights.argsort(1)[:, :3]
+    assert not moved.scatter(1, worst, False).any()
+    best = weights.amax(1, keepdim=True).expand_as(weights)
+    torch.testing.assert_close(layer.logits[moved].detach(), best[moved] - 0.05)
+    if "window" in place:
+        pixels = layer.candidates.view(10, -1) // 2
+        for side in (pixels // 9, pixels % 9):
+            assert (side.amax(1) - side.amin(1)).max() <= 3
+    if "groups" in place:
+        assert all(len(set(node)) <= 2 for node in (layer.candidates.view(10, -1) // 9).tolist())
+
+
+def test_what_a_redraw_gives_follows_from_the_generator_alone():
+    drawn = []
+    for seed in (5, 5, 6):
+        layer = make(top_k=6)
+        torch.manual_seed(seed + len(drawn))
+        layer.redraw(torch.Generator().manual_seed(seed))
+        drawn.append(layer.candidates)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 1}, {"top_k": 20}])
+def test_without_other_inputs_a_redraw_changes_nothing(options):
+    layer = make(**options)
+    before = copy.deepcopy(layer.state_dict())
+    layer.redraw(torch.Generator().manual_seed(5))
+    assert not layer.chooses_among_few
+    assert all(map(torch.equal, layer.state_dict().values(), before.values()))

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from difflut.registry import AUGMENTATIONS
+from difflut.training.appearance import colours, cutout, in_turn
 from difflut.training.augmentations import affine, elastic, shift
 
 
@@ -119,3 +120,60 @@ def test_elastic_moves_smoothly_and_by_at_most_the_bend():
 def test_tables_cannot_be_augmented(augmentation):
     with pytest.raises(ValueError, match=r"needs images .* got the shape \(4, 7\)"):
         augmentation(torch.rand(4, 7), seeded())
+
+
+def test_a_square_is_cut_out_of_each_image_wherever_its_centre_falls():
+    x, side = images(rows=3000), 4
+    zero = cutout(x, seeded(), side=side) == 0
+    assert torch.equal(cutout(x, seeded(), side=side), torch.where(zero, 0, x))
+    assert (zero == zero[..., :1]).all()
+    places = set()
+    for cut in zero[..., 0]:
+        lines, columns = cut.any(1).nonzero().flatten().tolist(), cut.any(0).nonzero().flatten().tolist()
+        assert int(cut.sum()) == len(lines) * len(columns) and max(len(lines), len(columns)) <= side
+        assert lines == [*range(lines[0], lines[-1] + 1)] and columns == [*range(columns[0], columns[-1] + 1)]
+        places.add((lines[0], lines[-1], columns[0], columns[-1]))
+    # A centre at each of nine lines and eight columns gives as many squares, but those cut to the same corner or edge.
+    assert len(places) == 9 * 8
+
+
+def test_colours_scale_the_distance_from_the_mean_then_each_channel():
+    x = torch.rand(300, 5, 4, 3) + 0.5
+    contrasts = colours(x, seeded(), brightness=0, contrast=0.4, tint=0)
+    mean = x.mean((1, 2), keepdim=True)
+    factors = ((contrasts - mean) / (x - mean)).flatten(1).median(1).values
+    torch.testing.assert_close(contrasts, mean + (x - mean) * factors[:, None, None, None])
+    assert 0.6 <= factors.min() < 0.62 and 1.38 < factors.max() <= 1.4
+    factors = (colours(x, seeded(), brightness=0.3, contrast=0, tint=0) / x).flatten(1)
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
+    assert 0.7 <= factors.min() < 0.72 and 1.28 < factors.max() <= 1.3001
+    factors = (colours(x, seeded(), brightness=0, contrast=0, tint=0.2) / x).flatten(1, 2)
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
+    assert 0.8 <= factors.min() < 0.82 and not torch.allclose(factors[:, 0, 0], factors[:, 0, 1], atol=0.05)
+
+
+def test_whole_numbers_stay_within_their_type():
+    x = torch.tensor([1, 254, 255], dtype=torch.uint8).repeat(40, 5, 1)
+    changed = colours(x, seeded(), brightness=0.9, contrast=0, tint=0).float()
+    expected = colours(x.float(), seeded(), brightness=0.9, contrast=0, tint=0).round().clamp(0, 255)
+    assert torch.equal(changed, expected) and (expected == 255).any()
+
+
+def test_augmentations_in_turn_draw_from_one_generator():
+    x, generator = images(), seeded(3)
+    expected = cutout(shift(x, generator, flip=True), generator)
+    assert torch.equal(in_turn(x, seeded(3), steps=[lambda x, g: shift(x, g, flip=True), cutout]), expected)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "options", "message"),
+    [
+        (cutout, {"side": 0}, "side=0 must be 1 or more"),
+        (colours, {"contrast": 1.5}, r"contrast=1\.5 and tint=0\.1 must lie between 0 and 1"),
+        (colours, {"tint": -0.1}, r"tint=-0\.1 must lie between 0 and 1"),
+        (in_turn, {"steps": []}, r"steps=\[\] must hold at least one augmentation"),
+    ],
+)
+def test_changes_that_cannot_be_are_named(augmentation, options, message):
+    with pytest.raises(ValueError, match=message):
+        augmentation(images(rows=2), seeded(), **options)

@@ -198,7 +198,9 @@ def test_settled_wirings_train_as_fixed_ones():
             fixed.append(layer)
             continue
         size = layer.input_size if layer.placements.is_dense else tuple(layer.input_size)
-        twin = LAYERS["random"](size, layer.output_size, NODES["dwn"], n=3, kernel_size=layer.kernel_size)
+        twin = LAYERS["random"](
+            size, layer.output_size, NODES["dwn"], n=3, kernel_size=layer.get_params().get("kernel_size")
+        )
         twin.mapping.copy_(layer.wiring())
         twin.node.load_state_dict(layer.node.state_dict())
         fixed.append(twin)

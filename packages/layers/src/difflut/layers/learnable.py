@@ -12,13 +12,14 @@ from difflut.layers.hard import with_placements
 from difflut.layers.layer import Layer
 from difflut.layers.promises import trains_by_lookup
 from difflut.layers.shapes import InputSize
-from difflut.layers.wiring import check_inputs, check_together, draw_wiring
+from difflut.layers.wiring import check_inputs, check_together, draw_wiring, reach
 from difflut.nodes import HardLookup, Node, as_features
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
 SELECTIONS = ("straight_through", "soft")
 TAU = 0.001
+BELOW_BEST = 0.05  # of a new candidate's weight: five steps of Adam at 0.01
 TAU_START, TAU_END, TAU_STEPS = 1.0, 0.05, 2000
 
 
@@ -111,28 +112,56 @@ class Learnable(Layer):
             )
         self.image_shape, self.window = image_shape and list(image_shape), window
         self.channels_per_node, self.groups, self.together = channels_per_node, groups, together
-        pins, generator, candidates = self.node.num_nodes * self.n, self.generator(), None
-        if top_k:
-            candidates = draw_wiring(
-                self.placements,
-                pins,
-                top_k,
-                generator,
-                image_shape=image_shape,
-                window=window,
-                channels_per_node=channels_per_node,
-                groups=groups,
-                together=together * self.n,
-            )
-        self.register_buffer("candidates", candidates)
+        pins, generator = self.node.num_nodes * self.n, self.generator()
+        self.register_buffer("candidates", self._drawn(top_k, generator) if top_k else None)
         self.logits = nn.Parameter(torch.rand((pins, top_k) if top_k else (inputs, pins), generator=generator))
         self.register_buffer("steps", torch.zeros(()))
+
+    def _drawn(self, count: int, generator: torch.Generator, again: torch.Generator | None = None) -> Tensor:
+        """Candidates of each pin: (pins, count)."""
+        return draw_wiring(
+            self.placements,
+            self.node.num_nodes * self.n,
+            count,
+            generator,
+            image_shape=self.image_shape,
+            window=self.window,
+            channels_per_node=self.channels_per_node,
+            groups=self.groups,
+            together=self.together * self.n,
+            again=again,
+        )
+
+    @torch.no_grad()
+    def redraw(self, generator: torch.Generator) -> None:
+        """Draws half of each pin's candidates anew, those with the smallest weights, from the same window or channels.
+
+        New ones weigh a little less than the present choice, so some steps of training decide between them (after
+        CompactLogic, arXiv 2602.05830). One that the pin has already changes nothing.
+        """
+        if self.candidates is None or self.top_k is None or not self.chooses_among_few:
+            return
+        half = self.top_k // 2
+        fresh = self._drawn(half, self.generator(), generator).to(self.candidates.device)
+        least = self.logits.topk(half, 1, largest=False).indices
+        in_order = self.candidates.sort(1).values
+        place = torch.searchsorted(in_order, fresh).clamp(max=self.top_k - 1)
+        held = in_order.gather(1, place) == fresh
+        weight = self.logits.amax(1, keepdim=True) - BELOW_BEST
+        self.logits.scatter_(1, least, torch.where(held, self.logits.gather(1, least), weight))
+        self.candidates.scatter_(1, least, torch.where(held, self.candidates.gather(1, least), fresh))
 
     @property
     def learns_wiring(self) -> bool:
         """Whether training may change what the pins read."""
         logits: Tensor = self.logits
         return logits.requires_grad
+
+    @property
+    def chooses_among_few(self) -> bool:
+        """Whether its pins have candidates, and there are others that they could have."""
+        inputs = reach(self.placements, self.image_shape, self.window, self.channels_per_node, self.groups)
+        return self.top_k is not None and 1 < self.top_k < inputs
 
     def wiring(self) -> Tensor:
         if self.learns_wiring:

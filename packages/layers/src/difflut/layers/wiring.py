@@ -1,6 +1,7 @@
 """Random wiring: which inputs each node reads."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 import torch
@@ -20,12 +21,14 @@ def draw_wiring(
     channels_per_node: int | None = None,
     groups: int = 1,
     together: int = 1,
+    again: torch.Generator | None = None,
 ) -> Tensor:
     """Draws what every node reads of the window, `(L, n)`: from all of it, from few channels, or from a local part.
 
     A dense layer's window is its whole input; there `image_shape` and `window` keep nodes to parts of an image
     (`local_wiring`). In a convolution every node keeps to the window, and `channels_per_node` and `groups` say to which
-    channels (`channel_wiring`).
+    channels (`channel_wiring`). With `again` only those channels and parts follow from the generator; what nodes read
+    there follows from `again`.
 
     Raises:
         ValueError: Options that do not go together, or do not fit.
@@ -39,10 +42,24 @@ def draw_wiring(
             raise ValueError(
                 f"window={window} is for dense layers without channels; a convolution's window is its kernel_size"
             )
-        return local_wiring(placements.features, image_shape, window, num_nodes, n, generator, together)
+        return local_wiring(placements.features, image_shape, window, num_nodes, n, generator, together, again)
     if channels_per_node is None and groups == 1:
-        return random_wiring(placements.window, num_nodes, n, generator)
-    return channel_wiring(placements, num_nodes, n, generator, channels_per_node, groups, together)
+        return random_wiring(placements.window, num_nodes, n, again or generator)
+    return channel_wiring(placements, num_nodes, n, generator, channels_per_node, groups, together, again)
+
+
+def reach(
+    placements: Placements,
+    image_shape: Sequence[int] | None,
+    window: int | None,
+    channels_per_node: int | None,
+    groups: int,
+) -> int:
+    """Inputs from which those of a node are drawn by `draw_wiring`."""
+    if image_shape is not None and window is not None:
+        return window**2 * placements.features // prod(image_shape)
+    channels = placements.channels // groups if channels_per_node is None else channels_per_node
+    return channels * prod(placements.kernel)
 
 
 def check_together(together: int, window: int | None, channels_per_node: int | None, groups: int) -> None:
@@ -88,6 +105,7 @@ def local_wiring(
     n: int,
     generator: torch.Generator,
     together: int = 1,
+    again: torch.Generator | None = None,
 ) -> Tensor:
     """Draws the inputs of every node from one square window of an image.
 
@@ -101,6 +119,7 @@ def local_wiring(
         n: Inputs of each node.
         generator: The source of randomness.
         together: Number of neighbouring nodes that share a window; it divides L.
+        again: The source of what nodes read in their windows, if another.
 
     Returns:
         Input indices `(L, n)`.
@@ -123,7 +142,7 @@ def local_wiring(
     places = random_wiring((height - window + 1) * (width - window + 1), num_nodes // together, 1, generator)
     places = places.repeat_interleave(together, 0)
     top, left = places // (width - window + 1), places % (width - window + 1)
-    inside = torch.rand(num_nodes, window**2 * depth, generator=generator).topk(n).indices
+    inside = torch.rand(num_nodes, window**2 * depth, generator=again or generator).topk(n).indices
     pixel, bit = inside // depth, inside % depth
     return ((top + pixel // window) * width + left + pixel % window) * depth + bit
 
@@ -136,6 +155,7 @@ def channel_wiring(
     channels_per_node: int | None,
     groups: int = 1,
     together: int = 1,
+    again: torch.Generator | None = None,
 ) -> Tensor:
     """Draws the inputs of every node from few channels of its window; channels are used as evenly as can be.
 
@@ -149,6 +169,7 @@ def channel_wiring(
         channels_per_node: Channels that a node may read; all of its group where not given.
         groups: Equal parts of the channels; the nodes are divided among them in order.
         together: Number of neighbouring nodes that share their channels; it divides L.
+        again: The source of what nodes read in their channels, if another.
 
     Returns:
         Positions in the window `(L, n)`.
@@ -170,7 +191,7 @@ def channel_wiring(
     sharing = num_nodes // together
     group = torch.arange(sharing) * groups // sharing
     channels = random_wiring(members, sharing, chosen, generator) + (group * members)[:, None]
-    inside = torch.rand(num_nodes, chosen * area, generator=generator).topk(n).indices
+    inside = torch.rand(num_nodes, chosen * area, generator=again or generator).topk(n).indices
     return channels.repeat_interleave(together, 0).gather(1, inside // area) * area + inside % area
 
 

@@ -29,7 +29,7 @@ def shift(x: Tensor, generator: torch.Generator, pixels: int = 1, flip: bool = F
     """
     if pixels < 0:
         raise ValueError(f"pixels={pixels} must be 0 or more")
-    images = _with_channels(x)
+    images = with_channels(x)
     rows, height, width, _ = images.shape
     down, right = torch.randint(-pixels, pixels + 1, (2, rows, 1), generator=generator).to(x.device).unbind()
     mirrored = (torch.rand(rows, 1, generator=generator) < (0.5 if flip else 0)).to(x.device)
@@ -72,7 +72,7 @@ def affine(
     Raises:
         ValueError: `x` holds no images, an amount is out of range, or there is no such interpolation.
     """
-    images = _with_channels(x)
+    images = with_channels(x)
     grid = _affine_grid(images, generator, shift, rotation, zoom, shear, flip)
     return _sample(images, grid, interpolation).reshape(x.shape)
 
@@ -107,7 +107,7 @@ def elastic(
     """
     if not bend >= 0 or points < 2:
         raise ValueError(f"bend={bend} must be 0 or more, and points={points} at least 2")
-    images = _with_channels(x)
+    images = with_channels(x)
     rows, height, width, _ = images.shape
     grid = _affine_grid(images, generator, shift, rotation, zoom, shear, flip)
     moves = bend * (2 * torch.rand(rows, 2, points, points, generator=generator) - 1).to(x.device)
@@ -162,7 +162,12 @@ def _sample(images: Tensor, grid: Tensor, interpolation: str) -> Tensor:
     return (moved if images.is_floating_point() else moved.round()).to(images.dtype)
 
 
-def _with_channels(x: Tensor) -> Tensor:
+def with_channels(x: Tensor) -> Tensor:
+    """Images `(rows, height, width, channels)`.
+
+    Raises:
+        ValueError: `x` holds no images.
+    """
     if x.dim() not in (3, 4):
         raise ValueError(f"augmentation needs images (rows, height, width[, channels]), got the shape {tuple(x.shape)}")
     return x if x.dim() == 4 else x.unsqueeze(3)

@@ -67,12 +67,15 @@ class Trainer:
             it is exactly its tables. None freezes none.
         cost: Function that makes a term of the loss that depends on the network alone.
         wiring_epochs: Epochs in which wirings learn; from then on they are as good as fixed. None is all epochs.
+        redraw_epochs: Epochs before which, but for the first, wirings draw half of their candidates anew (see
+            `Learnable.redraw`). None draws none.
         weights: Weight of each row `(rows,)`, which the loss takes as its last argument. Not with a graph or a
             refinement, which weigh all rows alike.
 
     Raises:
         ValueError: The data do not fit together, a regularizer does not fit its node, the refinement sees copies of
-            samples that nothing changes, weights meet what does not look at them, or no wiring learns.
+            samples that nothing changes, weights meet what does not look at them, or no wiring learns or has
+            candidates to draw.
     """
 
     @checked_constructor
@@ -95,6 +98,7 @@ class Trainer:
         freezes: Sequence[int] | None = None,
         cost: Callable[[LUTNetwork], Cost] | None = None,
         wiring_epochs: int | None = None,
+        redraw_epochs: int | None = None,
         weights: Tensor | None = None,
     ) -> None:
         if batch_size < 1:
@@ -109,8 +113,14 @@ class Trainer:
                 "graph=True keeps the samples as bits, and learnable thresholds change these in each step; "
                 "set graph=False"
             )
-        if wiring_epochs is not None and not any(isinstance(layer, Learnable) for layer in model.layers):
+        learnable = [layer for layer in model.layers if isinstance(layer, Learnable)]
+        if wiring_epochs is not None and not learnable:
             raise ValueError(f"wiring_epochs={wiring_epochs} has no effect: no layer of the network learns its wiring")
+        if redraw_epochs is not None and not any(layer.chooses_among_few for layer in learnable):
+            raise ValueError(
+                f"redraw_epochs={redraw_epochs} has no effect: no layer has a top_k of at least 2 that is smaller than "
+                "the number of inputs that its nodes may read"
+            )
         if weights is not None and (graph or refinement):
             other = "graph=True" if graph else "a refinement"
             raise ValueError(f"weights of rows have no effect with {other}; leave one of them out")
@@ -133,6 +143,7 @@ class Trainer:
             _check_copies(self.refinement)
         self.freezes, self._frozen = freezes or [], 0
         self.wiring_epochs = math.inf if wiring_epochs is None else wiring_epochs
+        self.redraw_epochs = redraw_epochs or 0
         self.cost = cost and cost(model)
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
@@ -216,6 +227,7 @@ class Trainer:
             return self._refine(self.refinement, progress)
         self.model.train()
         self._freeze()
+        self._redraw()
         if self.cost:
             self.cost.begin(self.samples.x)
         rate, start = self.optimizer.param_groups[0]["lr"], time.perf_counter()
@@ -252,6 +264,17 @@ class Trainer:
         if (due > self._frozen or settles) and self._graphed:
             self._graphed.reset()
         self._frozen = due
+
+    def _redraw(self) -> None:
+        """Draws candidates of wirings anew before all epochs but the first, for as long as that is wanted."""
+        if not 0 < self.epoch < self.redraw_epochs:
+            return
+        generator = self.samples.generator(self.epoch + 750_000)  # apart from those of orders and augmentation
+        for layer in self.model.layers:
+            if isinstance(layer, Learnable) and layer.learns_wiring:
+                layer.redraw(generator)
+        if self._graphed:
+            self._graphed.reset()
 
     def _refine(self, refinement: Refinement, progress: Progress | None) -> dict[str, float]:
         """An epoch of visits to nodes; all processes do the same."""
