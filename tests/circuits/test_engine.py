@@ -160,7 +160,7 @@ def test_without_a_compiler_numpy_does_the_same(monkeypatch):
 
 def test_errors_say_what_is_wrong():
     circuit = random_circuit(0)
-    for engine in (circuit.engine(), Engine(circuit)):
+    for engine in (circuit, circuit.engine(), Engine(circuit)):
         with pytest.raises(ValueError, match="has 4 features, x has 7"):
             engine.classes(np.zeros((2, 7)))
     with pytest.raises(ValueError, match="'tpu'; known: cpu, cuda"):

@@ -1,6 +1,8 @@
 """The hard network as a value: thresholds and a netlist of truth tables as arrays, independent of torch."""
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -105,8 +107,22 @@ class Circuit:
         return self.bias + np.bincount(self.groups, minlength=self.num_classes)
 
     def features(self, x: np.ndarray) -> np.ndarray:
-        """`(batch, *sample)` numbers to those that are compared, `(batch, features)` in float32."""
+        """`(batch, *sample)` numbers to those that are compared, `(batch, features)` in float32.
+
+        Raises:
+            ValueError: A sample has another number of features.
+        """
+        self.check_samples(np.shape(x))
         return self.sums(x) if self.sums else np.asarray(x, np.float32).reshape(len(x), self.num_features)
+
+    def check_samples(self, shape: Sequence[int]) -> None:
+        """Refuses inputs of another number of features than the circuit has: `(batch, *sample)`.
+
+        Raises:
+            ValueError: With both numbers.
+        """
+        if (found := math.prod(shape[1:])) != self.sample_size:
+            raise ValueError(f"the circuit has {self.sample_size} features, x has {found}: {tuple(shape)}")
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """`(batch, *sample)` numbers to `(batch, features * bits)` booleans; compared as float32, NaN is level 0."""

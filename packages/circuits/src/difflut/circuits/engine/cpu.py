@@ -138,7 +138,7 @@ class CpuEngine(Engine):
         x = np.asarray(x)
         if x.dtype != np.float64 or self.circuit.sums is not None:
             return super()._checked(x)
-        self._check_features(x)
+        self.circuit.check_samples(x.shape)
         return np.ascontiguousarray(x)  # rounded to float32 as it is read
 
     def _run(self, x: np.ndarray, classes: np.ndarray | None, counts: np.ndarray | None) -> None:

@@ -1,8 +1,6 @@
 """What every engine offers, and which one serves a circuit."""
 
-import math
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -42,13 +40,8 @@ class Engine:
     def _checked(self, x: np.ndarray) -> np.ndarray:
         x = np.asarray(x)
         x = np.ascontiguousarray(x, np.uint8 if x.dtype == np.uint8 else np.float32)
-        self._check_features(x)
+        self.circuit.check_samples(x.shape)
         return x
-
-    def _check_features(self, x: Any) -> None:
-        features = math.prod(x.shape[1:])
-        if features != self.circuit.sample_size:
-            raise ValueError(f"the circuit has {self.circuit.sample_size} features, x has {features}: {x.shape}")
 
 
 def make_engine(circuit: Circuit, device: str = "cpu", threads: int | None = None) -> Engine:

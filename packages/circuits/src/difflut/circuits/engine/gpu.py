@@ -59,7 +59,7 @@ class GpuEngine(Engine):
         if not isinstance(x, torch.Tensor):
             return self._run(torch.from_numpy(self._checked(x)), output, shape).cpu().numpy()
         x = x.to("cuda", torch.uint8 if x.dtype == torch.uint8 else torch.float32).contiguous()
-        self._check_features(x)
+        self.circuit.check_samples(x.shape)
         result = torch.empty(len(x), *shape, dtype=torch.int64, device=x.device)
         parts = self._sums.parts(x.flatten(1)) if self._sums else [(slice(None), x)]
         for rows, features in parts:
