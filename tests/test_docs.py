@@ -1,8 +1,10 @@
+import inspect
 import json
 import re
 import shlex
 import subprocess
 import tomllib
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from runpy import run_path
@@ -27,6 +29,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN = ("cc ", "iverilog ", "vvp ", "./")
 CHECKED = ("difflut ", "python run.py ", "DIFFLUT_DATA=folder difflut ")
 LEFT = ("pip install ", "ray ", "export RAY_", "RAY_ADDRESS=", "mkdocs ", "wandb ", "torchrun ")
+IMPORT = re.compile(r"^ *from (difflut[\w.]*) import (?:\(([^)]*)\)|(.*))$", re.MULTILINE)
 FILES = {"c": "cc", "verilog": "iverilog", "toml": None}  # languages whose blocks are files, and what reads them
 
 
@@ -110,6 +113,24 @@ def test_the_reference_has_every_name_with_its_parameters():
     reference = run_path(str(ROOT / "docs" / "hooks" / "reference.py"))["reference"]()
     assert set(re.findall(r"^### (\S+)$", reference, re.MULTILINE)) == set(config.gin_names())
     assert "nodes.dwn.input_dim = 6\n" in reference and "**Args**\n\n- `base`: Spacing at the maximum" in reference
+
+
+def imported():
+    """What pages and notebooks import from DiffLUT, without modules and the registry, which is told in words."""
+    for text in [*map(Path.read_text, PAGES), *map(NOTEBOOK_HOOK["markdown"], NOTEBOOKS)]:
+        for _, code in FENCE.findall(text):
+            for module, several, one in IMPORT.findall(code):
+                for name in re.findall(r"\w+", several or one):
+                    thing = getattr(import_module(module), name, None)
+                    if module != "difflut.registry" and not inspect.ismodule(thing):
+                        yield f"{module}.{name}", thing
+
+
+def test_the_reference_has_what_pages_import():
+    listed = re.findall(r"^::: (\S+)\.(\w+)$", (ROOT / "docs/reference/python.md").read_text(), re.MULTILINE)
+    known = [getattr(import_module(module), name) for module, name in listed]
+    found = dict(imported())
+    assert len(found) > 20 and [name for name, thing in found.items() if thing not in known] == []
 
 
 def test_every_page_is_in_the_navigation_and_has_a_title():
