@@ -241,11 +241,11 @@ def test_exploring_is_tried_only_where_the_forest_errs(monkeypatch, signal, fits
 
 
 @pytest.mark.parametrize("rows", [4, 100, 3000, 10**7])
-@pytest.mark.parametrize("classes", [2, 30])
-def test_default_recipes_are_within_bounds(rows, classes):
+@pytest.mark.parametrize(("classes", "factor"), [(2, 2.8), (6, 2.8), (24, 1.4)])
+def test_default_recipes_are_within_bounds(rows, classes, factor):
     recipe = default_recipe(rows, 10, classes)
     assert 32 <= recipe.batch_size <= 1024 and 100 <= recipe.votes <= 900
-    assert recipe.tau == pytest.approx(2.8 * recipe.votes**0.5) and 10 <= recipe.epochs <= 20
+    assert recipe.tau == pytest.approx(factor * recipe.votes**0.5) and 10 <= recipe.epochs <= 20
 
 
 def test_few_rows_need_fewer_votes_and_many_rows_fewer_epochs():
@@ -268,4 +268,26 @@ def test_a_comparison_of_few_rows_has_more_epochs_and_never_more_than_the_traini
 def test_many_rows_have_more_steps_in_an_epoch_and_many_classes_enough_votes():
     steps = [rows / default_recipe(rows, 10, 2).batch_size for rows in (1000, 4000, 16000)]
     assert steps == pytest.approx([8, 16, 16], rel=0.05)
-    assert default_recipe(4000, 10, 26).votes == 160
+    assert default_recipe(4000, 10, 26).votes == 240
+
+
+@pytest.mark.parametrize("explores", [False, True])
+def test_networks_of_any_width_are_as_confident(table, explores):
+    given = {"epochs": 1, "explores": explores}
+    found = [LUTClassifier(**given, votes=votes).fit(*table).recipe_ for votes in (20, 45, None)]
+    assert [recipe.tau / recipe.votes**0.5 for recipe in found] == pytest.approx([1.0 if explores else 2.8] * 3)
+
+
+def test_arrays_are_predicted_in_parts_of_which_each_is_checked(table, monkeypatch):
+    x, y = table
+    classifier = LUTClassifier(**SMALL).fit(x, y)
+    many = np.tile(x, (5, 1))
+    monkeypatch.setattr("difflut.estimators.classifier.PART_BYTES", 1)
+    assert np.array_equal(classifier.predict(many), np.tile(classifier.predict(x), 5))
+    assert np.array_equal(classifier.predict_proba(many), np.tile(classifier.predict_proba(x), (5, 1)))
+    assert np.array_equal(classifier.features(many), many.astype(np.float32))
+    for row in (0, 600, 1199):
+        wrong = many.copy()
+        wrong[row, 3] = np.inf
+        with pytest.raises(ValueError, match="X contains infinity"):
+            classifier.predict(wrong)

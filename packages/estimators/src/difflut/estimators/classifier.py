@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags, check_random_state, compute_class_weight
+from sklearn.utils import Tags, assert_all_finite, check_random_state, compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from difflut.circuits import (
@@ -34,13 +34,14 @@ from difflut.estimators.columns import (
     rows_of,
 )
 from difflut.estimators.fitting import Fitter, Table
-from difflut.estimators.recipe import HIGH_TAU, Recipe, default_recipe
+from difflut.estimators.recipe import Recipe, default_recipe
 from difflut.models import save_checkpoint
 from difflut.nodes import Node
 from difflut.registry import REGISTRY
 
 ROWS_TO_VALIDATE = 10_000
 MOST_VALIDATION_ROWS = 10_000
+PART_BYTES, PART_ROWS = 2**21, 512  # of an array that a thread predicts at once: what a cache holds, in whole blocks
 
 
 class LUTClassifier(ClassifierMixin, BaseEstimator):
@@ -161,19 +162,18 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of each row: `(rows,)`."""
-        features = self._features(X)
-        return self.classes_[self._engine.classes(features)]
+        classes = np.concatenate([self._engine.classes(features) for features in self._parts(X)])
+        return self.classes_[classes]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, the softmax of the logits: `(rows, classes)`."""
-        features = self._features(X)
-        votes = self._engine.counts(features) / self.circuit_.tau
+        votes = np.concatenate([self._engine.counts(features) for features in self._parts(X)]) / self.circuit_.tau
         odds = np.exp(votes - votes.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
     def features(self, X: Any) -> np.ndarray:
         """What the circuit and its exports read: `(rows, features)`, float32."""
-        return _in_single_precision(self._features(X))
+        return _in_single_precision(np.concatenate(list(self._parts(X))))
 
     def cost(self) -> Cost:
         """What the simplified circuit costs in hardware, an estimate in look-up tables of six inputs."""
@@ -212,23 +212,34 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         chosen: dict[str, Any] = {name: value for name, value in plain.items() if value is not None}
         stops = rows >= ROWS_TO_VALIDATE if self.early_stopping == "auto" else self.early_stopping
         chosen["validation_rows"] = min(max(1, rows // 10), MOST_VALIDATION_ROWS) if stops else 0
-        recipe = replace(recipe, **chosen).with_tau(HIGH_TAU)
+        recipe = recipe.with_votes(chosen.get("votes", recipe.votes))
         return replace(recipe, **chosen), replace(recipe.exploring(), **chosen)
 
-    def _features(self, X: Any) -> np.ndarray:
-        """What the engine reads: the features, in double precision where they are and X is."""
+    def _parts(self, X: Any) -> Iterator[np.ndarray]:
+        """What the engine reads: the features, in double precision where they are and X is.
+
+        An array is checked in parts that stay in a cache until the engine reads them.
+        """
         check_is_fitted(self)
-        return self.columns_(self._table(X, reset=False))
+        table = self._table(X, reset=False)
+        if not isinstance(table, np.ndarray):
+            yield self.columns_(table)
+            return
+        rows = max(1, PART_BYTES * self._engine.threads // (table.itemsize * table.shape[1]) // PART_ROWS) * PART_ROWS
+        for start in range(0, len(table), rows):
+            part = table[start : start + rows]
+            assert_all_finite(part, allow_nan=True, input_name="X")
+            yield self.columns_(part)
 
     def _table(self, X: Any, reset: bool) -> Source:
-        """A checked table; with `reset`, later ones must have the same columns."""
+        """A table; with `reset` it is checked for infinite values, and later ones must have the same columns."""
         if is_frame(X) and not X.shape[1]:
             raise ValueError("X has no columns; give at least one")
         if is_frame(X) and not is_numeric(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return columns_of(X)
         try:
-            return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan")
+            return validate_data(self, X, reset=reset, ensure_all_finite="allow-nan" if reset else False)
         except ValueError as error:
             if holds_text(X):
                 raise ValueError(

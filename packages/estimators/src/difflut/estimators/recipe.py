@@ -7,6 +7,7 @@ from typing import Self
 # Temperatures, as multiples of the square root of the votes. At a high one every row has a gradient, which copes with
 # noise in the labels; at a low one only rows that are still classed wrong have one.
 HIGH_TAU, LOW_TAU = 2.8, 1.0
+CLASSES_OF_HIGH_TAU = 6  # where there are more, a logit has more others to exceed, and the high temperature is lower
 # First learning rates. Tables that start as a forest stay near it at the low one.
 LOW_RATE, HIGH_RATE = 0.02, 0.05
 STEPS_TO_COMPARE = 64  # of a comparison, within six and twelve epochs
@@ -49,6 +50,10 @@ class Recipe:
         """
         return replace(self, tau=factor * math.sqrt(self.votes))
 
+    def with_votes(self, votes: int) -> Self:
+        """The recipe with so many tables of each class, as confident."""
+        return replace(self, votes=votes, tau=self.tau * math.sqrt(votes / self.votes))
+
     def exploring(self) -> Self:
         """The recipe for a function with little noise, which is followed as far as the tables can."""
         return replace(self, explores=True, learning_rate=HIGH_RATE).with_tau(LOW_TAU)
@@ -66,10 +71,9 @@ class Recipe:
 
         Six epochs of few rows are too few steps for tables that start at random, so there are up to twelve.
         """
-        votes, trees = -(-self.votes // 3), -(-self.trees // 3)
-        tau = self.tau * math.sqrt(votes / self.votes)
         epochs = min(self.epochs, max(6, min(12, STEPS_TO_COMPARE * self.batch_size // rows)))
-        return replace(self, votes=votes, trees=trees, epochs=epochs, tau=tau, validation_rows=0)
+        shortened = replace(self, trees=-(-self.trees // 3), epochs=epochs, validation_rows=0)
+        return shortened.with_votes(-(-self.votes // 3))
 
 
 def default_recipe(rows: int, features: int, classes: int) -> Recipe:
@@ -79,7 +83,7 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
     small batch. Where there are few features their values matter more, and they have more thresholds. Fewer rows need
     fewer votes, and many rows fewer epochs.
     """
-    votes = max(160, min(900, 2700 // classes))
+    votes = max(240, min(900, 2700 // classes))
     batch_size = 2 ** round(math.log2(max(32, min(128, rows / 8), min(1024, rows / 16))))
     return Recipe(
         votes=max(100, round(votes * max(1 / 3, min(1, math.sqrt(rows / 2000))))),
@@ -91,4 +95,4 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
         batch_size=batch_size,
         learning_rate=LOW_RATE,
         tau=math.nan,
-    ).with_tau(HIGH_TAU)
+    ).with_tau(HIGH_TAU * min(1, math.sqrt(CLASSES_OF_HIGH_TAU / classes)))

@@ -18,9 +18,11 @@ class Engine:
 
     Attributes:
         name: Name of the back end, for tables.
+        threads: Threads of the CPU that it takes.
     """
 
     name = "numpy"
+    threads = 1
 
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
