@@ -26,5 +26,5 @@ def test_what_cannot_be_timed_is_told(tmp_path):
     config.parse(
         [], text=TRAIN.replace("@train\n", "@scaling\n", 1) + "scaling.devices = [1]\noptimizers.adam.lr = -1.0\n"
     )
-    with pytest.raises(JobError, match=r"on 1 devices failed: .*lr=-1\.0 must be a number above 0"):
+    with pytest.raises(JobError, match=r"on 1 devices failed: .*lr=-1\.0 must be above 0"):
         config.run()

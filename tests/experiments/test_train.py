@@ -300,9 +300,9 @@ def test_the_listed_name_of_the_loss_is_the_loss_that_steps_fuse(gin_file, monke
             "copies=2 has no effect without an augmentation",
         ),
         ("train.device = 'tpu'", "train.device: there is no 'tpu' here; known: auto, cpu"),
-        ("optimizers.adam.lr = -0.1", "lr=-0.1 must be a number above 0"),
-        ("optimizers.adam.betas = (0.9, 1)", "must be two numbers, each at least 0 and below 1"),
-        ("train.schedule = @schedules.step\nschedules.step.every = 0", "every=0 must be a whole number of epochs"),
+        ("optimizers.adam.lr = -0.1", "lr=-0.1 must be above 0"),
+        ("optimizers.adam.betas = (0.9, 1)", "must each be at least 0 and below 1"),
+        ("train.schedule = @schedules.step\nschedules.step.every = 0", "every=0 must be at least 1 epoch"),
         (
             "train.loss = @losses.cross_entropy\nlosses.cross_entropy.label_smoothing = 2.0",
             "label_smoothing=2.0 must lie between 0 and 1",

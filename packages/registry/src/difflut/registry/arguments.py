@@ -195,6 +195,8 @@ def _words(annotation: Any, key: str = "") -> str:
         return " or ".join(map(repr, inner))
     if kind in (Mapping, dict):
         return "a mapping"
+    if kind is tuple and inner and inner[-1] is not ...:
+        return f"({', '.join(map(_words, inner))})"
     if kind in LISTS:
         return f"a list, each item {_words(inner[0])}" if inner and inner[0] is not Any else "a list"
     if kind is Callable:
