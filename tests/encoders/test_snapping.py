@@ -39,6 +39,12 @@ def test_pixels_are_compared_by_their_highest_bits(bits):
     assert (nearest | (limits + 1 == step) | (limits + 1 == 256 - step)).all()
 
 
+@pytest.mark.parametrize("bits", [1, 3, 8])
+def test_what_no_pixel_passes_or_all_do_stays(bits):
+    thresholds = torch.tensor([[-3.5, -1.0, 255.0, 260.25]], dtype=torch.float64)
+    assert torch.equal(snapped_whole(thresholds, bits), thresholds)
+
+
 def test_an_encoder_snaps_what_it_fits():
     pixels = torch.randint(256, (200, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     coarse = DistributiveThermometer(3, word_bits=2).fit(pixels)

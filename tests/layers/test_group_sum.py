@@ -71,3 +71,10 @@ def test_bad_arguments_are_errors(arguments):
 def test_steps_without_a_last_temperature_are_refused():
     with pytest.raises(ValueError, match="tau_steps=7 needs tau_end, the temperature after these steps; got None"):
         GroupSum(k=2, tau_steps=7)
+
+
+def test_one_class_and_one_step_are_enough():
+    head = GroupSum(1, tau=4.0, tau_end=2.0, tau_steps=1)
+    assert head.present_tau == 4 and not head.tau_is_fixed and GroupSum(1).tau_is_fixed
+    assert torch.equal(head(torch.ones(2, 3)), torch.full((2, 1), 1.5))
+    assert head.present_tau == 2

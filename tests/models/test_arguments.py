@@ -9,7 +9,17 @@ import torch
 from difflut.layers import GroupSum, LayerConfig
 from difflut.models import LUTNetwork, network, save_checkpoint
 from difflut.nodes import NodeConfig
-from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, OPTIMIZERS, REGULARIZERS, ArgumentError, checked
+from difflut.registry import (
+    ENCODERS,
+    INITIALIZERS,
+    LAYERS,
+    NODES,
+    OPTIMIZERS,
+    REGULARIZERS,
+    ArgumentError,
+    check_call,
+    checked,
+)
 from difflut.training import Trainer
 
 X, Y = torch.linspace(-1, 1, 600).sin().view(30, 20), torch.arange(30) % 2
@@ -157,3 +167,12 @@ def test_a_users_component_is_checked_too():
     assert scaled(3) == 3
     with pytest.raises(ArgumentError, match="scaled: scale=inf must be a finite number"):
         scaled(3, scale=math.inf)
+
+
+def test_a_function_of_any_options_takes_any_name():
+    def penalty(node, scale: float = 1.0, **options):
+        return scale
+
+    check_call(penalty, 1, {"scale": 2.0, "whatever": "x"})
+    with pytest.raises(ArgumentError, match="penalty: scale='x' must be a finite number"):
+        check_call(penalty, 1, {"scale": "x", "whatever": "x"})
