@@ -164,6 +164,14 @@ def test_torchlogix_convolutional(parametrization, n, channelwise):
 
 
 @torchlogix
+def test_torchlogix_windows_that_are_not_square():
+    library = importlib.import_module("torchlogix.layers")
+    convolution = library.LogicConv2d((6, 7), 2, 4, tree_depth=2, receptive_field_size=(3, 2))
+    model = of_torchlogix(convolution, nn.Flatten(), library.GroupSum(4, tau=2.0))
+    assert_same(from_torchlogix(model, (2, 6, 7)), model, torch.randint(2, (300, 2, 6, 7)).float())
+
+
+@torchlogix
 def test_torchlogix_learned_thresholds_of_each_feature():
     library = importlib.import_module("torchlogix.layers")
     thresholds = torch.randn(6, 4).sort(1).values

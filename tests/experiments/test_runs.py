@@ -74,8 +74,9 @@ def test_a_run_or_model_that_is_not_there_has_its_like_named(folder, tmp_path, m
         RunFolder.open("mnist-400")
     with pytest.raises(FileNotFoundError, match=r"mnist-400: .* is missing; did you mean 'mnist-4000'"):
         RunFolder.open_finished("mnist-400")
-    with pytest.raises(FileNotFoundError, match=r"best\.pt is missing$"):
-        RunFolder.open_finished(str(tmp_path))
+    (tmp_path / "killed-empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"best\.pt is missing$"):  # it is there: the name is not what is wrong
+        RunFolder.open_finished("killed-empty")
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "3", '{"dataset": "digits"}', '{"seed": 0}', '{"dataset": "dig'])
