@@ -1,6 +1,5 @@
 // The hard look-up of a bank, from packed bits, and the sum of its outputs by class.
 #include "lookup.cuh"
-#include "placements.cuh"
 
 namespace difflut::lookup {
 
@@ -12,16 +11,11 @@ __global__ void forward(Bank bank, Site site, const uint4* __restrict__ bits, co
   const int node = row_of_warp();
   if (node >= bank.nodes) return;
   const int64_t quads = bank.quads(), items = site.count() * quads;
-  const int input = lane_index() % 8;  // a lane reads word lane / 8 of it
-  const bool used = input < N;
-  const auto pin = site.pin(__ldg(bank.wiring + int64_t(node) * N + (used ? input : 0)));
-  const auto* own = reinterpret_cast<const uint32_t*>(bits) + lane_index() / 8;
+  const Words<N, Site> words(site, bank.wiring + int64_t(node) * N, bits);
 #pragma unroll 2
   for (int64_t i = blockIdx.y; i < items; i += gridDim.y) {
     const Item item = item_of(site, i, quads);
-    const auto window = site.window(item.placement);
-    const int row = used ? site.row(pin, window) : -1;
-    const uint32_t code = transposed(row < 0 ? 0 : __ldg(own + (row * quads + item.quad) * kQuad));
+    const uint32_t code = addresses(words.word(site, site.window(item.placement), quads, item.quad));
     codes[(node * items + i) * kWarp + lane_index()] = code;
     if (!y && !y_bits) continue;
     const int left = samples_left(bank.batch, item.quad);

@@ -2,7 +2,7 @@
 // that of sample 32 u + lane.
 #pragma once
 
-#include "bank.cuh"
+#include "placements.cuh"
 
 namespace difflut::lookup {
 
@@ -31,9 +31,28 @@ __device__ uint32_t addresses(const uint4 (&words)[N]) {
   return code;
 }
 
-// The words of a warp's lanes as a matrix of 32 by 32 bits, transposed: where lane 8 u + j has word u of input j, byte
-// u becomes the address of a lane's sample in word u.
-__device__ inline uint32_t transposed(uint32_t word) {
+// What a lane reads for the addresses of a node: of input lane % 8, where there is one, word lane / 8.
+template <int N, class Site>
+struct Words {
+  typename Site::Pin pin;
+  bool used;
+  const uint32_t* from;  // bits[features][quads][4]
+
+  // From a node's entries of the wiring.
+  __device__ Words(const Site& site, const int32_t* wiring, const void* bits)
+      : used(lane_index() % 8 < N), from(static_cast<const uint32_t*>(bits) + lane_index() / 8) {
+    pin = site.pin(__ldg(wiring + (used ? lane_index() % 8 : 0)));
+  }
+
+  // Zeros are outside of an image.
+  __device__ uint32_t word(const Site& site, const typename Site::Window& window, int64_t quads, int64_t quad) const {
+    const int row = used ? site.row(pin, window) : -1;
+    return row < 0 ? 0 : __ldg(from + (row * quads + quad) * kQuad);
+  }
+};
+
+// The addresses from the words of all lanes: a matrix of 32 by 32 bits is transposed.
+__device__ inline uint32_t addresses(uint32_t word) {
   uint32_t low = 0xffff;  // of each 2 * distance bits
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2, low ^= low << distance) {

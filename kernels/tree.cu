@@ -88,37 +88,45 @@ __global__ void __launch_bounds__(kBlock, 2)
   for (int64_t i = int64_t(blockIdx.y) * warps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * warps) {
     const Item item = item_of(image, i, quads);
     tree.go_to(trees, image, {trees, image, item.placement});
-    uint32_t code = load_windows(trees, item, root, places, chosen);
+    Upstream upstream(trees, item, root, places, chosen, grad);
     const float* from = x + sample_of(item.quad, 0);
-    const float* upstream = grad + (root * int64_t(places) + item.placement) * trees.batch;
-    const uint32_t all = code;
+    const auto read = [&](int u, float (&v)[kValues]) {  // at the first window that is left
+      const uint32_t windows = upstream.windows >> (8 * u) & 255;
+      const int first = windows ? __ffs(windows) - 1 : 0;
+#pragma unroll
+      for (int p = 0; p < kInputs; ++p) {
+        const int64_t row = tree.row(first, p);
+        v[p] = windows && row >= 0 ? __ldg(from + row + u * kWarp) : 0.0f;
+      }
+    };
+    float v[kQuad][kValues];
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u) read(u, v[u]);
+    upstream.divide();
     const int64_t pin = items * trees.area() * kSamples;
     float* passed =
         pin_grad + ((root * (kInputs * quads) + item.quad) * places + item.placement) * trees.area() * kSamples;
-    const auto pass_back = [&](int u) {  // from the first window that is left
-      const uint32_t windows = code >> (8 * u) & 255;
-      code &= ~((windows & -windows) << (8 * u));
-      float v[kValues], g[kValues];
-#pragma unroll
-      for (int p = 0; p < kInputs; ++p) {
-        const int64_t row = tree.row(windows ? __ffs(windows) - 1 : 0, p);
-        v[p] = windows && row >= 0 ? __ldg(from + row + u * kWarp) : 0.0f;
-      }
+    const auto pass_back = [&](int u, float (&v)[kValues]) {
+      const uint32_t windows = upstream.windows >> (8 * u) & 255;
+      upstream.windows &= ~((windows & -windows) << (8 * u));
       tree.evaluate(v);
-      const float share = windows ? __ldg(upstream + sample_of(item.quad, u)) : 0.0f;
-      g[kValues - 1] = windows ? share / float(__popc(all >> (8 * u) & 255)) : 0.0f;
+      float g[kValues];
+      g[kValues - 1] = windows ? upstream.grad[u] : 0.0f;
       tree.pass_back(v, g, moments);
       if (pin_grad && windows)
 #pragma unroll
         for (int p = 0; p < kInputs; ++p) passed[p * pin + u * kWarp + lane_index()] = g[p];
     };
-#pragma unroll 2
-    for (int u = 0; u < kQuad; ++u) pass_back(u);
-    while (__any_sync(kAllLanes, code)) {  // windows that are equal
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u) pass_back(u, v[u]);
+    while (__any_sync(kAllLanes, upstream.windows)) {  // windows that are equal
       passed += kSamples;
-#pragma unroll 1
-      for (int u = 0; u < kQuad; ++u)
-        if (__any_sync(kAllLanes, code >> (8 * u) & 255)) pass_back(u);
+#pragma unroll
+      for (int u = 0; u < kQuad; ++u) {
+        if (!__any_sync(kAllLanes, upstream.windows >> (8 * u) & 255)) continue;
+        read(u, v[u]);
+        pass_back(u, v[u]);
+      }
     }
   }
   store_tables<D>(moments, trees, root, parts);

@@ -101,18 +101,35 @@ struct Maxima {
   }
 };
 
-// The windows that have the maxima of a lane's samples, none past the batch, as `Maxima` has stored them; all have the
-// one window where nothing was chosen.
-__device__ inline uint32_t load_windows(const Trees& trees, const Item& item, int root, int places,
-                                        const uint32_t* __restrict__ chosen) {
-  const int left = samples_left(trees.batch, item.quad);
-  const int64_t own = (root * trees.quads() + item.quad) * places + item.placement;
-  uint32_t windows = chosen ? __ldg(chosen + own * kWarp + lane_index()) : 0x01010101u;
+// What goes back to the windows of a place: those that have the maxima of a lane's samples, none past the batch, as
+// `Maxima` stored them, or the one window where nothing was chosen; and the gradient of each sample.
+struct Upstream {
+  uint32_t windows;
+  float grad[kQuad];
+
+  __device__ Upstream(const Trees& trees, const Item& item, int root, int places, const uint32_t* __restrict__ chosen,
+                      const float* __restrict__ grads) {
+    const int left = samples_left(trees.batch, item.quad);
+    const float* from = grads + (root * int64_t(places) + item.placement) * trees.batch + sample_of(item.quad, 0);
+    const int64_t own = (root * trees.quads() + item.quad) * places + item.placement;
+    windows = chosen ? __ldg(chosen + own * kWarp + lane_index()) : 0x01010101u;
 #pragma unroll
-  for (int u = 0; u < kQuad; ++u)
-    if (u * kWarp + lane_index() >= left) windows &= ~(255u << (8 * u));
-  return windows;
-}
+    for (int u = 0; u < kQuad; ++u) {
+      const bool inside = u * kWarp + lane_index() < left;
+      grad[u] = inside ? __ldg(from + u * kWarp) : 0.0f;
+      if (!inside) windows &= ~(255u << (8 * u));
+    }
+  }
+
+  // Windows that are equal get equal parts.
+  __device__ void divide() {
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u) {
+      const int equal = __popc(windows >> (8 * u) & 255);
+      if (equal > 1) grad[u] /= float(equal);
+    }
+  }
+};
 
 // table_grad[nodes][4] from `number` parts, where it was not written at once.
 inline int add_tables(int64_t levels, int64_t roots, const float* parts, int64_t number, float* table_grad,

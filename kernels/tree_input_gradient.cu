@@ -4,6 +4,7 @@
 namespace difflut::tree {
 
 constexpr int kPixels = 4;  // neighbours in a line, which a warp has
+constexpr uint32_t kEach = 0x01010101;  // in every byte of a code
 
 // What reads a pixel: the window at a distance from it. For every distance of a line, or column, from the last position
 // in the kernel: 16 times the place of the window and its number there, or -1 where no window is.
@@ -32,10 +33,11 @@ struct Distances {
 };
 
 // x_grad[features][batch] from pin_grad. A block has some pixels of a channel, a warp kPixels of them, and every
-// gridDim.y-th quad. Reader i of a channel reads it at spots[i] of the kernel.
+// gridDim.y-th quad. Reader i of a channel reads it at spots[i] of the kernel; pins belong to tree `pin >> shift`. Ranks
+// among equal windows are counted only where there are any.
 __global__ void __launch_bounds__(kBlock, 4)
     input_gradient(Trees trees, Image image, Readers readers, const int32_t* __restrict__ spots,
-                   const uint32_t* __restrict__ chosen, const float* __restrict__ pin_grad, int inputs,
+                   const uint32_t* __restrict__ chosen, const float* __restrict__ pin_grad, int shift,
                    float* __restrict__ x_grad) {
   follow();
   extern __shared__ int32_t shared[];
@@ -47,7 +49,7 @@ __global__ void __launch_bounds__(kBlock, 4)
   const int y = group / across, x = (group - y * across) * kPixels, lane = lane_index();
   const int begin = __ldg(readers.start + channel), end = __ldg(readers.start + channel + 1);
   const int places = trees.places_y(image) * trees.places_x(image);
-  const int area = trees.area();
+  const int of_place = trees.area() * kSamples;
   const int64_t quads = trees.quads();
   for (int64_t quad = blockIdx.y; quad < quads; quad += gridDim.y) {
     float sums[kPixels][kQuad] = {};
@@ -62,31 +64,34 @@ __global__ void __launch_bounds__(kBlock, 4)
       const int pin = __shfl_sync(kAllLanes, mine, turn), distance = __shfl_sync(kAllLanes, at, turn);
       const int line = distances.lines[y + (distance >> 16)];
       if (line < 0) continue;
-      const uint32_t* codes = chosen + (pin / inputs * quads + quad) * places * kWarp + lane;
-      const float* passed = pin_grad + (pin * quads + quad) * places * area * kSamples + lane;
-      int windows[kPixels];
-      uint32_t code[kPixels];
+      const uint32_t* codes = chosen + ((pin >> shift) * quads + quad) * places * kWarp + lane;
+      const float* passed = pin_grad + (pin * quads + quad) * places * of_place + lane;
+      const float* from[kPixels];
+      uint32_t hits[kPixels], before[kPixels], ties = 0;  // bytes: this window has the maximum, which did before
 #pragma unroll
       for (int i = 0; i < kPixels; ++i) {
         const int column = x + i < image.width ? distances.columns[x + i + (distance & 0xffff)] : -1;
-        windows[i] = line + column;
-        code[i] = column < 0 ? 0 : chosen ? __ldg(codes + (windows[i] >> 4) * kWarp) : 0x01010101u;
+        const int place = (line + column) >> 4, window = (line + column) & 15;
+        const uint32_t code = column < 0 ? 0 : chosen ? __ldg(codes + place * kWarp) : kEach;
+        from[i] = passed + place * of_place;
+        hits[i] = code >> window & kEach;
+        before[i] = code & ((1u << window) - 1) * kEach;
+        ties |= before[i] & hits[i] * 255;
       }
-float g[kPixels][kQuad];
+      const auto add = [&](auto rank) {
+        float g[kPixels][kQuad];
 #pragma unroll
-      for (int i = 0; i < kPixels; ++i) {
-        const float* from = passed + (windows[i] >> 4) * area * kSamples;
-        const uint32_t window = 1u << (windows[i] & 15);
+        for (int i = 0; i < kPixels; ++i)
 #pragma unroll
-        for (int u = 0; u < kQuad; ++u) {
-          const uint32_t mask = code[i] >> (8 * u) & (2 * window - 1);  // the last one is this window
-          g[i][u] = mask >= window ? __ldg(from + (__popc(mask) - 1) * kSamples + u * kWarp) : 0.0f;
-        }
-      }
+          for (int u = 0; u < kQuad; ++u)
+            g[i][u] = hits[i] >> (8 * u) & 1 ? __ldg(from[i] + rank(i, u) * kSamples + u * kWarp) : 0.0f;
 #pragma unroll
-      for (int i = 0; i < kPixels; ++i)
+        for (int i = 0; i < kPixels; ++i)
 #pragma unroll
-        for (int u = 0; u < kQuad; ++u) sums[i][u] += g[i][u];
+          for (int u = 0; u < kQuad; ++u) sums[i][u] += g[i][u];
+      };
+      if (__any_sync(kAllLanes, ties)) add([&](int i, int u) { return __popc(before[i] >> (8 * u) & 255); });
+      else add([](int, int) { return 0; });
     }
 #pragma unroll
     for (int i = 0; i < kPixels; ++i) {
@@ -114,7 +119,7 @@ int difflut_cuda_tree_input_gradient(const Image* image, int64_t levels, int64_t
   const dim3 blocks(unsigned(channels * ceil_div(groups, warps)),
                     unsigned(trees.quads() < 65535 ? trees.quads() : 65535));
   return enqueue(input_gradient, blocks, unsigned(warps * kWarp), shared, stream, trees, *image, Readers{start, pins},
-                 spots, chosen, pin_grad, 2 << levels, x_grad);
+                 spots, chosen, pin_grad, int(levels) + 1, x_grad);
 }
 
 }  // extern "C"

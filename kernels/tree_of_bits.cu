@@ -5,32 +5,10 @@
 
 namespace difflut::tree {
 
-using lookup::address;
+using lookup::address, lookup::addresses;
 
-constexpr int kMostInputs = 2 << kMostLevels;  // of a tree: a byte has their address
-
-// What a lane reads of a tree's inputs: a word of one of them.
 template <int D>
-struct Words {
-  const Trees& trees;
-  const Image& image;
-  const uint32_t* from;  // [features][quads][4]
-  Image::Pin pin;
-  bool used;
-
-  __device__ Words(const Trees& trees, const Image& image, const uint32_t* bits, int root)
-      : trees(trees), image(image), from(bits + lane_index() / kMostInputs) {
-    const int input = lane_index() % kMostInputs;
-    used = input < GateTree<D>::kInputs;
-    pin = image.pin(used ? __ldg(trees.wiring + int64_t(root) * GateTree<D>::kInputs + input) : 0);
-  }
-
-  // At a window of a place; zeros are outside of the image.
-  __device__ uint32_t word(const Place& place, int window, int64_t quad) const {
-    const int row = used ? image.row(pin, place.window(trees, image, window)) : -1;
-    return row < 0 ? 0 : __ldg(from + (row * trees.quads() + quad) * kQuad);
-  }
-};
+using Words = lookup::Words<GateTree<D>::kInputs, Image>;
 
 template <int D>
 __device__ void set_inputs(float (&v)[GateTree<D>::kValues], int address) {
@@ -55,7 +33,7 @@ __global__ void __launch_bounds__(kBlock)
     values[a] = v[tree.kValues - 1];
   }
   __syncthreads();
-  const Words<D> words(trees, image, bits, root);
+  const Words<D> words(image, trees.wiring + int64_t(root) * GateTree<D>::kInputs, bits);
   const int64_t quads = trees.quads(), items = places * quads;
   for (int64_t i = int64_t(blockIdx.y) * kWarps + threadIdx.x / kWarp; i < items; i += int64_t(gridDim.y) * kWarps) {
     const Item item = item_of(image, i, quads);
@@ -63,7 +41,7 @@ __global__ void __launch_bounds__(kBlock)
     Maxima maxima;
 #pragma unroll 4
     for (int w = 0; w < trees.area(); ++w) {
-      const uint32_t at = lookup::transposed(words.word(place, w, item.quad));
+      const uint32_t at = addresses(words.word(image, place.window(trees, image, w), quads, item.quad));
 #pragma unroll
       for (int u = 0; u < kQuad; ++u) maxima.take(w, u, values[address(at, u)]);
     }
@@ -72,69 +50,76 @@ __global__ void __launch_bounds__(kBlock)
 }
 
 // What a lane reads for the gradients of a place.
-struct Read {
-  uint32_t words[kMostWindows], windows;
-  float grad[kQuad];
-};
-
-// That of all tables, as `gradients` in tree.cu finds it. A block is a warp, each lane of which has sums of its own.
-// These leave room for few warps, so that each reads its next item while it works on one.
 template <int D>
-__global__ void __launch_bounds__(kWarp)
-    gradients_of_bits(Trees trees, Image image, const uint32_t* __restrict__ bits, const uint32_t* __restrict__ chosen,
-                      const float* __restrict__ grad, float* __restrict__ parts) {
-  follow();
-  constexpr int kInputs = GateTree<D>::kInputs, kValues = GateTree<D>::kValues, kAddresses = 1 << kInputs;
-  __shared__ alignas(16) GateTree<D> tree;
-  __shared__ float sums[kAddresses][kWarp];
-  const int root = blockIdx.x, places = trees.places_y(image) * trees.places_x(image), lane = lane_index();
-  load_tables(tree, trees, root);
-#pragma unroll 8
-  for (int a = 0; a < kAddresses; ++a) sums[a][lane] = 0;
-  const Words<D> words(trees, image, bits, root);
-  const int64_t quads = trees.quads(), items = places * quads;
-  const auto read = [&](int64_t i) {
-    Read now = {};
-    if (i >= items) return now;
-    const Item item = item_of(image, i, quads);
+struct Read {
+  Upstream upstream;
+  uint32_t words[kMostWindows] = {};
+
+  __device__ Read(const Trees& trees, const Image& image, const Words<D>& from, const Item& item, int root, int places,
+                  const uint32_t* chosen, const float* grad)
+      : upstream(trees, item, root, places, chosen, grad) {
     const Place place(trees, image, item.placement);
-    const int left = samples_left(trees.batch, item.quad);
-    const float* from = grad + (root * int64_t(places) + item.placement) * trees.batch + sample_of(item.quad, 0);
 #pragma unroll
     for (int w = 0; w < kMostWindows; ++w)
-      if (w < trees.area()) now.words[w] = words.word(place, w, item.quad);
-#pragma unroll
-    for (int u = 0; u < kQuad; ++u)
-      if (u * kWarp + lane < left) now.grad[u] = __ldg(from + u * kWarp);
-    now.windows = load_windows(trees, item, root, places, chosen);
-    return now;
+      if (w < trees.area()) words[w] = from.word(image, place.window(trees, image, w), trees.quads(), item.quad);
+  }
+};
+
+// Sums the upstream gradients of a block's places by address. A block is a warp, each lane of which has sums of its
+// own; as these leave room for few warps, each reads its next place while it works on one.
+template <int D>
+__device__ void sum_by_address(const Trees& trees, const Image& image, const uint32_t* bits, const uint32_t* chosen,
+                               const float* grad, int root, float (&sums)[1 << GateTree<D>::kInputs][kWarp]) {
+#pragma unroll 8
+  for (auto& of_address : sums) of_address[lane_index()] = 0;
+  const int places = trees.places_y(image) * trees.places_x(image);
+  const int64_t quads = trees.quads(), items = places * quads;
+  if (items == 0) return;
+  const Words<D> words(image, trees.wiring + int64_t(root) * GateTree<D>::kInputs, bits);
+  const auto read = [&](int64_t i) {
+    return Read<D>(trees, image, words, item_of(image, i < items ? i : 0, quads), root, places, chosen, grad);
   };
-  Read next = read(blockIdx.y);
+  Read<D> next = read(blockIdx.y);
   for (int64_t i = blockIdx.y; i < items; i += gridDim.y) {
-    Read now = next;
+    Read<D> now = next;
     next = read(i + gridDim.y);
-#pragma unroll
-    for (int u = 0; u < kQuad; ++u) now.grad[u] /= float(max(1, __popc(now.windows >> (8 * u) & 255)));
+    now.upstream.divide();
 #pragma unroll
     for (int first = 0; first < kMostWindows; first += 4) {
       if (first >= trees.area()) break;
       uint32_t at[4];
 #pragma unroll
-      for (int w = 0; w < 4; ++w) at[w] = lookup::transposed(now.words[first + w]);
+      for (int w = 0; w < 4; ++w) at[w] = addresses(now.words[first + w]);
 #pragma unroll
       for (int w = 0; w < 4; ++w)
 #pragma unroll
-        for (int u = 0; u < kQuad; ++u)
-          sums[address(at[w], u)][lane] += now.windows >> (8 * u + first + w) & 1 ? now.grad[u] : 0.0f;
+        for (int u = 0; u < kQuad; ++u) {
+          const bool is_chosen = now.upstream.windows >> (8 * u + first + w) & 1;
+          sums[address(at[w], u)][lane_index()] += is_chosen ? now.upstream.grad[u] : 0.0f;
+        }
     }
   }
+}
+
+// That of all tables, as `gradients` in tree.cu finds it.
+template <int D>
+__global__ void __launch_bounds__(kWarp)
+    gradients_of_bits(Trees trees, Image image, const uint32_t* __restrict__ bits, const uint32_t* __restrict__ chosen,
+                      const float* __restrict__ grad, float* __restrict__ parts) {
+  follow();
+  constexpr int kInputs = GateTree<D>::kInputs, kValues = GateTree<D>::kValues;
+  __shared__ alignas(16) GateTree<D> tree;
+  __shared__ float sums[1 << kInputs][kWarp];
+  const int root = blockIdx.x;
+  load_tables(tree, trees, root);
+  sum_by_address<D>(trees, image, bits, chosen, grad, root, sums);
   __syncwarp();
   float moments[tree.kMoments] = {};
 #pragma unroll 1
-  for (int a = lane; a < kAddresses; a += kWarp) {
+  for (int a = lane_index(); a < 1 << kInputs; a += kWarp) {
     float v[kValues], g[kValues];
     g[kValues - 1] = 0;
-    for (int l = 0; l < kWarp; ++l) g[kValues - 1] += sums[a][(l + lane) % kWarp];  // a bank for each lane
+    for (int l = 0; l < kWarp; ++l) g[kValues - 1] += sums[a][(l + lane_index()) % kWarp];  // a bank for each lane
     set_inputs<D>(v, a);
     tree.evaluate(v);
     tree.pass_back(v, g, moments);
