@@ -133,8 +133,8 @@ def test_a_square_is_cut_out_of_each_image_wherever_its_centre_falls():
         assert int(cut.sum()) == len(lines) * len(columns) and max(len(lines), len(columns)) <= side
         assert lines == [*range(lines[0], lines[-1] + 1)] and columns == [*range(columns[0], columns[-1] + 1)]
         places.add((lines[0], lines[-1], columns[0], columns[-1]))
-    # A centre at each of nine lines and eight columns gives as many squares, but those cut to the same corner or edge.
-    assert len(places) == 9 * 8
+    assert len(places) == 9 * 8  # one for each centre
+    assert {(top, bottom) for top, bottom, _, _ in places if bottom - top < 3} == {(0, 1), (0, 2), (6, 8)}
 
 
 def test_colours_scale_the_distance_from_the_mean_then_each_channel():
@@ -150,6 +150,16 @@ def test_colours_scale_the_distance_from_the_mean_then_each_channel():
     factors = (colours(x, seeded(), brightness=0, contrast=0, tint=0.2) / x).flatten(1, 2)
     torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
     assert 0.8 <= factors.min() < 0.82 and not torch.allclose(factors[:, 0, 0], factors[:, 0, 1], atol=0.05)
+
+
+def test_brightness_contrast_and_tints_are_drawn_independently():
+    x = torch.rand(400, 5, 4, 3) + 0.5
+    mean, none = x.mean((1, 2), keepdim=True), {"brightness": 0, "contrast": 0, "tint": 0}
+    contrast = ((colours(x, seeded(), **none | {"contrast": 0.4}) - mean) / (x - mean)).flatten(1).median(1).values
+    brightness = (colours(x, seeded(), **none | {"brightness": 0.3}) / x)[:, 0, 0, 0]
+    tints = (colours(x, seeded(), **none | {"tint": 0.2}) / x)[:, 0, 0].unbind(1)
+    together = torch.corrcoef(torch.stack([contrast, brightness, *tints]))
+    assert (together - torch.eye(5)).abs().max() < 0.25  # five standard deviations
 
 
 def test_whole_numbers_stay_within_their_type():
