@@ -33,8 +33,8 @@ struct Distances {
 };
 
 // x_grad[features][batch] from pin_grad. A block has some pixels of a channel, a warp kPixels of them, and every
-// gridDim.y-th quad. Reader i of a channel reads it at spots[i] of the kernel; pins belong to tree `pin >> shift`. Ranks
-// among equal windows are counted only where there are any.
+// gridDim.y-th quad. Reader i of a channel reads it at spots[i] of the kernel, and is a pin of tree pins[i] >> shift.
+// Ranks among equal windows are counted only where there are any.
 __global__ void __launch_bounds__(kBlock, 4)
     input_gradient(Trees trees, Image image, Readers readers, const int32_t* __restrict__ spots,
                    const uint32_t* __restrict__ chosen, const float* __restrict__ pin_grad, int shift,
