@@ -31,6 +31,17 @@ def test_the_explained_gin_file_is_the_quickstart():
     assert bindings(explained) <= bindings((ROOT / "gin_configs" / "quickstart.gin").read_text())
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_accuracies_of_its_tables_are_those_of_the_reproductions(page):
+    """Accuracies, with published ones in brackets."""
+    rows = re.findall(r"^\| (.*run\.py.*) \|$", (ROOT / "docs" / "papers.md").read_text(), re.MULTILINE)
+    cells = [row.split(" | ") for row in rows]
+    published, measured = {cell[3] for cell in cells}, {cell[5].split()[0] for cell in cells}
+    table = "\n".join(line for line in (ROOT / page).read_text().splitlines() if line.startswith("|"))
+    ours, theirs = (set(re.findall(form, table)) for form in (r"(?<![(\d.])\d\d\.\d\d(?!\d)", r"\((\d\d\.\d\d)\)"))
+    assert len(ours) > 5 and ours <= measured and theirs <= published
+
+
 @pytest.mark.parametrize("path", re.findall(r"(gin_configs/\S+\.gin|docs/\S+?\.(?:png|md)|\w+\.md)\b", README))
 def test_the_files_that_it_names_exist(path):
     assert (ROOT / path).is_file()

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +73,8 @@ def _fetch(name: str, query: int | str, home: str) -> Any:
     print(f"fetching data set {name!r} from OpenML, once; a large one takes minutes", flush=True)
     selector = {"data_id": query} if isinstance(query, int) else {"name": query}
     try:
-        with _time_limit(seconds=30):
+        with _time_limit(seconds=30), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A network error occurred")  # the error says so
             # This parser needs no pandas, and encodes categories as numbers.
             return fetch_openml(**selector, as_frame=False, parser="liac-arff", data_home=home, n_retries=1)
     except OSError as error:

@@ -25,6 +25,13 @@ def test_a_missing_file_is_named_beside_one_that_is_spelled_like_it(tmp_path):
     assert "there is no Gin file 'quikstart'; did you mean 'quickstart'?" in result.stderr
 
 
+def test_a_file_without_its_option_gets_it(tmp_path):
+    result = command(tmp_path, "quickstart")
+    assert result.returncode == 2 and result.stderr.endswith("quickstart; did you mean --gin_file quickstart?\n")
+    result = command(tmp_path, "--gin_files", "quickstart", "--lost")
+    assert result.returncode == 2 and result.stderr.endswith("unrecognized arguments: --gin_files quickstart --lost\n")
+
+
 def built_wheel(folder, *libraries):
     """A wheel of a copy of the checkout, which has these compiled libraries."""
     source = folder / "source"

@@ -1,4 +1,5 @@
 import re
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_digits_keep_their_pixels_and_are_split_in_three():
     assert data.y_test.dtype == torch.int64
     assert data.num_classes == 10 and data.feature_shape == (8, 8) and data.class_names == list("0123456789")
     assert torch.bincount(data.y_test).min() >= 34
+
+
+def test_a_network_that_fails_is_told_once(monkeypatch, recwarn):
+    def fetch(**options):
+        warnings.warn("A network error occurred while downloading. Retrying...", stacklevel=2)
+        raise OSError("unknown host")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
+    with pytest.raises(DatasetNotFoundError, match=r"OpenML 554 was not fetched \(unknown host\)"):
+        load_dataset("mnist")
+    assert not [one for one in recwarn if "network error" in str(one.message)]
 
 
 @pytest.mark.parametrize("name", ["my data", "a (copy)", "données", "x,y;z", "-dash", "100%"])

@@ -33,7 +33,10 @@ def main() -> int:
         metavar="NAME",
         help="all jobs, components and data sets, those that Gin files import too; or all about one",
     )
-    arguments = parser.parse_args()
+    arguments, others = parser.parse_known_args()
+    if others:
+        meant = f"; did you mean --gin_file {others[0]}?" if not others[0].startswith("-") else ""
+        parser.error(f"unrecognized arguments: {' '.join(others)}{meant}")
     if arguments.list is None and not arguments.gin_file:
         parser.error("give a --gin_file to run, or --list to see what there is")
 
