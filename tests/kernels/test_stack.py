@@ -164,3 +164,15 @@ def test_what_is_known_as_bits_stays_packed_for_the_next_bank(batch):
     y = looked_up(x.float().cuda(), [HardBank(wiring, kernels.mark_bits(table.round().float()), slope.float())])
     assert kernels.holds_bits(y)
     assert torch.equal(known(y, "words"), cuda.pack(y.clone()))
+
+
+@pytest.mark.cuda
+def test_without_gradients_the_addresses_of_all_banks_are_not_held_at_once():
+    nodes = batch = 4096
+    bank = HardBank(torch.randint(nodes, (nodes, 4)).cuda(), torch.rand(nodes, 1, 16).cuda(), None)
+    x = torch.rand(batch, nodes).round().cuda()
+    looked_up(x, [bank] * 2, 4)  # what is prepared once
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    looked_up(x, [bank] * 8, 4)
+    assert torch.cuda.max_memory_allocated() - before < 3 * nodes * batch  # a byte for each address

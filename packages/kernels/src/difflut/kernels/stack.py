@@ -51,27 +51,29 @@ class _Stack(torch.autograd.Function):
         tau: float,
         *tables: Tensor,
     ) -> Tensor:
-        batch, bits, codes = len(x), cuda.pack(x), []
+        batch, bits, kept_codes, learns = len(x), cuda.pack(x), list[Tensor](), any(ctx.needs_input_grad)
         for read, table in zip(reads[:-1], tables[:-1], strict=True):
             next_bits = cuda.empty_bits(_outputs(table, read), bits, batch)
             wires = cuda.wires_of(read.wiring, read.placements)
-            codes.append(cuda.read_tables(bits, batch, wires, table, None, next_bits))
+            codes = cuda.read_tables(bits, batch, wires, table, None, next_bits)
+            if learns:  # otherwise their memory may be used again
+                kept_codes.append(codes)
             bits = next_bits
         ctx.groups, ctx.tau, ctx.placements = groups, tau, [read.placements for read in reads]
         ctx.shapes = [table.shape for table in tables]
         if groups is None:
             y, kept = cuda.lookup(Bits(bits, batch), reads[-1].wiring, tables[-1], reads[-1].placements)
-            ctx.save_for_backward(*codes, kept.data, *(read.wiring for read in reads), *slopes)
+            ctx.save_for_backward(*kept_codes, kept.data, *(read.wiring for read in reads), *slopes)
             return y
         wires, outputs = cuda.wires_of(reads[-1].wiring, reads[-1].placements), _outputs(tables[-1], reads[-1])
         sums_codes = reads[-1].placements.is_dense
         y = tables[-1].new_empty(groups if sums_codes else outputs, batch)
-        codes.append(cuda.read_tables(bits, batch, wires, tables[-1], None if sums_codes else y))
+        codes = cuda.read_tables(bits, batch, wires, tables[-1], None if sums_codes else y)
         if sums_codes:
-            cuda.group_sum(codes[-1], tables[-1], tau, y)
+            cuda.group_sum(codes, tables[-1], tau, y)
         else:
             y = y.unflatten(0, (groups, -1)).sum(1) / tau
-        ctx.save_for_backward(*codes, *(read.wiring for read in reads), *slopes)
+        ctx.save_for_backward(*kept_codes, codes, *(read.wiring for read in reads), *slopes)
         return y.t()
 
     @staticmethod
