@@ -231,3 +231,17 @@ def test_the_estimate_is_near_what_yosys_makes_of_it(options, block_luts, tmp_pa
 def test_what_cannot_be_streamed_is_refused(layers, options, said):
     with pytest.raises(ValueError, match=said):
         streamed(layers, **options)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, r"layers\[0\] gives the same at all windows"), (1, "no class depends on the image")]
+)
+@pytest.mark.parametrize("entry", [0.0, 1.0])
+def test_what_does_not_depend_on_the_image_is_refused(number, said, entry):
+    images = torch.randint(256, (50, *SHAPE), dtype=torch.uint8)
+    encoder = ENCODERS["distributive_thermometer"](num_bits=3).fit(images)
+    model = network(SHAPE, 2, encoder, [bank(kernel_size=2), bank(8)]).eval()
+    node = model.layers[number].node
+    node.load_table(torch.full_like(node.soft_table(), entry))
+    with pytest.raises(ValueError, match=said):
+        StreamedNetwork.from_model(model)

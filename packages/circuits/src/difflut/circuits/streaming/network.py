@@ -94,7 +94,8 @@ class StreamedNetwork:
             lut_size: Inputs that a table may have after simplification.
 
         Raises:
-            ValueError: The network has no convolution, or one that cannot be streamed; the error says which and why.
+            ValueError: The network has no convolution, or one that cannot be streamed, or its classes do not depend on
+                the image; the error says which and why.
         """
         stages = model.hard()
         check_streams(model, stages)
@@ -103,6 +104,8 @@ class StreamedNetwork:
         sizes = {ENCODER: (image.channels, image.height * image.width)}
         sizes |= {number: (layer.num_tables, layer.placements.count) for number, (layer, _) in enumerate(stages)}
         head = _head(model, stages, sizes, lut_size)
+        if not head.streams:
+            raise ValueError("no class depends on the image, so there is nothing to stream; write the network unrolled")
         needed: defaultdict[Stream, set[int]] = defaultdict(set)
         for stream, channel, _ in head.sources[head.circuit.read_inputs()].tolist():
             needed[stream].add(channel)
@@ -110,6 +113,8 @@ class StreamedNetwork:
         for group in reversed(_groups(stages, model.head_sources)):
             if gives := sorted(needed[group[-1]]):
                 kernels.insert(0, _kernel(stages, group, gives, sizes, lut_size))
+                if not kernels[0].reads:
+                    raise ValueError(f"layers[{group[-1]}] gives the same at all windows; write the network unrolled")
                 for stream, channels in kernels[0].reads.items():
                     needed[stream].update(channels)
         bits, reads = circuit.codebook.shape[1], sorted(needed[ENCODER])
