@@ -110,3 +110,59 @@ def test_an_export_tells_what_categories_become(towns, tmp_path):
     asked = frame.assign(town=frame["town"].mask(frame["size"] > 1.5, "new"))
     expected = np.array([numbers[None if pd.isna(value) else value] for value in asked["town"]], np.float32)
     assert list(told["shares"]) == ["town"] and np.array_equal(classifier.features(asked)[:, :3], expected)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_numbers_of_persons_are_categories_too_and_measures_are_not(as_array):
+    random = np.random.default_rng(27)
+    person, age = random.integers(0, 60, 900), random.integers(0, 60, 900)
+    y = (random.random(60) < 0.5)[person] ^ (random.random(900) < 0.05) | (age > 55)
+    frame = pd.DataFrame({"person": person * 1000.0, "age": age, "size": random.normal(size=900)})
+    frame.loc[::30, "person"] = np.nan
+    x = frame.to_numpy() if as_array else frame
+    classifier = LUTClassifier(**SMALL | {"explores": False}).fit(x[:600], y[:600])
+    person, age, size = ("x0", "x1", "x2") if as_array else ("person", "age", "size")
+    expected = [person, f"{person} is missing", age, size, f"{person}: share of True"]
+    assert classifier.columns_.features() == expected
+    assert classifier.score(x[600:], y[600:]) > 0.8
+    found, seen = classifier.features(x), frame["person"][:600]
+    for value in (0, 7000, 59000):
+        share = (y[:600][seen == value].sum() + y[:600].mean()) / ((seen == value).sum() + 1)
+        assert found[frame["person"] == value, 4] == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (lambda random: random.integers(0, 60, 900), True),
+        (lambda random: random.integers(0, 60, 900) + 0.5, False),  # not whole
+        (lambda random: random.integers(0, 32, 900), False),  # thresholds tell them apart
+        (lambda random: np.arange(900) % 800, False),  # hardly one comes again
+    ],
+)
+def test_which_numbers_may_be_categories(values, told):
+    random = np.random.default_rng(28)
+    x = values(random).astype(float)
+    y = (random.random(900) < 0.5)[x.astype(int)].astype(int)
+    columns = Columns()
+    columns.fit_transform(x[:, None], ["x"], y, np.ones(900), [0, 1], seed=0)
+    assert (columns.naming == [0]) == told and len(columns.features()) == 1 + told
+
+
+def test_numbers_without_a_class_are_no_categories():
+    random = np.random.default_rng(29)
+    x = random.integers(0, 60, (900, 20)).astype(float)
+    y = (x[:, 0] + random.normal(size=900) > 30).astype(int)
+    columns = Columns()
+    features = columns.fit_transform(x, [f"x{number}" for number in range(20)], y, np.ones(900), [0, 1], seed=0)
+    assert columns.naming == [] and np.array_equal(features, x)
+
+
+def test_numbers_that_name_do_not_depend_on_the_order_of_rows():
+    random = np.random.default_rng(30)
+    person, order = random.integers(0, 60, 600), random.permutation(600)
+    frame = pd.DataFrame({"person": person, "town": [f"t{number}" for number in random.integers(0, 25, 600)]})
+    y = (random.random(60) < 0.5)[person]
+    first = LUTClassifier(**SMALL | {"explores": False}).fit(frame, y)
+    other = LUTClassifier(**SMALL | {"explores": False}).fit(frame.iloc[order], y[order])
+    assert first.columns_.naming == [0] and np.array_equal(first.predict_proba(frame), other.predict_proba(frame))

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from difflut.estimators.shares import PARTS, class_shares, cross_fitted_shares
+from difflut.estimators.shares import PARTS, SPANS, class_shares, cross_fitted_shares, names_more
 
 MOST_BITS = 16  # of a column of categories; where it has more, or more than there are classes, they become numbers
 NUMBERS = "biuf"  # kinds of types: booleans, integers, unsigned ones, floats
@@ -45,10 +45,12 @@ class Columns:
     A column of numbers is one feature, with NaN where a value is missing, which exceeds no threshold. A column of up to
     16 categories, or up to as many as there are classes, is a feature for each of them, 1 where it is and 0 elsewhere.
     One of more categories is a feature for each class, or for the second of two: the share of this class among the rows
-    of `fit` with the same category, see `class_shares`. A column with missing values in `fit` has one more feature, 1
-    where they are missing.
+    of `fit` with the same category, see `class_shares`. A column of whole numbers has these features, too, where its
+    values tell more of the class one by one than in their order, as numbers of persons do; see `names_more`. A column
+    with missing values in `fit` has one more feature, 1 where they are missing.
 
     Attributes:
+        naming: Positions of the columns of numbers that are categories, too, and as such come again after all columns.
         names: Names of the columns.
         labels: The label of each class.
         categories: Categories of each column, the most frequent first; None for a column of numbers.
@@ -73,16 +75,29 @@ class Columns:
             labels: The label of each class.
             seed: Seed of the parts, which do not depend on the order of the rows.
         """
-        columns, self.names, self.labels = _columns(table), list(names), list(labels)
+        columns, self.names, self.labels, self.naming = _columns(table), list(names), list(labels), []
         self.categories = [_categories(column) if isinstance(column, Coded) else None for column in columns]
         self.has_missing = np.array([bool(missing(column).any()) for column in columns])
+        known = self._known(columns)
+        candidates = {
+            number: _coded(column)
+            for number, column in enumerate(known)
+            if not isinstance(column, Coded) and _may_name(column, len(labels))
+        }
+        order, part = np.arange(len(y)), np.zeros(len(y), int)
+        if candidates or any(map(self._is_shared, self.categories)):
+            order = np.lexsort([*(each.codes if isinstance(each, Coded) else each for each in known), weights, y])
+            part = np.random.default_rng(seed).permutation(len(order)) % PARTS
+        y, weights = y[order], weights[order]
+        for number, named in candidates.items():
+            if names_more(named.codes[order], y, weights, len(named.values), len(labels), part):
+                self.naming.append(number)
+                self.names.append(self.names[number])
+                self.categories.append(named.values)
+                self.has_missing = np.append(self.has_missing, False)  # the column of numbers tells where they are
+                known.append(named)
         sizes = [len(each or ()) for each in self.categories]
         self.numbers = [np.eye(size + 2, size) for size in sizes]
-        if not any(map(self._is_shared, self.categories)):
-            return self(table)
-        known = self._known(columns)
-        order = np.lexsort([*(each.codes if isinstance(each, Coded) else each for each in known), weights, y])
-        part, y, weights = np.random.default_rng(seed).permutation(len(order)) % PARTS, y[order], weights[order]
         outside = {}
         for number, column in enumerate(known):
             if isinstance(column, Coded) and self._is_shared(column.values):
@@ -147,6 +162,7 @@ class Columns:
     def _known(self, columns: Sequence[Column]) -> list[Column]:
         """The columns, categories with the codes that they had in `fit`, the number behind them where they had none."""
         known: list[Column] = []
+        columns = [*columns, *(columns[number] for number in self.naming)]
         for column, categories, name in zip(columns, self.categories, self.names, strict=True):
             if categories is None:
                 if isinstance(column, Coded) and column.values:
@@ -235,6 +251,12 @@ def _finite(name: str, column: np.ndarray) -> np.ndarray:
     if np.isinf(column).any():
         raise ValueError(f"column {name} holds infinity; give a finite number, or NaN where there is none")
     return column
+
+
+def _may_name(column: np.ndarray, classes: int) -> bool:
+    """Whether a column holds whole numbers that come again, and too many of them to be told apart by thresholds."""
+    known = column[~np.isnan(column)]
+    return bool((known == np.floor(known)).all()) and max(2 * SPANS, classes) < len(np.unique(known)) <= len(known) / 2
 
 
 def _coded(column: np.ndarray) -> Coded:
