@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.report.effects import effects, fitted_effects, paired_effects
-from experiments.report.outcomes import ACCURACY, VALIDATION, Outcome, configurations, pareto_front
+from experiments.report.outcomes import ACCURACY, VALIDATION, Outcome, configurations, is_logarithmic, pareto_front
 from experiments.report.style import looks
 
 NODES, WIDTHS, SEEDS = {"a": 0.0, "b": 0.02, "c": -0.05}, {"10": 0.5, "20": 0.7, "40": 0.8}, ("0", "1", "2")
@@ -135,6 +135,26 @@ def test_configurations_average_over_seeds_and_the_best_is_first():
     assert ranked[0].mean(ACCURACY) == pytest.approx(0.82 + 0.002 / 3)
     assert ranked[0].deviation(ACCURACY) == pytest.approx(statistics.stdev([0, 0.003, -0.001]))
     assert not ranked[0].scores("unknown") and ranked[0].deviation("unknown") is None
+
+
+def test_a_deviation_needs_two_runs():
+    assert configurations([trial(0.8, node="a")])[0].deviation(ACCURACY) is None
+    pair = configurations([trial(0.8, "0", node="a"), trial(0.7, "1", node="a")])[0]
+    assert pair.deviation(ACCURACY) == pytest.approx(0.1 / math.sqrt(2))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([1, 10, 100, 1000, 10_000], True),
+        ([3, 1, 2], False),
+        ([0, 1, 1, 100], False),
+        ([1, 2, 6], False),
+        ([1, 2, 7], True),
+    ],
+)
+def test_numbers_dense_at_their_lower_end_are_logarithmic(numbers, said):
+    assert is_logarithmic(numbers) is said
 
 
 @pytest.mark.parametrize("seed", range(5))
