@@ -60,8 +60,8 @@ def tree_gradients(
         return None, table_grads
     x_grad, wires = grad.new_empty(placements.features, batch), wires_of(wiring, placements)
     sizes = len(tables) - 1, *pool, batch, roots
-    passed = *wires.readers(), wires.spots(), chosen, pin_grad, placements.channels
-    launch("tree_input_gradient", image_of(placements), *sizes, *passed, x_grad)
+    given = *wires.readers(), wires.spots(), chosen, pin_grad, placements.channels
+    launch("tree_input_gradient", image_of(placements), *sizes, *given, x_grad)
     return x_grad, table_grads
 
 
