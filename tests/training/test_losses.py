@@ -44,3 +44,9 @@ def test_an_even_guess_costs_the_logarithm_of_the_classes():
 def test_a_distillation_that_cannot_be_is_refused(options):
     with pytest.raises(ValueError, match="needs a weight from 0 to 1 and a temperature above 0"):
         distillation(logits(), torch.zeros(5, dtype=torch.long), logits(), **options)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_smoothing_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=f"label_smoothing={share} must lie between 0 and 1"):
+        cross_entropy(torch.randn(3, 2), torch.tensor([0, 1, 1]), label_smoothing=share)
