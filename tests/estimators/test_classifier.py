@@ -16,6 +16,7 @@ from difflut.circuits import Circuit
 from difflut.estimators import default_recipe
 from difflut.estimators.fitting import Fitter, Table
 from difflut.models import load_checkpoint
+from difflut.registry import REGISTRY
 from difflut.sklearn import LUTClassifier
 from difflut.training import Trainer
 from tests.estimators.settings import SMALL
@@ -291,3 +292,18 @@ def test_arrays_are_predicted_in_parts_of_which_each_is_checked(table, monkeypat
         wrong[row, 3] = np.inf
         with pytest.raises(ValueError, match="X contains infinity"):
             classifier.predict(wrong)
+
+
+@pytest.mark.parametrize(("gains", "fits", "explores"), [([-1, -1, 40], 4, False), ([-1, 1, 40], 6, True)])
+def test_the_last_third_of_few_rows_is_not_asked_where_exploring_is_behind(monkeypatch, gains, fits, explores):
+    random, tried = np.random.default_rng(31), []
+    table = Table(random.normal(size=(200, 3)).astype(np.float32), random.integers(0, 2, 200), np.ones(200), 2)
+    monkeypatch.setattr(Fitter, "fit", lambda self, table, recipe: (tried.append(recipe.explores) or len(tried), []))
+
+    def right(self, number):
+        return np.r_[np.ones(10 + (number % 2 == 0) * gains[(number - 1) // 2]), np.zeros(60)][:60]
+
+    monkeypatch.setattr(Table, "right", right)
+    recipe = default_recipe(200, 3, 2)
+    chosen = Fitter(REGISTRY.get_node("dwn"), 6, 0).choose(table, (recipe, recipe.exploring()))
+    assert tried == [False, True] * (fits // 2) and chosen.explores == explores
