@@ -149,6 +149,7 @@ def test_a_constant_gradient_stays_as_it_is():
     [
         ({"n": 6, "node_kwargs": {"input_dim": 4}}, r"n=6 needs nodes of 6 inputs, got input_dim=4"),
         ({"input_size": 0}, "input_size=0"),
+        ({"input_size": [2, 0, 4]}, r"input_size=\[2, 0, 4\] must be at least 1: a number of features, or \(channels"),
         ({"output_size": 31, "node_kwargs": {"output_dim": 2}}, "width=31 is not a positive multiple of output_dim=2"),
         ({"layer_config": {"flip_probability": 1.5}}, "flip_probability=1.5"),
         (
