@@ -187,3 +187,11 @@ def test_augmentations_in_turn_draw_from_one_generator():
 def test_changes_that_cannot_be_are_named(augmentation, options, message):
     with pytest.raises(ValueError, match=message):
         augmentation(images(rows=2), seeded(), **options)
+
+
+def test_images_move_as_far_as_said_and_no_farther():
+    images = torch.zeros(600, 9, 9)
+    images[:, 4, 4] = 1.0
+    moved = shift(images, torch.Generator().manual_seed(0), pixels=2)
+    _, line, column = moved.nonzero().unbind(1)
+    assert set(zip(line.tolist(), column.tolist(), strict=True)) == {(y, x) for y in range(2, 7) for x in range(2, 7)}
