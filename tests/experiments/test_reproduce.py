@@ -312,6 +312,7 @@ def test_circuits_that_were_not_compared_are_no_claim(reproduced):
     bound = {"dataset.name": "digits"}
     assert _row(summary | bound)["circuit"] == "720"
     assert _row(summary | bound | {"circuit_rows": []})["circuit"] == "not compared"
+    assert _row(summary | bound | {"gap": []})["gap"] == "not measured"
 
 
 def test_one_value_has_no_deviation():
