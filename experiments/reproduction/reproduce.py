@@ -106,7 +106,7 @@ def reproduce(
             pool.shutdown(wait=False, cancel_futures=True)
             for training in trainings:
                 training.terminate()
-            print(f"\nstopped; continue with {resuming_command(folder.path, 'reproduce')}", file=sys.stderr)
+            print(f"\nstopped; continue with\n{resuming_command(folder.path, 'reproduce')}", file=sys.stderr)
             raise
     description = {"name": name, "paper": paper, "network": network, "remarks": remarks}
     summary = description | {"published": published, "goal": goal, "at_once": at_once} | summarized(results)

@@ -201,7 +201,7 @@ def _alone_with(sweep: Sweep) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
-            print(f"\ninterrupted; continue with {resuming_command(sweep.path, 'ablate')}", file=sys.stderr)
+            print(f"\ninterrupted; continue with\n{resuming_command(sweep.path, 'ablate')}", file=sys.stderr)
             raise
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from difflut import config
 from difflut.models import LUTNetwork
+from experiments.runs import TrialRun
 from experiments.sweep.objectives import OF_VALIDATION
 from experiments.sweep.plan import SEED, Point
 
@@ -44,7 +45,7 @@ class Checker:
         with self._parsed(point):
             key = frozenset(item for item in point.bindings.items() if item[0] != SEED)
             if key not in self._sizes:
-                size = config.run(dry_run=True)
+                size = config.run(dry_run=True, trial=TrialRun(None))
                 del size["network"]
                 self._check_objectives(size.pop("validation_rows"))
                 self._sizes[key] = size
@@ -57,7 +58,7 @@ class Checker:
             ConfigurationError: As in `size`.
         """
         with self._parsed(point):
-            return config.run(dry_run=True)["network"]
+            return config.run(dry_run=True, trial=TrialRun(None))["network"]
 
     @contextmanager
     def _parsed(self, point: Point) -> Iterator[None]:

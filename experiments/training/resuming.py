@@ -1,9 +1,12 @@
 """Going on with a run that stopped, or that is to become longer."""
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
+from shutil import which
 from typing import Any
 
 from difflut.config import differences, operative_config, without
@@ -26,6 +29,9 @@ FREE = (
     "dataset.cache_dir",
     "tracking.",
 )
+
+# Environment variables by which a command finds its data and its cluster; they may have been set for that one alone.
+SETTINGS = ("DIFFLUT_DATA", "RAY_ADDRESS")
 
 
 def proceed(trainer: Trainer, folder: RunFolder, epochs: int) -> None:
@@ -93,8 +99,23 @@ def tell(changes: Mapping[str, tuple[Any, Any]]) -> None:
 
 
 def resuming_command(path: Path | str, job: str) -> str:
-    """What to write behind `python run.py` to go on with the run or sweep in a folder."""
-    return f"--gin_file {quote(f'{path}/config.gin')} --gin_param {quote(f'{job}.resume = {json.dumps(str(path))}')}"
+    """The command that goes on with the run or sweep in a folder, for the shell in which this one was called."""
+    binding = f"{job}.resume = {json.dumps(str(path))}"
+    return f"{_present_command()} --gin_file {quote(f'{path}/config.gin')} --gin_param {quote(binding)}"
+
+
+def _present_command() -> str:
+    """How this process was called, without its options; the module of the command where it was by another program."""
+    program = Path(sys.argv[0])
+    python = "python" if which("python") == sys.executable else quote(sys.executable)
+    if program.name == "run.py":
+        command = f"{python} {quote(str(program))}"
+    elif program.name == "difflut":
+        command = "difflut" if which("difflut") == str(program) else quote(str(program))
+    else:
+        command = f"{python} -m difflut.command"
+    settings = [f"{name}={quote(os.environ[name])} " for name in SETTINGS if name in os.environ]
+    return "".join(settings) + command
 
 
 def _first_difference(now: Any, then: Any, path: str = "network") -> str | None:

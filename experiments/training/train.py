@@ -26,6 +26,7 @@ from experiments.runs import RunFolder, TrialRun
 from experiments.shared.arguments import check_effect, check_name, check_seconds, check_seed, check_whole, configured
 from experiments.shared.costs import in_words, size_of
 from experiments.training.fitting import fit
+from experiments.training.foretelling import foretell
 from experiments.training.group import joined
 from experiments.training.measuring import draw, measure
 from experiments.training.resuming import proceed, resuming_command
@@ -103,14 +104,15 @@ def train(
             pin with the smallest weights.
         checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
             never.
-        dry_run: Whether to build everything, train nothing, and return the network and its size.
+        dry_run: Whether to build everything, train nothing, and tell what would be trained: network, rows, steps and
+            cost in hardware. The trial of a sweep tells nothing.
         trial: Set by a sweep, whose trial the run is.
 
     Returns:
         The content of the run's result.json, nothing where this process is not the first of several; for a dry run
         `network`, with its encoder as it was given, `tables`, `parameters`, `epochs` and `validation_rows`.
     """
-    trial = trial or TrialRun(None)
+    is_alone, trial = trial is None, trial or TrialRun(None)
     with configured():
         check_seed("train.seed", seed)
         check_name("train.name", name)
@@ -148,8 +150,11 @@ def train(
                 freezes=freezing and front_to_back(model.layers, epochs - refined_epochs, *freezing),
             )
             if dry_run:
-                make_trainer(model, data.x_train, data.y_train)
+                foreseen = make_trainer(model, data.x_train, data.y_train)
                 check_first_call(loss, teacher, data)
+                if is_alone:
+                    _tell_overridden()
+                    foretell(foreseen, data, epochs, refined_epochs)
                 return {
                     "network": model,
                     "tables": model.num_luts,
@@ -234,7 +239,7 @@ def _said_how_to_go_on(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
     except KeyboardInterrupt:
         if ranks.is_first and folder.last.exists():
             command = resuming_command(folder.path, "train")
-            print(f"\ninterrupted; continue with {command}", file=sys.stderr)
+            print(f"\ninterrupted; continue with\n{command}", file=sys.stderr)
         raise
 
 

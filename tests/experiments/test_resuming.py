@@ -1,5 +1,8 @@
 import json
+import shlex
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from difflut.models import build_model, read_checkpoint, save_checkpoint
 from experiments.runs import RunFolder
 from experiments.sweep.checking import Checker
 from experiments.sweep.plan import Point
+from experiments.training.resuming import SETTINGS, resuming_command
 
 FILE = """
 run.job = @train
@@ -153,3 +157,35 @@ def test_what_would_have_all_trials_share_a_run_is_refused(name, value):
     for text, bindings in ((f"{name} = {value}", {}), ("", {name: value}), (f"M = {value}\n{name} = %M", {})):
         with pytest.raises(config.ConfigurationError, match=rf"{name} = .*: each trial trains a run of its own"):
             Checker(FILE + text).size(Point(bindings, bindings))
+
+
+@pytest.mark.parametrize(
+    ("program", "called"),
+    [
+        ("run.py", [sys.executable, "run.py"]),
+        ("/my folder/run.py", [sys.executable, "/my folder/run.py"]),
+        ("/some/bin/difflut", ["/some/bin/difflut"]),
+        ("/packages/difflut/command/__main__.py", [sys.executable, "-m", "difflut.command"]),
+        ("notebook.py", [sys.executable, "-m", "difflut.command"]),
+    ],
+)
+def test_a_command_to_go_on_is_called_as_the_present_one_with_its_settings(program, called, monkeypatch):
+    for name in SETTINGS:
+        monkeypatch.setenv(name, f"my {name}")
+    monkeypatch.setattr(sys, "argv", [program, "--gin_file", "quickstart"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    expected = [f"{name}=my {name}" for name in SETTINGS] + called
+    expected += ["--gin_file", "my runs/1/config.gin", "--gin_param", 'train.resume = "my runs/1"']
+    assert shlex.split(resuming_command(Path("my runs/1"), "train")) == expected
+
+
+def test_a_command_on_the_path_is_called_by_its_name(tmp_path, monkeypatch):
+    for name in ("python", "difflut"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    for program, called in (("run.py", "python run.py "), (str(tmp_path / "difflut"), "difflut ")):
+        monkeypatch.setattr(sys, "argv", [program])
+        assert resuming_command("runs/1", "ablate").startswith(called + "--gin_file runs/1/config.gin ")

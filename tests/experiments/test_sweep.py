@@ -160,7 +160,7 @@ ablate.dimensions = {'train.seed': [0]}
     assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
     output, folder = (tmp_path / "output").read_text(), only(tmp_path / "runs")
     command = f"--gin_file {folder}/config.gin --gin_param 'ablate.resume = \"{folder}\"'"
-    assert f"interrupted; continue with {command}" in output and "***" not in output
+    assert "interrupted; continue with\n" in output and f" {command}\n" in output and "***" not in output
 
 
 LOSS = """

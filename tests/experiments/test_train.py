@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from difflut.training.losses import cross_entropy
 from experiments.data import load_dataset
 from experiments.runs import RunFolder, TrialRun
 from experiments.shared.costs import USED
+from experiments.training.resuming import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 FILE = """
@@ -84,6 +86,24 @@ def test_a_run_leaves_all_that_its_folder_promises(gin_file, tmp_path, capsys):
     assert {path.name for path in (folder / "plots").iterdir()} == {"training.png", "tables.png", "summary.png"}
     printed = capsys.readouterr().out
     assert "epoch 4/4" in printed and f"hard {result['test_accuracy_hard']:.2%}" in printed and "seed 0" in printed
+
+
+def test_a_dry_run_tells_what_would_be_trained_and_leaves_nothing(gin_file, tmp_path, capsys):
+    refined = ("train.refinement = @refinements.coordinate_descent", "train.refined_epochs = 1")
+    before = train(gin_file, "train.dry_run = True", *refined)
+    told = capsys.readouterr().out
+    assert not before["network"].encoder.fitted and not (tmp_path / "runs").exists()
+    assert "(encoder): DistributiveThermometer(num_bits=2" in told and told.count("(node): ") == 2
+    assert "digits: 1,293 training, 144 validation, 360 test rows of 8 x 8 features, 10 classes" in told
+    assert f"160 tables, 160 look-ups for a sample, {before['parameters']:,} parameters" in told
+    assert "3 epochs of 21 steps of 64 rows, then 1 of refinement" in told
+    parts = [
+        int(part.replace(",", "")) for part in re.search(r"([\d,]+) LUT6 as trained \(tables ([\d,]+)", told).groups()
+    ]
+    assert parts[1] == 160 < parts[0]
+    config.parse([str(gin_file)], ["train.dry_run = True"])
+    config.run(trial=TrialRun(None))
+    assert capsys.readouterr().out == ""
 
 
 def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, tmp_path):
@@ -197,7 +217,7 @@ def test_a_killed_process_loses_at_most_an_epoch(gin_file, tmp_path):
     assert read_checkpoint(folder / "last.pt")["training"]["epoch"] >= finished - 1
 
 
-def test_a_terminated_process_says_how_to_continue(gin_file, tmp_path):
+def test_a_terminated_process_gives_the_command_that_continues_it(gin_file, tmp_path):
     command = [sys.executable, "run.py", "--gin_file", str(gin_file), "--gin_param", "train.epochs = 100000"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -205,11 +225,15 @@ def test_a_terminated_process_says_how_to_continue(gin_file, tmp_path):
         time.sleep(0.05)
     process.terminate()
     _, said = process.communicate(timeout=60)
-    folder = only_run(tmp_path)
     assert process.returncode == 128 + signal.SIGTERM
-    assert said == (
-        f"\ninterrupted; continue with --gin_file {folder}/config.gin --gin_param 'train.resume = \"{folder}\"'\n"
-    )
+    empty, message, command, end = said.split("\n")
+    assert (empty, message, end) == ("", "interrupted; continue with", "")
+    done = len(metrics(only_run(tmp_path)))
+    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    pasted = f"{command} --gin_param 'train.epochs = {done + 1}'"
+    result = subprocess.run(pasted, shell=True, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert [row[0] for row in metrics(only_run(tmp_path))] == list(range(1, done + 2))
 
 
 def test_interrupting_says_how_to_continue(gin_file, tmp_path, capsys, monkeypatch):
