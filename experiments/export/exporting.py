@@ -27,7 +27,7 @@ from difflut.circuits.writers.names import check_prefix
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
 from difflut.encoders.encoder import WORD_BITS
-from difflut.models import load_checkpoint
+from difflut.models import LUTNetwork, load_checkpoint
 from difflut.registry import FORMATS
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import PARTS, STREAM, find_costs
@@ -127,14 +127,9 @@ def export_run(
         for write in formats:
             FORMATS.name_of(write)
         source, steps = RunFolder.open_finished(run), Steps()
-        result = source.result()
-        data, network = dataset_of(source), load_checkpoint(source.best).eval()
-        if network.encoder is None:
-            check_effect("export", {"max_width": max_width}, "on a network without encoder, which reads bits")
-        if streaming:
-            check_streams(network, network.hard())
         check_folder("export.folder", target := Path(folder) if folder else source.exports)
-        network = narrowed(network, data, max_width)
+        data = dataset_of(source)
+        network = narrowed(_checked_network(source, max_width, streaming), data, max_width)
 
     original = steps.run("from_model", lambda: Circuit.from_model(network))
     are_pixels = data.x_test.dtype == torch.uint8
@@ -151,31 +146,28 @@ def export_run(
     expected = expect(network, data.x_test, circuit.tau)
     accuracy = float((expected.classes == data.y_test.numpy()).mean())
     print(f"model.eval(): {accuracy:.2%} of {len(expected.x)} test samples right, {expected.speed:,.0f} samples/s")
-    unregistered = None
+    design = stream = unregistered = None
     if verilog:
         luts, deep = estimate_cost(circuit, words, head=head).total, depths(circuit, words, head)
         unregistered = DELAYS["ecp5"].period(deep.total, luts)
         if clock_mhz:
             pipeline, levels = _chosen_stages(deep, luts, clock_mhz)
-    options = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
     write_files(network, circuit, target, prefix, steps)
-    design = None
     forget(target / "streaming", *([] if verilog else [target / "verilog"]))
+    samples = expected.first(simulated_samples)
     if verilog:
-        design = write_design(circuit, target, words, prefix, options, expected.first(simulated_samples), steps)
-    stream = None
+        options = {"pipeline": pipeline, "counts": counts, "levels": levels, "head": head}
+        design = write_design(circuit, target, words, prefix, options, samples, steps)
     if streaming:
         once = {"levels": levels, "head": head, "prefix": prefix}
-        stream = write_streaming(
-            network, target, words, lut_size or LUT_SIZE, once, expected.first(simulated_samples), steps
-        )
+        stream = write_streaming(network, target, words, lut_size or LUT_SIZE, once, samples, steps)
     write_formats(circuit, target, words, prefix, formats, steps)
     if simplified:
         steps.attempt("plots", partial(draw, circuit, simplified, target))
     estimate = partial(estimate_cost, words=words, levels=levels, head=head)
     report = {
         "run": str(source.path),
-        "dataset": result["dataset"],
+        "dataset": source.result()["dataset"],
         "accuracy": accuracy,
         "simplification": simplified and vars(simplified),
         "words": str(words),
@@ -199,6 +191,15 @@ def export_run(
     print(f"{headline(report)}\nwritten: {target}")
     _check_agreement(report)
     return report
+
+
+def _checked_network(source: RunFolder, max_width: int | str, streaming: bool) -> LUTNetwork:
+    network = load_checkpoint(source.best).eval()
+    if network.encoder is None:
+        check_effect("export", {"max_width": max_width}, "on a network without encoder, which reads bits")
+    if streaming:
+        check_streams(network, network.hard())
+    return network
 
 
 def _chosen_stages(deep: Depths, luts: int, clock_mhz: float) -> tuple[list[str], int]:

@@ -155,18 +155,10 @@ def train(
                 if is_alone:
                     _tell_overridden()
                     foretell(foreseen, data, epochs, refined_epochs)
-                return {
-                    "network": model,
-                    "tables": model.num_luts,
-                    "parameters": model.num_parameters,
-                    "epochs": epochs,
-                    "validation_rows": len(data.x_val),
-                }
+                size = {"tables": model.num_luts, "parameters": model.num_parameters}
+                return {"network": model, **size, "epochs": epochs, "validation_rows": len(data.x_val)}
             torch_device = group.enter_context(joined(device))
-            data = data.to(torch_device) if _num_bytes(data) < _free_memory(torch_device) / 2 else data
-            model.to(torch_device)
-            if model.encoder is not None:
-                model.encoder.fit(data.x_train)
+            data = _on_device(data, model, torch_device)
             trainer = make_trainer(model, data.x_train, data.y_train)
             _tell_overridden()  # before a call that gives what users bind
             check_first_call(loss, teacher, data)
@@ -180,9 +172,7 @@ def train(
             if not resume and ranks.is_first:
                 folder.forget_after(0)
                 folder.write_config(operative_config())
-            size = f"{len(data.x_train)} training rows, {model.num_luts} tables"
-            where = torch_device if ranks.count == 1 else f"{ranks.count} processes, {torch_device.type}"
-            print(f"{data.name}: {size}, {where}, {folder.path}", flush=True)
+            _announce(trainer, data, folder)
             with _said_how_to_go_on(folder, ranks):
                 fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
                 trainer.release()
@@ -196,6 +186,22 @@ def train(
             run.finish(result)
     _tell(result)
     return result
+
+
+def _on_device(data: Dataset, model: LUTNetwork, device: torch.device) -> Dataset:
+    """Moves the network, and the data where they fit, and fits the encoder to them."""
+    data = data.to(device) if _num_bytes(data) < _free_memory(device) / 2 else data
+    model.to(device)
+    if model.encoder is not None:
+        model.encoder.fit(data.x_train)
+    return data
+
+
+def _announce(trainer: Trainer, data: Dataset, folder: RunFolder) -> None:
+    count, device = trainer.ranks.count, trainer.device
+    where = device if count == 1 else f"{count} processes, {device.type}"
+    size = f"{len(data.x_train)} training rows, {trainer.model.num_luts} tables"
+    print(f"{data.name}: {size}, {where}, {folder.path}", flush=True)
 
 
 def _tell(result: dict[str, Any]) -> None:
