@@ -11,6 +11,7 @@ from difflut.registry import ENCODERS, LAYERS, NODES
 from difflut.training import Trainer, evaluate
 from difflut.training.area import Area
 from difflut.training.schedules import adam
+from tests.training.continuing import assert_goes_on
 
 LEARNABLE = LAYERS["learnable"]
 
@@ -161,17 +162,7 @@ def test_a_continued_run_is_the_uninterrupted_one():
         made, cost = model(layers), partial(Area, price=0.01)
         return Trainer(made, x, y, batch_size=50, optimizer=partial(adam, lr=0.02), cost=cost)
 
-    whole, first, second = trainer(), trainer(), trainer()
-    for _ in range(4):
-        whole.run_epoch()
-    for _ in range(2):
-        first.run_epoch()
-    second.model.load_state_dict(first.model.state_dict())
-    second.load_state_dict(first.state_dict())
-    for _ in range(2):
-        second.run_epoch()
-    for old, new in zip(whole.model.parameters(), second.model.parameters(), strict=True):
-        assert torch.equal(old, new)
+    assert_goes_on(trainer, epochs=4, stop=2)
 
 
 def test_what_the_cost_cannot_count_is_refused():

@@ -9,6 +9,7 @@ from difflut.registry import ENCODERS, LAYERS, NODES
 from difflut.training import Trainer, evaluate
 from difflut.training.freezing import front_to_back
 from difflut.training.schedules import adam, cosine
+from tests.training.continuing import assert_goes_on
 
 
 def trainer(node="difflogic", graph=False, device="cpu", regularizers=(), **options):
@@ -143,14 +144,7 @@ def test_a_network_of_double_precision_freezes_too():
 
 def test_a_continued_run_is_the_uninterrupted_one():
     options = {"schedule": partial(cosine, epochs=4, hold=0.5), "freezes": [1, 2, 2, 3]}
-    whole = trainer(**options)
-    losses = [whole.run_epoch()["train_loss"] for _ in range(4)]
-    first, second = trainer(**options), trainer(**options)
-    for _ in range(2):
-        first.run_epoch()
-    second.model.load_state_dict(first.model.state_dict())
-    second.load_state_dict(first.state_dict())
-    assert [second.run_epoch()["train_loss"] for _ in range(2)] == losses[2:]
+    assert_goes_on(partial(trainer, **options), epochs=4, stop=2)
 
 
 def test_a_held_rate_falls_in_the_epochs_that_are_left():
@@ -222,15 +216,7 @@ def test_a_settled_wiring_that_is_loaded_is_another_one():
 
 
 def test_wirings_go_on_as_settled():
-    whole, part = learned(wiring_epochs=1), learned(wiring_epochs=1)
-    for _ in range(2):
-        whole.run_epoch()
-        part.run_epoch()
-    later = learned(wiring_epochs=1)
-    later.model.load_state_dict(part.model.state_dict())
-    later.load_state_dict(part.state_dict())
-    assert later.run_epoch()["train_loss"] == whole.run_epoch()["train_loss"]
-    assert all(torch.equal(a, b) for a, b in zip(wirings(later), wirings(whole), strict=True))
+    assert_goes_on(partial(learned, wiring_epochs=1), epochs=3, stop=2)
 
 
 def test_epochs_of_wirings_need_one_that_learns():

@@ -9,6 +9,7 @@ from difflut.registry import ENCODERS, LAYERS, NODES
 from difflut.training import Trainer, evaluate
 from difflut.training.refinement import CoordinateDescent
 from difflut.training.schedules import adam
+from tests.training.continuing import assert_goes_on
 
 LAYER_KINDS = {
     "random": {},
@@ -79,18 +80,7 @@ def test_what_was_trained_is_evaluated_exported_and_kept(encoder, tmp_path):
 
 
 def test_a_continued_run_is_the_uninterrupted_one():
-    whole = trainer()
-    for _ in range(4):
-        whole.run_epoch()
-    first, second = trainer(), trainer()
-    for _ in range(2):
-        first.run_epoch()
-    second.model.load_state_dict(first.model.state_dict())
-    second.load_state_dict(first.state_dict())
-    for _ in range(2):
-        second.run_epoch()
-    for old, new in zip(whole.model.parameters(), second.model.parameters(), strict=True):
-        assert torch.equal(old, new)
+    assert_goes_on(trainer, epochs=4, stop=2)
 
 
 def test_frozen_layers_freeze_the_thresholds_and_descent_keeps_them():

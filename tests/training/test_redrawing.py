@@ -9,6 +9,7 @@ from difflut.models import network
 from difflut.registry import ENCODERS, LAYERS, NODES
 from difflut.training import Trainer
 from difflut.training.schedules import adam
+from tests.training.continuing import assert_goes_on
 
 
 def trainer(device="cpu", top_k=4, **options):
@@ -52,16 +53,7 @@ def test_settled_and_frozen_layers_keep_their_candidates():
 
 
 def test_drawing_goes_on_as_if_it_had_never_stopped():
-    whole, part = trainer(redraw_epochs=4), trainer(redraw_epochs=4)
-    for _ in range(2):
-        whole.run_epoch()
-        part.run_epoch()
-    later = trainer(redraw_epochs=4)
-    later.model.load_state_dict(part.model.state_dict())
-    later.load_state_dict(part.state_dict())
-    for _ in range(2):
-        assert later.run_epoch()["train_loss"] == whole.run_epoch()["train_loss"]
-    assert all(map(torch.equal, later.model.state_dict().values(), whole.model.state_dict().values()))
+    assert_goes_on(partial(trainer, redraw_epochs=4), epochs=4, stop=2)
 
 
 @pytest.mark.parametrize("top_k", [None, 1])

@@ -14,6 +14,7 @@ from difflut.training import Trainer, evaluate
 from difflut.training.hard_state import HardState
 from difflut.training.refinement import CoordinateDescent
 from difflut.training.schedules import adam, cosine
+from tests.training.continuing import assert_goes_on
 
 ROWS = 300
 
@@ -223,25 +224,21 @@ def trainer(trained, **options):
     )
 
 
-def test_the_trainer_refines_from_an_epoch_on_and_continues_as_if_it_had_not_stopped():
-    options = {"refinement": partial(CoordinateDescent, rows=50), "refined_from": 2}
-    whole = trainer(model(1), **options)
-    expected = [whole.run_epoch() for _ in range(4)]
-    assert expected[2]["train_accuracy"] > expected[1]["train_accuracy"]
-    assert expected[3]["learning_rate"] == expected[2]["learning_rate"] < expected[1]["learning_rate"]
+def refined_trainer():
+    return trainer(model(1), refinement=partial(CoordinateDescent, rows=50), refined_from=2)
 
-    first = trainer(model(1), **options)
-    for _ in range(3):
-        assert first.refines == (first.epoch >= 2)
-        first.run_epoch()
-    second = trainer(model(1, seed=9), **options)
-    second.model.load_state_dict(first.model.state_dict())
-    second.load_state_dict(first.state_dict())
-    again = second.run_epoch()
-    assert again["train_loss"] == expected[3]["train_loss"]
-    assert again["learning_rate"] == expected[3]["learning_rate"]
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name])
+
+def test_the_trainer_refines_from_an_epoch_on():
+    trained, rows = refined_trainer(), []
+    for epoch in range(4):
+        assert trained.refines == (epoch >= 2)
+        rows.append(trained.run_epoch())
+    assert rows[2]["train_accuracy"] > rows[1]["train_accuracy"]
+    assert rows[3]["learning_rate"] == rows[2]["learning_rate"] < rows[1]["learning_rate"]
+
+
+def test_refinement_goes_on_as_if_it_had_not_stopped():
+    assert_goes_on(refined_trainer, epochs=4, stop=3)
 
 
 def seen_in_two_epochs(**options):

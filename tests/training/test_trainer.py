@@ -8,6 +8,7 @@ from difflut.registry import ENCODERS, LAYERS, NODES, OPTIMIZERS, REGULARIZERS
 from difflut.training import DivergedError, Trainer, evaluate, predict, table_statistics
 from difflut.training.evaluation import rows_at_once
 from difflut.training.schedules import adam, cosine, milestones, step
+from tests.training.continuing import assert_goes_on
 
 
 def data(rows=200):
@@ -54,25 +55,7 @@ def test_one_seed_decides_everything():
 
 @pytest.mark.parametrize("node", ["dwn", "light", "neurallut"])
 def test_a_continued_run_is_the_uninterrupted_one(node):
-    schedule = partial(cosine, epochs=4)
-    whole = trainer(node, schedule=schedule)
-    expected = [whole.run_epoch() for _ in range(4)]
-
-    first = trainer(node, schedule=schedule)
-    for _ in range(2):
-        first.run_epoch()
-    weights, state = first.model.state_dict(), first.state_dict()
-    torch.manual_seed(99)
-    second = trainer(node, schedule=schedule)
-    second.model.load_state_dict(weights)
-    second.load_state_dict(state)
-    continued = [second.run_epoch() for _ in range(2)]
-
-    for old, new in zip(expected[2:], continued, strict=True):
-        assert [old[key] for key in ("train_loss", "train_accuracy", "learning_rate")] == [
-            new[key] for key in ("train_loss", "train_accuracy", "learning_rate")
-        ]
-    assert torch.equal(parameters(whole), parameters(second))
+    assert_goes_on(partial(trainer, node, schedule=partial(cosine, epochs=4)), epochs=4, stop=2)
 
 
 def test_a_state_goes_on_with_the_schedule_of_a_longer_training():
