@@ -47,6 +47,16 @@ def test_midpoints_split_rows_evenly_and_separate_neighbouring_floats():
     assert encoder(neighbours).tolist() == [[0, 0], [1, 0], [1, 1]]
 
 
+def test_midpoints_of_a_feature_do_not_depend_on_the_others():
+    random = torch.Generator().manual_seed(5)
+    steps = [1e-6, 0.02, 0.3, 2.0, 50.0]  # from no value twice to a single one
+    columns = [torch.rand(90, 1, generator=random).div(step).floor() + 3 for step in steps]
+    together = ENCODERS["midpoint_thermometer"](12).fit(torch.cat(columns, dim=1)).thresholds
+    alone = [ENCODERS["midpoint_thermometer"](12).fit(column).thresholds for column in columns]
+    assert torch.equal(together, torch.cat(alone))
+    assert together[-2:].tolist() == [[3.0] * 12] * 2
+
+
 def test_gaussian_thresholds_are_normal_quantiles():
     mean, std = RAMP.mean().item(), RAMP.std(correction=0).item()
     expected = [NormalDist(mean, std).inv_cdf(q) for q in (0.2, 0.4, 0.6, 0.8)]

@@ -132,7 +132,7 @@ def test_labels_of_several_types_are_refused(table, labels):
 @pytest.mark.parametrize("rate", [1e-9, 0.02])
 def test_where_nothing_tells_rows_apart_all_are_of_the_most_frequent_class(x, rate):
     y = np.random.default_rng(16).permutation(np.repeat([0, 1, 2, 3], [30, 30, 60, 30]))
-    classifier = LUTClassifier(random_state=0, epochs=5, explores=False, learning_rate=rate).fit(x, y)
+    classifier = LUTClassifier(225, random_state=0, epochs=5, explores=False, learning_rate=rate).fit(x, y)
     assert classifier.predict(x).tolist() == [2] * 150
     np.testing.assert_allclose(classifier.predict_proba(x[:1])[0], [0.2, 0.2, 0.4, 0.2], atol=0.12)
 
@@ -249,9 +249,10 @@ def test_default_recipes_are_within_bounds(rows, classes, factor):
     assert recipe.tau == pytest.approx(factor * recipe.votes**0.5) and 10 <= recipe.epochs <= 20
 
 
-def test_few_rows_need_fewer_votes_and_many_rows_fewer_epochs():
+def test_few_rows_need_fewer_votes_and_more_trees_and_many_rows_fewer_epochs():
     few, some, many = (default_recipe(rows, 10, 3) for rows in (150, 3000, 10**6))
     assert few.votes < some.votes == many.votes and few.epochs == some.epochs > many.epochs
+    assert few.trees == 100 and some.trees == many.trees == 32
 
 
 def test_a_shortened_recipe_is_as_confident():
@@ -298,7 +299,9 @@ def test_arrays_are_predicted_in_parts_of_which_each_is_checked(table, monkeypat
 def test_the_last_third_of_few_rows_is_not_asked_where_exploring_is_behind(monkeypatch, gains, fits, explores):
     random, tried = np.random.default_rng(31), []
     table = Table(random.normal(size=(200, 3)).astype(np.float32), random.integers(0, 2, 200), np.ones(200), 2)
-    monkeypatch.setattr(Fitter, "fit", lambda self, table, recipe: (tried.append(recipe.explores) or len(tried), []))
+    monkeypatch.setattr(
+        Fitter, "fit", lambda self, table, recipe, forest: (tried.append(recipe.explores) or len(tried), [])
+    )
 
     def right(self, number):
         return np.r_[np.ones(10 + (number % 2 == 0) * gains[(number - 1) // 2]), np.zeros(60)][:60]

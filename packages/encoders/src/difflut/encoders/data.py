@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from difflut.encoders.quantiles import counted_quantiles, distinct, midpoints, pooled_quantiles, quantiles, sample_rows
+from difflut.encoders.quantiles import (
+    counted_quantiles,
+    distinct,
+    distinct_of_columns,
+    midpoints,
+    pooled_quantiles,
+    quantiles,
+    sample_rows,
+)
 
 BLOCK_VALUES = 2**22  # values that are worked on at a time: 16 MiB in float32
 LEAST_STEPS = 2**12  # steps of float32 between the ends of a feature: more than an encoder has thresholds
@@ -179,13 +187,11 @@ class ArrayData(Data):
         for _ in self._rows():  # only to check the values
             pass
         if not self.pooled:
-            columns = (column for block in self._column_blocks() for column in block.unbind(1))
-            counted = (distinct([column], len(column)) for column in columns)
-            return torch.stack([midpoints(*each, count) for each in counted if each is not None])
+            return torch.cat([midpoints(*distinct_of_columns(columns), count) for columns in self._column_blocks()])
         pooled = self._counted()
         if pooled is None:  # so many that midpoints lie as near to the quantiles as can be
             return self.quantiles(torch.arange(1, count + 1, dtype=torch.float64) / (count + 1))
-        return midpoints(*pooled, count).unsqueeze(0)
+        return midpoints(pooled[0].unsqueeze(0), pooled[1].unsqueeze(0), count)
 
     def _counted(self) -> tuple[Tensor, Tensor] | None:
         """The distinct values of all features and how often each occurs, unless they are too many."""

@@ -42,27 +42,39 @@ def counted_quantiles(values: Tensor, rows: Tensor, fractions: Tensor) -> Tensor
 
 
 def midpoints(values: Tensor, rows: Tensor, count: int) -> Tensor:
-    """The `count` midpoints between neighbouring values that split the rows most evenly.
+    """The `count` midpoints between neighbouring values of each feature that split the rows most evenly.
 
     Args:
-        values: float32 `(values,)`, ascending and distinct.
-        rows: Number of rows that have each value: `(values,)`.
+        values: float32 `(features, values)`, ascending and distinct; a feature with fewer ends with its highest again.
+        rows: Number of rows that have each value, 0 behind the highest: `(features, values)`.
 
     Returns:
-        float32 `(count,)`, ascending; all midpoints and the highest of them again, where there are no more than
-        `count`, and of a single value that value.
+        float32 `(features, count)`, ascending; all midpoints and the highest of them again, where there are no more
+        than `count`, and of a single value that value.
     """
-    if len(values) == 1:
-        return values.expand(count)
-    low, high = values[:-1], values[1:]
+    if values.shape[1] == 1:
+        return values.expand(-1, count)
+    low, high = values[:, :-1], values[:, 1:]
     # Rounded to float32 a midpoint may reach the value above it, which must stay above the threshold.
     middle = ((low.double() + high.double()) / 2).float()
     middle = torch.where(middle < high, middle, low)
-    if len(middle) <= count:
-        return torch.cat([middle, middle[-1:].expand(count - len(middle))])
-    ranks = torch.arange(1, count + 1, dtype=torch.float64) * rows.sum() / (count + 1)
-    below = rows.cumsum(0)[:-1].double()
-    return middle[torch.searchsorted((below[:-1] + below[1:]) / 2, ranks)]  # the nearest
+    ranks = torch.arange(1, count + 1, dtype=torch.float64) * rows.sum(dim=1, keepdim=True) / (count + 1)
+    below = rows.cumsum(1)[:, :-1].double()
+    nearest = torch.searchsorted((below[:, :-1] + below[:, 1:]) / 2, ranks)
+    present = (rows > 0).sum(dim=1, keepdim=True) - 1
+    chosen = torch.where(present <= count, torch.arange(count), nearest)
+    # A single value is at both sides of the first midpoint.
+    return middle.gather(1, torch.minimum(chosen, (present - 1).clamp(min=0)))
+
+
+def distinct_of_columns(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct values of each column `(rows, features)`, as `midpoints` takes them, on the CPU."""
+    ordered = columns.t().sort(dim=1).values.cpu()
+    place = torch.zeros(ordered.shape, dtype=torch.int64)
+    torch.cumsum(ordered[:, 1:] > ordered[:, :-1], 1, out=place[:, 1:])
+    shape = len(ordered), int(place.max()) + 1
+    values = ordered[:, -1:].repeat(1, shape[1]).scatter_(1, place, ordered)
+    return values, torch.zeros(shape, dtype=torch.int64).scatter_add_(1, place, torch.ones_like(place))
 
 
 def distinct(blocks: Iterable[Tensor], limit: int) -> tuple[Tensor, Tensor] | None:

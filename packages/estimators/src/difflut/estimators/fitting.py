@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difflut.encoders import Encoder, MidpointThermometer
-from difflut.estimators.forest import forest_splits, set_thresholds, votes_of_rows
+from difflut.estimators.forest import Forest, forest_splits, grow_forest, set_thresholds, votes_of_rows
 from difflut.estimators.recipe import Recipe
 from difflut.layers import GroupSum
 from difflut.layers.wiring import random_wiring
@@ -76,15 +76,18 @@ class Fitter:
     n: int
     seed: int
 
-    def fit(self, table: Table, recipe: Recipe) -> tuple[LUTNetwork, list[dict[str, Any]]]:
+    def fit(
+        self, table: Table, recipe: Recipe, forest: Forest | None = None
+    ) -> tuple[LUTNetwork, list[dict[str, Any]]]:
         """The trained network, and the metrics of all epochs.
 
         The network is that of the last epoch or, where rows are held out, of the best one (the last of equally good).
-        Training ends after half of the epochs where there is no loss left.
+        Training ends after half of the epochs where there is no loss left. Without a forest of the rows that are
+        trained on, one is grown.
         """
         order = np.random.default_rng(self.seed).permutation(len(table.y))
         held_out, training = table.rows(order[: recipe.validation_rows]), table.rows(order[recipe.validation_rows :])
-        network = self.make_network(training, recipe)
+        network = self.make_network(training, recipe, forest or self.grow(training, recipe))
         trainer = Trainer(
             network,
             torch.from_numpy(training.x),
@@ -110,7 +113,10 @@ class Fitter:
             network.load_state_dict(best[1])
         return network.requires_grad_().eval(), history
 
-    def make_network(self, table: Table, recipe: Recipe) -> LUTNetwork:
+    def grow(self, table: Table, recipe: Recipe) -> Forest:
+        return grow_forest(table.x, table.y, table.weights, recipe.trees, self.seed)
+
+    def make_network(self, table: Table, recipe: Recipe, forest: Forest) -> LUTNetwork:
         """A network of one layer whose tables choose among the bits that differ on the training rows.
 
         A table that begins as part of a forest reads successive splits, and votes as the rows there do.
@@ -120,7 +126,7 @@ class Fitter:
         needed = differing(known).clip(max=recipe.num_bits)
         n = min(self.n, max(1, int(needed.sum())))
         own_class = np.arange(0, width, every) // recipe.votes
-        splits = forest_splits(table.x, table.y, table.weights, own_class, n, recipe.trees, self.seed)
+        splits = forest_splits(forest, table.x, table.y, own_class, n, self.seed)
         # Columns of categories need one threshold; further ones would only repeat it.
         num_bits = min(recipe.num_bits, max(1, int(needed.max()), splits.most_thresholds()))
         encoder = MidpointThermometer(num_bits).fit(known)
@@ -151,9 +157,10 @@ class Fitter:
             if number == FOLDS - 1 and gain.sum() < 0:
                 break
             first, second = (recipe.shortened(len(training.y)) for recipe in recipes)
-            right = held_out.right(self.fit(training, first)[0])
+            forest = self.grow(training, first)  # both have equally many trees
+            right = held_out.right(self.fit(training, first, forest)[0])
             if right.sum() < held_out.weights.sum():  # else nothing is better
-                gain = np.append(gain, held_out.right(self.fit(training, second)[0]) - right)
+                gain = np.append(gain, held_out.right(self.fit(training, second, forest)[0]) - right)
         return recipes[bool(gain.sum() > np.sqrt((gain**2).sum()) / 2)]
 
     def _splits(self, table: Table) -> Iterator[tuple[Table, Table]]:

@@ -32,9 +32,50 @@ class Splits:
         return int(np.bincount(pairs[:, 0].astype(int), minlength=1).max())
 
 
-def forest_splits(
-    x: np.ndarray, y: np.ndarray, weights: np.ndarray, own_class: np.ndarray, n: int, trees: int, seed: int
-) -> Splits:
+@dataclass(frozen=True)
+class Forest:
+    """The nodes of all trees.
+
+    Attributes:
+        feature: The feature that each node compares, negative at a leaf: `(nodes,)`.
+        threshold: Its threshold: `(nodes,)`.
+        children: The nodes behind a value that does not exceed the threshold, and behind one that does: `(nodes, 2)`.
+        roots: The first node of each tree: `(trees,)`.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    children: np.ndarray
+    roots: np.ndarray
+
+
+def grow_forest(x: np.ndarray, y: np.ndarray, weights: np.ndarray, trees: int, seed: int) -> Forest:
+    """A random forest of these rows, as scikit-learn grows it; a missing value is below all others.
+
+    Args:
+        x: Features `(rows, features)`, float32.
+        y: Class indices `(rows,)`.
+        weights: Weight of each row: `(rows,)`.
+        trees: Number of trees.
+        seed: Seed of the forest.
+    """
+    with warnings.catch_warnings(action="ignore"):  # each tree would warn again that there are many classes
+        forest = RandomForestClassifier(trees, random_state=seed).fit(_missing_as_lowest(x), y, weights)
+    structures = [tree.tree_ for tree in forest.estimators_]
+    roots = np.cumsum([0] + [tree.node_count for tree in structures[:-1]])
+    children = [
+        np.stack([tree.children_left, tree.children_right], axis=1) + root
+        for tree, root in zip(structures, roots, strict=True)
+    ]
+    return Forest(
+        np.concatenate([tree.feature for tree in structures]),
+        np.concatenate([tree.threshold for tree in structures]),
+        np.concatenate(children),
+        roots,
+    )
+
+
+def forest_splits(forest: Forest, x: np.ndarray, y: np.ndarray, own_class: np.ndarray, n: int, seed: int) -> Splits:
     """For each table n successive splits on the way that a row of its class takes through a tree.
 
     Trees find which comparisons matter together, also where none of them alone tells the classes apart. Tables take
@@ -42,32 +83,17 @@ def forest_splits(
     random, so that splits near the root and near the leaves are both read. A shorter way is taken as a whole.
 
     Args:
-        x: Features `(rows, features)`, float32; a missing value is below all others.
+        forest: The trees.
+        x: Features `(rows, features)`, float32, of the rows that the trees know.
         y: Class indices `(rows,)`.
-        weights: Weight of each row: `(rows,)`.
         own_class: The class for which each table votes: `(tables,)`.
         n: Inputs of a table.
-        trees: Trees of the forest.
-        seed: Seed of the forest, the rows and the stretches.
+        seed: Seed of the rows and the stretches.
     """
-    missing = np.isnan(x)
-    if missing.any():
-        x = np.where(missing, np.where(missing, np.float32(np.inf), x).min(0), x)
-        x[:, missing.all(0)] = 0
-    with warnings.catch_warnings(action="ignore"):  # each tree would warn again that there are many classes
-        forest = RandomForestClassifier(trees, random_state=seed).fit(x, y, weights)
-    structures = [tree.tree_ for tree in forest.estimators_]
-    first = np.cumsum([0] + [tree.node_count for tree in structures])
-    feature = np.concatenate([tree.feature for tree in structures])
-    threshold = np.concatenate([tree.threshold for tree in structures])
-    children = np.concatenate(
-        [
-            np.stack([tree.children_left, tree.children_right], axis=1) + start
-            for tree, start in zip(structures, first[:-1], strict=True)
-        ]
-    )
+    x, feature, threshold, children = _missing_as_lowest(x), forest.feature, forest.threshold, forest.children
     generator, tables = np.random.default_rng(seed), len(own_class)
-    node, row = first[np.arange(tables) % trees], _rows_of(own_class, y, generator)
+    node = forest.roots[np.arange(tables) % len(forest.roots)]
+    row = _rows_of(own_class, y, generator)
     way = []
     while (feature[node] >= 0).any():
         split = feature[node] >= 0
@@ -83,6 +109,15 @@ def forest_splits(
     # Rounded up, a threshold might reach the value above it, which must exceed it.
     rounded = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     return Splits(np.where(chosen >= 0, feature[chosen], -1), rounded)
+
+
+def _missing_as_lowest(x: np.ndarray) -> np.ndarray:
+    missing = np.isnan(x)
+    if not missing.any():
+        return x
+    x = np.where(missing, np.where(missing, np.float32(np.inf), x).min(0), x)
+    x[:, missing.all(0)] = 0
+    return x
 
 
 def _rows_of(classes: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -118,12 +153,15 @@ def votes_of_rows(bits: Tensor, y: Tensor, weights: Tensor, wiring: Tensor, clas
 
     A table knows the share of its class among the rows at each address. It votes where this exceeds a level of its own,
     and the levels of a class's tables are spread over [0, 1]: so the number of votes follows the mean of the shares.
+    To the rows at an address one more is added, with the share of those that have the same bits but for the last one,
+    and so on up to the share of all. So an address without rows votes as those above it in the tree do, also where
+    a way was short and its table reads bits at random after it.
 
     Args:
         bits: Bits of the rows: `(rows, bits)`.
         y: Class indices `(rows,)`.
         weights: Weight of each row: `(rows,)`.
-        wiring: Bits that each table reads, those of class 0 first: `(tables, n)`.
+        wiring: Bits that each table reads, in the order of its way, tables of class 0 first: `(tables, n)`.
         classes: Number of classes, of equally many tables.
         seed: Seed of the levels, and of the rows that are counted where there are too many.
     """
@@ -139,8 +177,11 @@ def votes_of_rows(bits: Tensor, y: Tensor, weights: Tensor, wiring: Tensor, clas
     of_row = weights[:, None].expand(-1, tables)
     own = of_row * (y[:, None] == own_class)
     every, own = (torch.bincount(address.flatten(), each.flatten(), tables << n) for each in (of_row, own))
-    prior = torch.bincount(y, weights, classes)[own_class] / weights.sum()
-    share = (own.view(tables, -1) + prior[:, None]) / (every.view(tables, -1) + 1)
+    share = (torch.bincount(y, weights, classes)[own_class] / weights.sum())[:, None]
+    for pins in range(n + 1):
+        # Addresses with equal first pins lie `2**pins` apart.
+        rows, of_class = (each.view(tables, -1, 1 << pins).sum(dim=1) for each in (every, own))
+        share = (of_class + share.repeat(1, 2 if pins else 1)) / (rows + 1)
     ranks = torch.stack([torch.randperm(votes, generator=generator) for _ in range(classes)]).flatten()
     level = (ranks[:, None] + 0.5) / votes
     return (share - level + 0.5).clamp(0, 1)[:, None].float()
