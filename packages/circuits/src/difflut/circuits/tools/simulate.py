@@ -46,10 +46,7 @@ def simulate(design: Written, simulator: str | None = None, timeout: float = 360
         RuntimeError: It fails.
         TimeoutError: It takes longer than that.
     """
-    candidates = [simulator] if simulator else SIMULATORS
-    simulator = next(filter(shutil.which, candidates), None)
-    if simulator is None:
-        raise FileNotFoundError(f"no Verilog simulator found; apt install {' or '.join(candidates)}")
+    simulator = find_simulator(simulator)
     files = [str((design.folder / name).resolve()) for name in [*design.files, "testbench.v"]]
     with tempfile.TemporaryDirectory() as folder:
         for name in ("inputs.hex", "expected.hex"):
@@ -66,3 +63,16 @@ def simulate(design: Written, simulator: str | None = None, timeout: float = 360
     samples, mismatches, first = said["RESULT"]
     cycles = said.get("CYCLES", [None])[0]
     return Simulation(simulator, samples, mismatches, first, built - start, end - built, cycles)
+
+
+def find_simulator(simulator: str | None = None) -> str:
+    """The simulator of that name, or the first that there is.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    candidates = [simulator] if simulator else SIMULATORS
+    found = next(filter(shutil.which, candidates), None)
+    if found is None:
+        raise FileNotFoundError(f"no Verilog simulator found; apt install {' or '.join(candidates)}")
+    return found

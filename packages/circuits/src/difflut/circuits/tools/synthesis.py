@@ -90,11 +90,15 @@ def run_yosys(script: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "script.ys")
         file.write_text(script, encoding="utf-8")
-        run("Yosys", [*_yosys(), str(file)], TIMEOUT)
+        run("Yosys", [*find_yosys(), str(file)], TIMEOUT)
 
 
-def _yosys() -> list[str]:
-    """A command that runs the script that follows it."""
+def find_yosys() -> list[str]:
+    """A command that runs the script that follows it.
+
+    Raises:
+        FileNotFoundError: There is no Yosys.
+    """
     if importlib.util.find_spec("pyosys"):
         code = "import sys; from pyosys import libyosys as y; y.run_pass('script ' + sys.argv[1], y.Design())"
         return [sys.executable, "-c", code]
