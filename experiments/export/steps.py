@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from difflut.config import reason
-
 T = TypeVar("T")
 
 
@@ -40,6 +38,6 @@ class Steps:
         try:
             return function()
         except Exception as error:
-            self.not_done[name] = reason(error) or type(error).__name__
+            self.not_done[name] = str(error) or type(error).__name__
             print(f"{name}: not done: {self.not_done[name]}", flush=True)
             return None

@@ -1,7 +1,7 @@
 """What an export is asked for by name and needs programs or packages of others, looked for before any work."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def check_tools(simulator: str, yosys: bool, prove: bool, place: str | None, fam
         ConfigurationError: One is missing; the message says how to install it.
     """
     named = [] if simulator in ("auto", "none") else [partial(find_simulator, simulator)]
-    needed = {
+    needed: dict[str, tuple[object, Sequence[Callable[[], object]]]] = {
         "simulator": (simulator, named),
         "yosys": (yosys, [find_yosys]),
         "prove": (prove, [find_yosys, find_abc]),

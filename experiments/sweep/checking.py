@@ -68,7 +68,7 @@ class Checker:
             _check_anew()
             yield
         except (ValueError, TypeError, KeyError, RuntimeError, OSError, AttributeError) as error:
-            raise config.ConfigurationError(f"{point}: {config.reason(error)}") from error
+            raise config.ConfigurationError(f"{point}: {error}") from error
 
     def _check_objectives(self, validation_rows: int) -> None:
         if self.of_validation and not validation_rows:

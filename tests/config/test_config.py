@@ -247,7 +247,9 @@ def test_what_a_job_lacks_is_named():
 def test_what_a_component_lacks_is_named_with_its_scope(gin_file):
     lacking = ["network.layers = [@hidden/layers.learnable, @bare/layers.random]", 'dataset.name = "digits"']
     config.parse([gin_file], lacking)
-    with pytest.raises(config.ConfigurationError, match=r"^bare/random\.output_size must be set, in a Gin file"):
+    with pytest.raises(
+        config.ConfigurationError, match=r"^network\.layers\[1\]: bare/random\.output_size must be set, in a Gin file"
+    ):
         config.run(dry_run=True)
 
 
@@ -255,6 +257,30 @@ def test_other_errors_of_a_job_keep_their_traceback(gin_file):
     config.parse([gin_file])
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         config.run(nonsense=3)
+
+
+def test_an_error_that_passes_components_is_what_was_raised_and_no_more(gin_file):
+    class OwnError(RuntimeError):
+        def __init__(self, *, lost):
+            super().__init__(f"lost {lost}")
+
+    error = OwnError(lost="everything")
+
+    def failing(**arguments):
+        raise error
+
+    with gin.config.interactive_mode(), gin.unlock_config():
+        gin.register("failing")(failing)
+    config.parse([gin_file], ["train.network = @hidden/failing", 'dataset.name = "digits"'])
+    with pytest.raises(OwnError) as caught:
+        config.run()
+    assert caught.value is error and str(caught.value) == "lost everything"
+
+
+def test_a_wrong_statement_is_told_with_its_place(tmp_path):
+    (tmp_path / "wrong.gin").write_text("run.job = @train\ntrain.epoch = 3\n")
+    with pytest.raises(config.ConfigurationError, match=r"\n  In file \".*wrong\.gin\", line 2\n    train\.epoch = 3$"):
+        config.parse([str(tmp_path / "wrong.gin")])
 
 
 def test_a_job_may_have_a_scope(gin_file):

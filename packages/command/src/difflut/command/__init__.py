@@ -58,7 +58,7 @@ def main() -> int:
             return 0
         config.run()
     except (config.ConfigurationError, experiments.JobError) as error:
-        print(f"{parser.prog}: {config.reason(error)}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2 if isinstance(error, config.ConfigurationError) else 1
     except KeyboardInterrupt:
         return 128 + (RECEIVED or [signal.SIGINT])[0]

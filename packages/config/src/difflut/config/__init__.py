@@ -7,7 +7,6 @@ defaults; only what a Gin file names is bound.
 from difflut.config.components import configurable as configurable
 from difflut.config.components import gin_names as gin_names
 from difflut.config.errors import ConfigurationError as ConfigurationError
-from difflut.config.errors import reason as reason
 from difflut.config.files import bundled_files as bundled_files
 from difflut.config.files import look_in as look_in
 from difflut.config.jobs import run as run
