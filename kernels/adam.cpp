@@ -85,25 +85,24 @@ void select_strip(const Adam& adam, const uint64_t* bits, const float* grad, int
 struct Tensor {
   float* weight;
   const float* grad;
-  float *mean, *square;
-  const float* step;
+  float *mean, *square, *steps;
   int64_t size;
 };
 
 extern "C" {
 
-// One step for `count` tensors; step[0] of each is the number of its step.
+// One step for `count` tensors; steps[0] of each counts it.
 void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta1, double beta2, double eps,
                   double weight_decay, int64_t threads) {
   // Entries of a part: several parts even of one tensor, each with far more work than it takes to hand it out.
   constexpr int64_t kPart = 4096;
   int64_t total = 0;
-  for (int64_t t = 0; t < count; ++t) total += tensors[t].size;
+  for (int64_t t = 0; t < count; ++t) total += tensors[t].size, ++*tensors[t].steps;
 // With less work than this, waking threads costs more than it saves.
 #pragma omp parallel num_threads(threads) if (total > 65536)
   for (int64_t t = 0; t < count; ++t) {
     const Tensor& x = tensors[t];
-    const Adam adam(rate, beta1, beta2, eps, weight_decay, x.step[0]);
+    const Adam adam(rate, beta1, beta2, eps, weight_decay, *x.steps);
 #pragma omp for nowait
     for (int64_t start = 0; start < x.size; start += kPart)
       for (int64_t i = start; i < std::min(start + kPart, x.size); i += kLine)
@@ -112,11 +111,12 @@ void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta
 }
 
 // One step of logits[features][pins] with the gradient (2 x - 1)^T grad, from the bits of x and grad[pins][batch], for
-// a batch of up to 128, which is kWords words; chosen[pins] are the inputs with the largest new logits.
+// a batch of up to 128, which is kWords words; chosen[pins] are the inputs with the largest new logits, and steps[0]
+// counts the step.
 void difflut_select_adam(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
-                         float* logits, float* mean, float* square, const float* step, int64_t* chosen, double rate,
+                         float* logits, float* mean, float* square, float* steps, int64_t* chosen, double rate,
                          double beta1, double beta2, double eps, double weight_decay, int64_t threads) {
-  const Adam adam(rate, beta1, beta2, eps, weight_decay, step[0]);
+  const Adam adam(rate, beta1, beta2, eps, weight_decay, ++*steps);
 #pragma omp parallel for num_threads(threads) if (features * pins > 16384)
   for (int64_t first = 0; first < pins; first += kLines * kLine)
     select_strip(adam, bits, grad, batch, features, pins, first, logits, mean, square, chosen);

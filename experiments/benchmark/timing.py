@@ -118,8 +118,8 @@ def _free_memory(device: str) -> float:
 def _measure(case: Case) -> dict[str, float | str | None]:
     torch.set_num_threads(case.threads)
     torch.manual_seed(0)
-    graph = case.device != "cpu" and case.backend == "auto"
-    steps = max(8, min(100, 2**18 // case.batch)) if graph else 1
+    graph = case.backend == "auto"
+    steps = max(8, min(100 if case.device == "cuda" else 32, 2**18 // case.batch)) if graph else 1
     network = _network(case).to(case.device).train()
     inputs = network.layers[0].in_features if isinstance(network, LUTNetwork) else case.input_size
     x = torch.rand(steps * case.batch, inputs, device=case.device).round_()

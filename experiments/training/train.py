@@ -88,7 +88,7 @@ def train(
         resume: A run folder, to continue its run as it was configured. Epochs, devices, graph, checkpoints and tracking
             may differ; more epochs have the schedule of the longer run. `config.gin` then says so.
         upload_checkpoint: Whether tracking keeps the best checkpoint as an artifact.
-        graph: Whether steps on a GPU are replays of a CUDA graph, which is quicker.
+        graph: Whether steps are replays of a CUDA graph, or on a CPU of a recording, which is quicker (see `Trainer`).
         loss: Loss of logits and class indices and, with a teacher, its logits.
         augmentation: Changes the training inputs at the start of each epoch.
         teacher: Function that makes an ordinary network from `x`, `y`, `num_classes` and `device`, which the loss

@@ -41,19 +41,27 @@ def test_binarize_clamps_and_passes_the_gradient_through(n, device):
     assert torch.equal(torch.autograd.grad(hard, values, upstream)[0], upstream)
 
 
-@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=pytest.mark.needs("c++")), pytest.param("cuda", marks=pytest.mark.cuda)]
+)
 @pytest.mark.parametrize("features", [5, 64, 99])
-def test_packed_rows_give_the_samples_in_order(features):
-    x, labels = (torch.rand(300, features) > 0.5).float().cuda(), torch.randint(9, (300,)).cuda()
+def test_packed_rows_give_the_samples_in_order(features, device):
+    def samples():
+        return (torch.rand(300, features) > 0.5).float().to(device), torch.randint(9, (300,)).to(device)
+
+    x, labels = samples()
     rows = PackedRows([x[:170], x[170:]], labels)
-    order = torch.randperm(300).cuda()
-    rows.begin(order)
-    start = 0
-    for batch in (1, 130, 32, 137):
-        bits, chosen = rows.next_batch(batch)
-        now = order[start : start + batch]
-        assert torch.equal(bits.float(), x[now]) and torch.equal(chosen, labels[now])
-        start += batch
+    for _ in range(2):
+        order = torch.randperm(300).to(device)
+        rows.begin(order)
+        start = 0
+        for batch in (1, 130, 32, 137):
+            bits, chosen = rows.next_batch(batch)
+            now = order[start : start + batch]
+            assert torch.equal(bits.float(), x[now]) and torch.equal(chosen, labels[now])
+            start += batch
+        x, labels = samples()
+        rows.replace([x], labels)
 
 
 def optimized(make, device, captured=False):

@@ -163,12 +163,14 @@ class Adam(torch.optim.Adam):
 
     def _step_on_cpu(self, group: dict[str, Any]) -> None:
         scalars = float(group["lr"]), *_constants(group)
-        rows = []
-        for p in _learning(group):
+        rows, parameters = [], _learning(group)
+        counts = {id(self.state[p]["step"]) for p in parameters if "step" in self.state[p]}
+        if len(counts) < len(parameters):  # there are none yet, or one for all in a state from a GPU
+            for p in parameters:
+                self.state[p]["step"] = self.state[p].get("step", torch.zeros(())).clone()
+        for p in parameters:
             self._prepare(p)
             state, factors = self.state[p], taken_factors(p)
-            # A new tensor, because a state from a GPU has one for all parameters.
-            state["step"] = state.get("step", torch.zeros(())) + 1
             moments = state["exp_avg"], state["exp_avg_sq"], state["step"]
             if factors is None:
                 assert p.grad is not None  # as it is one of those that learn

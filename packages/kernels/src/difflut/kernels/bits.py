@@ -1,4 +1,4 @@
-"""Activations that are bits: packed, as GPUs keep them, 32 samples in a word, or floats known to be 0 and 1."""
+"""Activations that are bits: packed, or floats known to be 0 and 1."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ from difflut.kernels.facts import known, note
 
 @dataclass(frozen=True)
 class Bits:
-    """A batch of bits on a GPU, which stands where a tensor (batch, features) of 0 and 1 could.
+    """A batch of packed bits, which stands where a tensor (batch, features) of 0 and 1 could.
 
     Attributes:
-        words: Bit i of word w of a feature is sample 32 w + i. (features, 4 ceil(batch / 128)), int32
+        words: Bit i of word w of a feature is sample 32 w + i, on a CPU 64 w + i. (features, 4 ceil(batch / 128)),
+            int32; on a CPU (features, ceil(batch / 64)), int64
         batch: Samples; the bits past them are 0.
     """
 
@@ -40,7 +41,7 @@ class Bits:
 
     def float(self) -> Tensor:
         """The same as float32, (batch, features), stored with the batch as the fast axis."""
-        shifts = torch.arange(32, dtype=torch.int32, device=self.words.device)
+        shifts = torch.arange(8 * self.words.itemsize, dtype=self.words.dtype, device=self.words.device)
         return mark_bits((self.words[:, :, None] >> shifts & 1).flatten(1)[:, : self.batch].float().t())
 
 

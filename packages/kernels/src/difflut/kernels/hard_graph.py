@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cpp
-from difflut.kernels.backends import accepted, backend_for
+from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits, holds_bits, mark_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.extremes import maximum
@@ -81,7 +81,7 @@ def lookup_graph(
     )
     slopes = [None if isinstance(bank, Maximum) else bank.slope for bank in banks]
     logits = [bank and bank.logits for bank in learned]
-    results = _GraphOnCPU.apply(plan, slopes, *(accepted(x, cpp) for x in inputs), *logits, *tables)
+    results = _GraphOnCPU.apply(plan, slopes, *inputs, *logits, *tables)
     summed = None if groups is None else outputs[-1]
     for number, y in zip(outputs, results, strict=True):
         table = tables[number - len(inputs)]

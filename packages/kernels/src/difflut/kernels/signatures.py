@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -14,6 +15,9 @@ def declare(library: ctypes.CDLL, prefix: str, functions: Mapping[str, str]) -> 
         getattr(library, prefix + name).argtypes = [KINDS[kind] for kind in kinds]
 
 
-def as_values(arguments: Sequence[Tensor | float | None]) -> list[float | None]:
+Argument = Tensor | ctypes.Array[Any] | float | None
+
+
+def as_values(arguments: Sequence[Argument]) -> list[ctypes.Array[Any] | float | None]:
     """Arguments as C takes them: of a tensor, the address of its first entry."""
     return [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]

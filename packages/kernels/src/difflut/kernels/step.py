@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from difflut.kernels import cuda
+from difflut.kernels import cpp, cuda
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits
 
@@ -14,11 +14,11 @@ from difflut.kernels.bits import Bits
 class PackedRows:
     """Labelled samples as packed bits, and the order in which batches take them, all on the device.
 
-    Taking a batch is one kernel that needs nothing from the host, so it can be part of a CUDA graph.
+    Taking a batch is one kernel that needs nothing from the host, so it can be part of a CUDA graph or a `Recording`.
 
     Args:
-        bits: Samples of 0 and 1, in one or several parts. Each (rows, features)
-        labels: (rows,), int64, on a GPU
+        bits: Samples of 0 and 1, in one or several parts. Each (rows, features), float32
+        labels: (rows,), int64, where there are kernels: on a GPU, or on a CPU with a C++ compiler
     """
 
     def __init__(self, bits: Iterable[Tensor], labels: Tensor) -> None:
@@ -43,6 +43,9 @@ class PackedRows:
 
     def next_batch(self, batch: int) -> tuple[Bits, Tensor]:
         """The next samples and their labels; so many must be left in the order."""
+        if not self.rows.is_cuda:
+            words, labels = cpp.choose(self.rows, self.labels, self.order, self.position, batch, self.features)
+            return Bits(words, batch), labels
         words = torch.empty(
             self.features, 4 * cuda.padded(batch) // cuda.SAMPLES, dtype=torch.int32, device=self.rows.device
         )
@@ -52,7 +55,9 @@ class PackedRows:
         return Bits(words, batch), labels
 
 
-def _by_sample(bits: Tensor) -> Tensor:  # (rows, features) to (rows, ceil(features / 32)) int32
+def _by_sample(bits: Tensor) -> Tensor:  # (rows, features) to (rows, words of 32 features, on a CPU 64)
+    if not bits.is_cuda:
+        return cpp.by_sample(bits)
     words = -(-bits.shape[1] // 32)
     padded = F.pad(bits >= 0.5, (0, 32 * words - bits.shape[1])).view(len(bits), words, 32)
     weights = torch.tensor([1 << i for i in range(31)] + [-(1 << 31)], dtype=torch.int32, device=bits.device)
@@ -77,6 +82,8 @@ def cross_entropy_gradient(logits: Tensor, labels: Tensor, totals: Tensor) -> Te
         ticket = cuda.ticket(logits.device)
         cuda.launch("cross_entropy", rows, labels.contiguous(), grad, totals, parts, ticket, batch, classes)
         return grad.t()
+    if backend_for(logits) is cpp:
+        return cpp.cross_entropy_gradient(logits, labels, totals)
     totals[0] += F.cross_entropy(logits, labels, reduction="sum")
     totals[1] += (logits.argmax(1) == labels).sum()
     return (logits.softmax(1) - F.one_hot(labels, classes)) / batch

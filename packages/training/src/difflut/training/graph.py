@@ -1,7 +1,7 @@
-"""Training steps as replays of a CUDA graph."""
+"""Training steps as replays of a CUDA graph, or on a CPU of a recording."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,23 +13,23 @@ from difflut.models import LUTNetwork
 from difflut.nodes.parts import Part
 from difflut.training.evaluation import rows_at_once
 from difflut.training.losses import cross_entropy
-from difflut.training.ranks import GradientSums
+from difflut.training.ranks import GradientSums, Ranks
 from difflut.training.samples import Samples
 
 WARM_UP = 2
 
 
 class GraphedSteps:
-    """Steps that need nothing from the host: choosing samples, forward, loss, backward and optimiser in one graph.
+    """Steps that need nothing from Python: choosing samples, forward, loss, backward and optimiser in one graph.
 
     The data set stays on the device as packed bits. Where the samples change between epochs they are encoded again
     into the same memory, so the graphs stay valid; each of several processes then encodes its own part of the epoch
     alone. It does so too where all samples would not fit, which costs a transfer in each epoch. The first steps with a
     size run one kernel after the other, as the capture of a graph demands; they are steps of the training like all
-    others.
+    others. On a CPU a graph is a `kernels.Recording`; what cannot be recorded runs as it is in every step.
 
     Args:
-        model: Network on a GPU, its encoder fitted.
+        model: Network on a device where `serves` says so, its encoder fitted.
         samples: Samples, on which `begin` was called.
         optimizer: Optimizer of the model's parameters.
         loss: Loss of logits and class indices and, where samples are taught, the teacher's logits.
@@ -48,7 +48,7 @@ class GraphedSteps:
     ) -> None:
         self.penalty = penalty
         self.model, self.samples, self.optimizer, self.loss, self.sums = model, samples, optimizer, loss, sums
-        device = next(model.parameters()).device
+        self.device = device = next(model.parameters()).device
         self.y = samples.y.to(device)
         self.taught = None if samples.taught is None else samples.taught.to(device)
         # With a teacher a batch's rows are needed, not only their labels.
@@ -59,13 +59,19 @@ class GraphedSteps:
         self._version = samples.version
         self.holds_part = sums.ranks.count > 1 and (samples.augmentation is not None or not self._fits())
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
-        self.stream = torch.cuda.Stream(device)
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._orders: dict[int, tuple[list[Part], Tensor]] = {}
         self.reset()
 
+    @staticmethod
+    def serves(model: LUTNetwork, ranks: Ranks) -> bool:
+        """Whether steps of a model can be graphs: on a GPU, or by one process where the C++ kernels serve it."""
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        return on_gpu or (ranks.count == 1 and all(kernels.backend_for(p).name == "cpp" for p in model.parameters()))
+
     def reset(self) -> None:
         """Forgets the graphs; needed when tensors of the model or the optimizer were replaced."""
-        self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[int, Callable[[], None]] = {}
         self._done: dict[int, int] = {}
         self._rates: list[float] = []
 
@@ -89,11 +95,11 @@ class GraphedSteps:
         batches = self.samples.order(number).split(batch_size)
         parts = [self.sums.ranks.part(len(chosen)) for chosen in batches]
         order = torch.cat([chosen[part.computed] for chosen, part in zip(batches, parts, strict=True)])
-        return parts, order.pin_memory().to(self.y.device, non_blocking=True)
+        return parts, order if self.stream is None else order.pin_memory().to(self.device, non_blocking=True)
 
     def _fits(self) -> bool:
-        """Whether the packed bits of all samples take less than half of the memory that is free."""
-        return len(self.y) * self._bits / 8 < torch.cuda.mem_get_info(self.y.device)[0] / 2
+        """Whether the packed bits of all samples take less than half of the memory that is free on a GPU."""
+        return self.stream is None or len(self.y) * self._bits / 8 < torch.cuda.mem_get_info(self.y.device)[0] / 2
 
     def _hold(self, order: Tensor) -> None:
         """Has on the device what an epoch visits, in this order."""
@@ -115,7 +121,7 @@ class GraphedSteps:
         self._rows.begin(order)
 
     def _follow_rates(self) -> None:
-        if isinstance(self.optimizer, kernels.Adam):
+        if isinstance(self.optimizer, kernels.Adam) and self.stream is not None:
             return self.optimizer.refresh()
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         if rates != self._rates:  # other optimizers keep the rate in the graph
@@ -127,25 +133,35 @@ class GraphedSteps:
 
     def _step(self, part: Part) -> None:
         # All processes capture the same steps, so they have the same key; a size of batch decides its parts.
-        graph = self._graphs.get(part.total)
-        if graph is not None:
-            return graph.replay()
-        with self._on_stream():
-            self._train(part)
-        self._done[part.total] = self._done.get(part.total, 0) + 1
-        if self._done[part.total] == WARM_UP:
-            self._graphs[part.total] = graph = torch.cuda.CUDAGraph()
-            # Only the work of this thread is captured, since a thread of NCCL checks earlier sums meanwhile.
-            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+        if replay := self._graphs.get(part.total):
+            return replay()
+        done = self._done[part.total] = self._done.get(part.total, 0) + 1
+        if self.stream is not None:
+            self._step_on(self.stream, part, captures=done == WARM_UP)
+        elif done < WARM_UP:
+            self._train_by_notes(part)
+        else:
+            with kernels.Recording() as recording:
                 self._train(part)
+            repeats = recording.is_complete
+            self._graphs[part.total] = recording.replay if repeats else partial(self._train_by_notes, part)
 
-    @contextmanager
-    def _on_stream(self) -> Iterator[None]:
-        current = torch.cuda.current_stream(self.stream.device)
-        self.stream.wait_stream(current)
-        with torch.cuda.stream(self.stream):
-            yield
-        current.wait_stream(self.stream)
+    def _train_by_notes(self, part: Part) -> None:
+        with kernels.by_notes():  # so that all steps round alike, recorded or not
+            self._train(part)
+
+    def _step_on(self, stream: torch.cuda.Stream, part: Part, captures: bool) -> None:
+        current = torch.cuda.current_stream(stream.device)
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            self._train(part)
+        current.wait_stream(stream)
+        if captures:
+            graph = torch.cuda.CUDAGraph()
+            # Only the work of this thread is captured, since a thread of NCCL checks earlier sums meanwhile.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                self._train(part)
+            self._graphs[part.total] = graph.replay
 
     def _train(self, part: Part) -> None:
         with self.sums.ranks.computing(part):

@@ -55,9 +55,9 @@ class Trainer:
         loss: Loss of logits and class indices; with a teacher, of its logits too, and with weights, of these at last.
             A mean over the rows.
         seed: Seed of the order of the samples, and of the augmentation.
-        graph: Whether steps on a GPU are replays of a CUDA graph: the same to rounding, but for which bits flips
-            choose, and quicker where batches are small. Nothing changes on a CPU. Not with learnable thresholds, as the
-            samples are kept as bits.
+        graph: Whether steps are replays of a CUDA graph, or on a CPU of a `kernels.Recording`: the same to rounding,
+            but for which bits flips choose, and quicker where batches are small. Samples are kept as bits, so not with
+            learnable thresholds.
         augmentation: Changes the inputs at the start of each epoch (see `Samples`); None leaves them as they are.
         teacher: Function that gives the logits of inputs, which the loss takes as its third argument.
         refinement: Function that makes what works on the hard network of the model, instead of gradient steps, from
@@ -147,7 +147,7 @@ class Trainer:
         self.cost = cost and cost(model)
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
-        self.graph = graph and self.device.type == "cuda"
+        self.graph = graph and GraphedSteps.serves(model, self.ranks)
         self.threads = Threads(self.device)
 
     @property

@@ -19,6 +19,8 @@ from difflut.kernels.cpp.lookups import lookup_input_gradient as lookup_input_gr
 from difflut.kernels.cpp.lookups import lookup_pin_gradient as lookup_pin_gradient
 from difflut.kernels.cpp.lookups import lookup_table_gradient as lookup_table_gradient
 from difflut.kernels.cpp.lookups import table_gradient as table_gradient
+from difflut.kernels.cpp.recording import Recording as Recording
+from difflut.kernels.cpp.recording import by_notes as by_notes
 from difflut.kernels.cpp.selection import FACTORED_BATCH as FACTORED_BATCH
 from difflut.kernels.cpp.selection import best_inputs as best_inputs
 from difflut.kernels.cpp.selection import chosen as chosen
@@ -30,6 +32,9 @@ from difflut.kernels.cpp.selection import select_logits_gradient as select_logit
 from difflut.kernels.cpp.selection import select_x_gradient as select_x_gradient
 from difflut.kernels.cpp.series import fourier as fourier
 from difflut.kernels.cpp.series import fourier_gradients as fourier_gradients
+from difflut.kernels.cpp.steps import by_sample as by_sample
+from difflut.kernels.cpp.steps import choose as choose
+from difflut.kernels.cpp.steps import cross_entropy_gradient as cross_entropy_gradient
 from difflut.kernels.cpp.updates import adam as adam
 from difflut.kernels.cpp.updates import select_adam as select_adam
 

@@ -5,10 +5,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from difflut.kernels import jit
-from difflut.kernels.signatures import as_values, declare
+from difflut.kernels.cpp import recording
+from difflut.kernels.signatures import Argument, as_values, declare
 
 FILES = (
     "layout.cpp",
@@ -20,6 +20,7 @@ FILES = (
     "select.cpp",
     "select_gradient.cpp",
     "adam.cpp",
+    "step.cpp",
 )
 FLAGS = ("-O3", "-march=native", "-fopenmp")
 
@@ -57,6 +58,8 @@ _FUNCTIONS = {
     "select_x_gradient": "ppipdpppppiiiip",
     "adam": "piddddd",
     "select_adam": "ppiiipppppddddd",
+    "choose": "pipppiipp",
+    "cross_entropy": "ppiipp",
 }
 
 
@@ -80,6 +83,9 @@ def symbol(function: str) -> Any:
     return getattr(library(), f"difflut_{function}")
 
 
-def call(function: str, *arguments: Tensor | float | None) -> int:
+def call(function: str, *arguments: Argument) -> int:
     """Calls a kernel with torch's number of threads; the tensors must be as it expects them, mostly contiguous."""
-    return symbol(function)(*as_values(arguments), torch.get_num_threads())
+    kernel, values = symbol(function), as_values(arguments)
+    if (noting := recording.present()) is not None:
+        noting.add(kernel, values, arguments)
+    return kernel(*values, torch.get_num_threads())

@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from difflut.kernels.bits import holds_bits
 from difflut.kernels.contract import Kept
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import empty_bits, feature_major, is_binary, packed, sizes, values
@@ -16,7 +15,7 @@ def maximum(x: Tensor, wiring: Tensor, least: bool, placements: Placements) -> t
     batch, rows = len(x), len(wiring) * placements.count
     y = recycled(rows, batch)
     chosen = empty_bits(rows * wiring.shape[1], batch)
-    is_packed = holds_bits(x) or is_binary(x)
+    is_packed = is_binary(x)
     inputs = packed(x, placements).data if is_packed else values(x, placements).data
     both = (inputs, None) if is_packed else (None, inputs)
     extents = sizes(placements), batch, *wiring.shape

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept
+from difflut.kernels.cpp import recording
 from difflut.kernels.cpp.calling import call, symbol
 from difflut.kernels.cpp.recycling import recycled
 from difflut.kernels.placements import Placements
@@ -20,7 +22,9 @@ def sizes(placements: Placements) -> Tensor:
 
 
 def is_binary(x: Tensor) -> bool:
-    """Whether all of x (batch, features) is exactly 0 or 1."""
+    """Whether all of x (batch, features) is known to be 0 and 1, or seen to be where values may be looked at."""
+    if holds_bits(x) or not recording.may_look():
+        return holds_bits(x)
     return bool(symbol("is_binary")(x.data_ptr(), *x.stride(), *x.shape))
 
 
@@ -29,8 +33,10 @@ def packed(x: Tensor, placements: Placements) -> Kept:
     return Kept(padded(pack(x), placements), len(x), "bits")
 
 
-def pack(x: Tensor) -> Tensor:
+def pack(x: Tensor | Bits) -> Tensor:
     """The same without padding, (features, ceil(batch / 64)) int64."""
+    if isinstance(x, Bits):
+        return x.words
     batch, features = x.shape
     bits = empty_bits(features, batch)
     call("pack_bits", x, *x.stride(), batch, features, bits)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from difflut.kernels.bits import holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.cpp.layout import feature_major, is_binary, packed, sizes, values
@@ -20,7 +19,7 @@ FACTORED_BATCH = 128  # samples up to which the gradient of dense selection can 
 
 def select(x: Tensor, logits: Tensor, candidates: Tensor | None, placements: Placements) -> Selected:
     """See `Backend.select`; x is kept as bits where it is 0 and 1 only."""
-    inputs = packed(x, placements) if holds_bits(x) or is_binary(x) else values(x, placements)
+    inputs = packed(x, placements) if is_binary(x) else values(x, placements)
     return Selected(inputs, chosen(logits, candidates, placements))
 
 

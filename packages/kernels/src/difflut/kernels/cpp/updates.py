@@ -7,20 +7,23 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from difflut.kernels.cpp import recording
 from difflut.kernels.cpp.calling import call
 from difflut.kernels.facts import note
 
 
 def adam(rows: Sequence[tuple[Tensor, ...]], scalars: tuple[float, ...]) -> None:
-    """A step of Adam in place for (parameter, gradient, two moments, number of the step) in each row.
+    """A step of Adam in place for (parameter, gradient, two moments, number of steps) in each row.
 
     The scalars are the rate, the two decays, epsilon and the weight decay.
     """
     words = [word for row in rows for word in (*(tensor.data_ptr() for tensor in row), row[0].numel())]
     tensors = (ctypes.c_int64 * len(words))(*words)
-    call("adam", ctypes.addressof(tensors), len(rows), *scalars)
+    call("adam", tensors, len(rows), *scalars)
+    if (noting := recording.present()) is not None:
+        noting.keep(rows)  # whose addresses are in `tensors`
     for parameter, *_ in rows:
-        increment_version(parameter)
+        _wrote(parameter)
 
 
 def select_adam(
@@ -30,5 +33,13 @@ def select_adam(
     features, pins = logits.shape
     chosen = torch.empty(pins, dtype=torch.int64)
     call("select_adam", bits, grad, grad.shape[1], features, pins, logits, *moments, chosen, *scalars)
-    increment_version(logits)
+    _wrote(logits)
     note(logits, "best_inputs", chosen)
+    if (noting := recording.present()) is not None:
+        noting.is_complete = False  # as only this code can note it
+
+
+def _wrote(parameter: Tensor) -> None:
+    increment_version(parameter)
+    if (noting := recording.present()) is not None:
+        noting.wrote(parameter)
