@@ -132,7 +132,7 @@ def test_labels_of_several_types_are_refused(table, labels):
 @pytest.mark.parametrize("rate", [1e-9, 0.02])
 def test_where_nothing_tells_rows_apart_all_are_of_the_most_frequent_class(x, rate):
     y = np.random.default_rng(16).permutation(np.repeat([0, 1, 2, 3], [30, 30, 60, 30]))
-    classifier = LUTClassifier(225, random_state=0, epochs=5, explores=False, learning_rate=rate).fit(x, y)
+    classifier = LUTClassifier(random_state=0, epochs=5, explores=False, learning_rate=rate).fit(x, y)
     assert classifier.predict(x).tolist() == [2] * 150
     np.testing.assert_allclose(classifier.predict_proba(x[:1])[0], [0.2, 0.2, 0.4, 0.2], atol=0.12)
 
@@ -249,10 +249,16 @@ def test_default_recipes_are_within_bounds(rows, classes, factor):
     assert recipe.tau == pytest.approx(factor * recipe.votes**0.5) and 10 <= recipe.epochs <= 20
 
 
-def test_few_rows_need_fewer_votes_and_more_trees_and_many_rows_fewer_epochs():
+def test_few_rows_need_fewer_votes_and_many_rows_fewer_epochs():
     few, some, many = (default_recipe(rows, 10, 3) for rows in (150, 3000, 10**6))
     assert few.votes < some.votes == many.votes and few.epochs == some.epochs > many.epochs
-    assert few.trees == 100 and some.trees == many.trees == 32
+
+
+def test_more_features_than_rows_need_more_trees_and_votes():
+    few, half, equal, many = (default_recipe(120, features, 2) for features in (1, 60, 120, 5000))
+    assert few.trees < half.trees < equal.trees == many.trees == 100
+    assert few.votes < half.votes < equal.votes == many.votes == 600
+    assert default_recipe(10**5, 200, 2).trees == 32
 
 
 def test_a_shortened_recipe_is_as_confident():

@@ -85,7 +85,7 @@ def test_a_column_of_numbers_stays_one(frame):
 
 @pytest.mark.parametrize("values", [[pd.Period("2020")], [date(2020, 1, 2)], [time(3)], [timedelta(4)]])
 def test_times_among_objects_are_refused(frame, values):
-    with pytest.raises(TypeError, match=f"column 'when' holds {type(values[0]).__name__}; give numbers, strings or"):
+    with pytest.raises(TypeError, match=f"column 'when' holds {type(values[0]).__name__}; give numbers in its place"):
         LUTClassifier(**SMALL).fit(frame.assign(when=pd.Series(values * 300, dtype=object)), frame["new"])
 
 
@@ -102,10 +102,20 @@ def test_values_that_are_no_categories_are_refused(frame):
         LUTClassifier(**SMALL).fit(frame.assign(tags=[["a"]] * 300), frame["new"])
 
 
-def test_a_column_of_dates_is_refused(frame):
-    dated = frame.assign(when=pd.Timestamp("2020-01-01"))
-    with pytest.raises(TypeError, match=r"column 'when' is of type datetime64.*give numbers, strings or categories"):
-        LUTClassifier(**SMALL).fit(dated, np.arange(300) % 2)
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (pd.date_range("2020-01-01", periods=300), "datetime64"),
+        (pd.date_range("2020-01-01", periods=300, tz="UTC"), "datetime64"),
+        (pd.period_range("2020-01", periods=300, freq="M"), "period"),
+        (pd.timedelta_range("1h", periods=300), "timedelta64"),
+    ],
+)
+def test_a_column_of_times_is_refused_and_told_what_to_give(frame, values, kind):
+    with pytest.raises(TypeError, match=rf"column 'when' is of type {kind}.*; give numbers in its place.*dt\.month"):
+        LUTClassifier(**SMALL).fit(frame.assign(when=values), np.arange(300) % 2)
+    parts = frame.assign(month=pd.date_range("2020-01-01", periods=300).month)
+    assert LUTClassifier(**SMALL).fit(parts, np.arange(300) % 2).n_features_in_ == parts.shape[1]
 
 
 @pytest.mark.parametrize("kind", [str, object])

@@ -13,6 +13,8 @@ from difflut.estimators.shares import PARTS, SPANS, class_shares, cross_fitted_s
 
 MOST_BITS = 16  # of a column of categories; where it has more, or more than there are classes, they become numbers
 NUMBERS = "biuf"  # kinds of types: booleans, integers, unsigned ones, floats
+# Which numbers of a time matter depends on the question; a threshold on the time itself would hold for no later row.
+TIMES_AS_NUMBERS = "give numbers in its place, such as .dt.month, .dt.dayofweek, .dt.hour or days since a first day"
 BLOCK = 4096  # rows whose features are made together, so that they stay in a cache
 
 
@@ -230,6 +232,8 @@ def _column(name: str, series: Any) -> Column:
     kind = getattr(series.dtype, "kind", "O")  # pandas' types for strings and categories have the kind "O"
     if kind in NUMBERS:
         return _finite(name, series.to_numpy(dtype=np.float64, na_value=np.nan))
+    if kind in "mM" or hasattr(series.dtype, "freq"):  # which pandas' periods have
+        raise TypeError(f"column {name} is of type {series.dtype}; {TIMES_AS_NUMBERS}")
     if kind not in "OUST":
         raise TypeError(f"column {name} is of type {series.dtype}; give numbers, strings or categories")
     if hasattr(series, "cat"):
@@ -241,7 +245,7 @@ def _column(name: str, series: Any) -> Column:
     values = found.tolist()
     for value in values:
         if isinstance(value, date | time | timedelta) or hasattr(value, "to_timestamp"):  # which pandas' periods have
-            raise TypeError(f"column {name} holds {type(value).__name__}; give numbers, strings or categories")
+            raise TypeError(f"column {name} holds {type(value).__name__}; {TIMES_AS_NUMBERS}")
     if values and all(isinstance(value, Real | Decimal) for value in values):
         return _finite(name, np.array([*values, np.nan], np.float64)[codes])
     return Coded(codes, values)

@@ -81,16 +81,17 @@ def default_recipe(rows: int, features: int, classes: int) -> Recipe:
 
     A batch is about an eighth of few rows and a sixteenth of many, within bounds: what a step costs hardly depends on a
     small batch. Where there are few features their values matter more, and they have more thresholds. Fewer rows need
-    fewer votes, and many rows fewer epochs. Few rows have shorter ways through more trees: there chance decides which
-    features a tree compares, all the more where there are many.
+    fewer votes, and many rows fewer epochs. With more features than rows, chance decides which ones a tree compares,
+    and ways through it are short: then there are three times as many trees, and up to twice the votes.
     """
     votes = max(240, min(900, 2700 // classes))
+    many_features = min(1, features / rows)
     batch_size = 2 ** round(math.log2(max(32, min(128, rows / 8), min(1024, rows / 16))))
     return Recipe(
-        votes=max(100, round(votes * max(2 / 3, min(1, math.sqrt(rows / 2000))))),
+        votes=max(100, round(votes * max((1 + many_features) / 3, min(1, math.sqrt(rows / 2000))))),
         num_bits=max(32, min(256, 1024 // features)),
         candidates=16,
-        trees=max(32, min(100, 64_000 // rows)),
+        trees=round(32 + 68 * many_features),
         explores=False,
         epochs=max(10, min(20, MOST_STEPS * batch_size // rows)),
         batch_size=batch_size,
