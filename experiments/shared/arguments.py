@@ -29,7 +29,10 @@ def configured() -> Iterator[None]:
         yield
     except ConfigurationError:
         raise
-    except (ValueError, UnknownComponentError, OSError) as error:
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        raise ConfigurationError(said) from error
+    except (ValueError, UnknownComponentError) as error:
         raise ConfigurationError(str(error)) from error
 
 

@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from difflut.config import ConfigurationError, bound, parsed_config, without
@@ -34,7 +35,7 @@ from experiments.cluster.joining import connected, slots
 from experiments.data import Rows, kept_rows
 from experiments.report.writing import write_report
 from experiments.runs import Sweep, Trial
-from experiments.shared.arguments import check_effect, check_name, check_whole, configured
+from experiments.shared.arguments import check_effect, check_folder, check_name, check_whole, configured
 from experiments.shared.failures import JobError, optional
 from experiments.shared.files import locked
 from experiments.sweep.checking import Checker
@@ -113,6 +114,8 @@ def ablate(
     """
     start = time.time()
     check_name("ablate.name", name)
+    if not resume:
+        check_folder("ablate.runs", Path(runs))
     _check_search(search, max_trials, seed)
     settings = Settings(cpus_per_trial, gpus_per_trial, retries, scheduler, grace_epochs, reduction)
     gone_by = check_objectives(objectives, scheduler, search)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,15 @@ from difflut.training.ranks import ALONE, Ranks
 from difflut.training.refinement import Refinement
 from experiments.data import Dataset, dataset, kept_rows
 from experiments.runs import RunFolder, TrialRun
-from experiments.shared.arguments import check_effect, check_name, check_seconds, check_seed, check_whole, configured
+from experiments.shared.arguments import (
+    check_effect,
+    check_folder,
+    check_name,
+    check_seconds,
+    check_seed,
+    check_whole,
+    configured,
+)
 from experiments.shared.costs import in_words, size_of
 from experiments.training.fitting import fit
 from experiments.training.foretelling import foretell
@@ -116,6 +125,8 @@ def train(
     with configured():
         check_seed("train.seed", seed)
         check_name("train.name", name)
+        if not (resume or trial.folder or dry_run):
+            check_folder("train.runs", Path(runs))
         _check_numbers(epochs, checkpoint_seconds, wiring_epochs, redraw_epochs, refined_epochs, workers, devices)
         check_pairing(loss, teacher)
         _check_refinement(refinement, refined_epochs, epochs)

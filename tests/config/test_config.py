@@ -259,6 +259,38 @@ def test_other_errors_of_a_job_keep_their_traceback(gin_file):
         config.run(nonsense=3)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        (
+            "train.batchsize = 3",
+            "Configurable 'train' doesn't have a parameter named 'batchsize'; did you mean 'batch_size'",
+        ),
+        ("train.runs = here", 'here is no value; did you mean train.runs = "here"?'),
+        ("train.epochs = (3", "a bracket, or text in quotes, is not closed"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("num_bits = 3", "nothing refers to the macro %num_bits; did you mean encoders.thermometer.num_bits?"),
+        ("WIDTH = 3", "nothing refers to the macro %WIDTH; write %WIDTH where it is meant"),
+    ],
+)
+def test_a_wrong_parameter_is_told_in_one_line(gin_file, parameter, said):
+    with pytest.raises(config.ConfigurationError) as error:
+        config.parse([gin_file], [parameter])
+    told = str(error.value)
+    assert told.startswith(f"--gin_param {parameter!r}: {said}") and "\n" not in told
+
+
+def test_a_macro_that_a_later_parameter_or_another_macro_reads_is_taken(gin_file):
+    config.parse([gin_file], ["A = 3", "B = %A", "train.epochs = %B"])
+    assert config.bound(["train.epochs"]) == {"train.epochs": 3}
+
+
+def test_a_function_of_another_kind_is_refused_without_a_traceback(gin_file):
+    config.parse([gin_file], ["nodes.dwn.init_fn = @losses.cross_entropy", 'dataset.name = "digits"'])
+    with pytest.raises(config.ConfigurationError, match=r"^network\.layers\[\d\]: cross_entropy: missing .*'y'$"):
+        config.run()
+
+
 def test_an_error_that_passes_components_is_what_was_raised_and_no_more(gin_file):
     class OwnError(RuntimeError):
         def __init__(self, *, lost):

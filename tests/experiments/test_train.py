@@ -106,6 +106,18 @@ def test_a_dry_run_tells_what_would_be_trained_and_leaves_nothing(gin_file, tmp_
     assert capsys.readouterr().out == ""
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_read(gin_file, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(config.ConfigurationError, match=r"train\.runs = '.*/file/runs' cannot be a folder, as "):
+        train(gin_file, f'train.runs = "{tmp_path}/file/runs"', 'dataset.name = "no such data"')
+
+
+def test_a_missing_file_is_told_by_its_name(tmp_path):
+    config.parse([], text=f'run.job = @evaluate\nevaluate.checkpoint = "{tmp_path}/lost.pt"')
+    with pytest.raises(config.ConfigurationError, match=rf"^{tmp_path}/lost\.pt: No such file or directory$"):
+        config.run()
+
+
 def test_the_result_is_that_of_the_checkpoint_best_on_validation_data(gin_file, tmp_path):
     result = train(gin_file)
     folder = only_run(tmp_path)

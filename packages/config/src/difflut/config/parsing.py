@@ -28,6 +28,8 @@ UNKNOWN = re.compile(r"No configurable matching (?:reference )?'@?(?:.*/)?(.*?)(
 NO_PARAMETER = re.compile(r"Configurable '(.*?)' doesn't have a parameter named '(.*?)'\.")
 # The message of Gin for a file that is in no folder where it looks.
 MISSING = re.compile(r"Unable to open file: (.*?)\. Searched config paths: \[.*?\]\.")
+# What Gin appends to say where a statement stands that was given by itself.
+PLACE = re.compile(r"\n  In bindings string line \d+\n.*", re.S)
 # A binding whose value is one word, or several, and no literal.
 BARE = re.compile(r"([\w./]+)\s*=\s*([^\W\d][^\"'#=@%{}\[\]]*?)\s*(?:#.*)?")
 
@@ -55,6 +57,7 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
         gin.parse_config(text)
         for parameter in parameters:
             _parse_parameter(parameter)
+        _check_read(parameters)
         gin.finalize()
     except (*WRONG, OSError) as error:
         raise ConfigurationError(_with_hint(error)) from error
@@ -73,14 +76,30 @@ def _parse_parameter(parameter: str) -> None:
     try:
         gin.parse_config(parameter)
     except WRONG as error:
-        raise ConfigurationError(f"--gin_param {parameter!r}: {_with_hint(error)}") from error
+        said = PLACE.sub("", _with_hint(error))
+        raise ConfigurationError(f"--gin_param {parameter!r}: {said}") from error
+
+
+def _check_read(parameters: Sequence[str]) -> None:
+    """Refuses macros that were given one by one and that nothing refers to; those of files may be for other files."""
+    bound = statements(gin.config_str())
+    read = {reference.text for value in bound.values() for reference in references(value)}
+    for parameter in parameters:
+        for name in statements(parameter):
+            if "." not in name and f"%{name}" not in read:
+                meant = [known for known in bound if known.endswith(f".{name}")]
+                hint = f"did you mean {' or '.join(meant)}?" if meant else f"write %{name} where it is meant"
+                raise ConfigurationError(f"--gin_param {parameter!r}: nothing refers to the macro %{name}; {hint}")
 
 
 def _with_hint(error: Exception) -> str:
     """The message of Gin with a hint: what is spelled like an unknown name or file, or what a bare word lacks."""
     text = str(error)
     if isinstance(error, SyntaxError) and (bare := BARE.fullmatch((error.text or "").strip())):
-        return f"{text}; did you mean {bare[1]} = {_meant(bare[2])}?"
+        place = f" ({error.filename}, line {error.lineno})" if error.filename else ""
+        return f"{bare[2]} is no value{place}; did you mean {bare[1]} = {_meant(bare[2])}?"
+    if isinstance(error, TokenError):
+        return "a bracket, or text in quotes, is not closed"
     if missing := MISSING.search(text):
         name = missing[1].removesuffix(".gin")
         hint = closest(name, files) if (files := bundled_files()) else "give its path"

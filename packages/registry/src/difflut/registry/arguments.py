@@ -31,7 +31,7 @@ OURS = ("difflut.", "torch.")
 
 
 class ArgumentError(TypeError, ValueError):
-    """An argument is wrong: its name is unknown, or its value does not fit."""
+    """An argument is wrong: its name is unknown, its value does not fit, or it is missing."""
 
 
 def checked(target: Target) -> Target:
@@ -98,7 +98,7 @@ def _checked(name: str, shape: Signature, args: tuple[Any, ...], kwargs: dict[st
     try:
         bound = shape.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error
+        raise ArgumentError(f"{name}: {error}") from error
     for key, value in bound.arguments.items():
         parameter = parameters[key]
         if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) or value is parameter.default:
