@@ -1,3 +1,4 @@
+import gc
 from functools import partial
 
 import pytest
@@ -204,6 +205,29 @@ def test_a_graph_takes_any_optimizer_and_loss(optimizer):
     )
     rows = [trained.run_epoch() for _ in range(3)]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+@pytest.mark.cuda
+def test_graphs_of_an_earlier_training_are_not_freed_while_one_is_captured():
+    def loss(logits, y):
+        if torch.cuda.is_current_stream_capturing():
+            gc.collect()  # as may happen at any time
+        return torch.nn.functional.multi_margin_loss(logits, y)
+
+    def trained():
+        made = trainer(flip=0.0)
+        x, y = made.samples.x.cuda(), made.samples.y.cuda()
+        made = Trainer(made.model.cuda(), x, y, batch_size=32, optimizer=adam, loss=loss, graph=True)
+        return made, [made.run_epoch()["train_loss"] for _ in range(3)]
+
+    gc.disable()
+    try:
+        earlier, losses = trained()
+        earlier.model.cycle = [earlier]  # so that only the collector frees it
+        del earlier
+        assert trained()[1] == pytest.approx(losses, rel=1e-3)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

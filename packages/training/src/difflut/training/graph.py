@@ -1,5 +1,6 @@
 """Training steps as replays of a CUDA graph, or on a CPU of a recording."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -157,6 +158,7 @@ class GraphedSteps:
             self._train(part)
         current.wait_stream(stream)
         if captures:
+            gc.collect()  # now, and not in the capture: to free the memory of an earlier graph would spoil this one
             graph = torch.cuda.CUDAGraph()
             # Only the work of this thread is captured, since a thread of NCCL checks earlier sums meanwhile.
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
