@@ -161,17 +161,23 @@ void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_str
     for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * to_stride, from + r * from_stride, count * sizeof(float));
 }
 
-// Fills x_grad[features][batch]. f(start, sums) adds the gradients of Tile samples, from number `start` on, to
-// sums[padded rows][Tile]. A thread owns samples, so any number of threads adds in the same order.
+// Fills x_grad[features][batch]. f(start, sums, pitch) adds the gradients of Tile samples, from number `start` on, to
+// sums[padded rows][pitch]. A thread owns samples, so any number of threads adds in the same order.
 template <int64_t Tile, class F>
 void sum_by_sample(const Placements& at, int64_t batch, int threads, float* x_grad, F f) {
 #pragma omp parallel num_threads(threads)
   {
-    float* sums = scratch(at.padded_rows() * Tile);
+    const bool in_place = at.padded_rows() == at.features() && batch % Tile == 0;
+    float* sums = in_place ? nullptr : scratch(at.padded_rows() * Tile);
 #pragma omp for
     for (int64_t start = 0; start < batch; start += Tile) {
+      if (in_place) {
+        for (int64_t row = 0; row < at.features(); ++row) std::fill_n(x_grad + row * batch + start, Tile, 0.0f);
+        f(start, x_grad + start, batch);
+        continue;
+      }
       std::fill_n(sums, at.padded_rows() * Tile, 0.0f);
-      f(start, sums);
+      f(start, sums, Tile);
       at.for_each_stretch([&](int64_t padded, int64_t row, int64_t rows) {
         copy_rows<Tile>(sums + padded * Tile, Tile, x_grad + row * batch + start, batch, rows, batch - start);
       });

@@ -183,11 +183,11 @@ void coefficient_gradient(const Bank& bank, const float* waves, const float* gra
 
 constexpr int64_t kTile = 32;  // samples that a thread works on together: two cache lines of every row
 
-// Adds to x_grad[padded row][kTile] what a node passes back at a row of placements, from the samples whose waves are in
+// Adds to x_grad[padded row][pitch] what a node passes back at a row of placements, from the samples whose waves are in
 // waves[2][padded row][kTile], those from `start` on.
 template <int N>
 void input_gradient(const Bank& bank, const float* waves, const float* folded, const float* grad, float* x_grad,
-                    int64_t node, int64_t y, int64_t start) {
+                    int64_t pitch, int64_t node, int64_t y, int64_t start) {
   using W = Waves<N>;
   const auto wires = bank.wires<N>(node);
   const float* sines = waves + bank.at.padded_rows() * kTile;
@@ -204,7 +204,7 @@ void input_gradient(const Bank& bank, const float* waves, const float* folded, c
         for (int j = 0; j < N; ++j) total[j] += upstream * slope[j];
       }
       for (int j = 0; j < N; ++j) {
-        float* sums = x_grad + wires[j] * kTile + first;
+        float* sums = x_grad + (wires[j] + offset) * pitch + b;
         store(sums, load(sums) + total[j]);
       }
     }
@@ -269,12 +269,12 @@ void difflut_fourier_input_gradient(const float* waves, const int64_t* wiring, c
   const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   const int64_t rows = 2 * bank.at.padded_rows();
   with_inputs(n, [&](auto inputs) {
-    sum_by_sample<kTile>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+    sum_by_sample<kTile>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums, int64_t pitch) {
       float* tile = scratch<1>(rows * kTile);
       copy_rows<kTile>(waves + start, batch, tile, kTile, rows, batch - start);
       for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
         for (int64_t node = 0; node < nodes; ++node)
-          input_gradient<inputs>(bank, tile, folded, grad, sums, node, y, start);
+          input_gradient<inputs>(bank, tile, folded, grad, sums, pitch, node, y, start);
     });
   });
 }

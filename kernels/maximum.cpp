@@ -77,10 +77,11 @@ void forward_bits(const Bank& bank, const uint64_t* bits, bool least, uint64_t* 
   });
 }
 
-// Adds to sums[padded row][kBlock] what a node passes back at a row of placements, for a word of samples; which inputs
+// Adds to sums[padded row][pitch] what a node passes back at a row of placements, for a word of samples; which inputs
 // share it at a block of samples is chosen_at(wires, block).
 template <int N, class F>
-void gradient(const Bank& bank, const float* grad, int64_t node, int64_t y, int64_t start, float* sums, F chosen_at) {
+void gradient(const Bank& bank, const float* grad, int64_t node, int64_t y, int64_t start, float* sums, int64_t pitch,
+              F chosen_at) {
   const int64_t samples = std::min(kBlock, bank.batch - start);
   const auto wires = bank.wires<N>(node);
   for_each_blocks_in_row<1>(bank.at, y, start, [&](const Block* block, int) {
@@ -93,7 +94,7 @@ void gradient(const Bank& bank, const float* grad, int64_t node, int64_t y, int6
       for (int j = 0; j < N; ++j) count += ones[j][b / kLine];
       const Line share = load<Line>(grad + output * bank.batch + start + b, samples - b) / count;
       for (int j = 0; j < N; ++j) {
-        float* to = sums + (wires[j] + block->offset) * kBlock + b;
+        float* to = sums + (wires[j] + block->offset) * pitch + b;
         store(to, load<Line>(to) + share * ones[j][b / kLine]);
       }
     }
@@ -103,10 +104,10 @@ void gradient(const Bank& bank, const float* grad, int64_t node, int64_t y, int6
 // x_grad[features][batch] of a bank.
 template <int N, class F>
 void gradients(const Bank& bank, const float* grad, float* x_grad, int64_t threads, F chosen_at) {
-  sum_by_sample<kBlock>(bank.at, bank.batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+  sum_by_sample<kBlock>(bank.at, bank.batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums, int64_t pitch) {
     for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
       for (int64_t node = 0; node < bank.nodes; ++node)
-        gradient<N>(bank, grad, node, y, start, sums,
+        gradient<N>(bank, grad, node, y, start, sums, pitch,
                     [&](const auto& wires, const Block& block) { return chosen_at(node, wires, block); });
   });
 }

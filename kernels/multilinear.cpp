@@ -138,11 +138,11 @@ void table_gradient(const Bank& bank, const float* x, const float* grad, float* 
 
 constexpr int64_t kTile = 32;  // samples of a feature that lie together while a thread sums the gradient of x
 
-// Adds to x_grad[padded row][kTile] what a node passes back at a row of placements, from the samples in
+// Adds to x_grad[padded row][pitch] what a node passes back at a row of placements, from the samples in
 // x[padded row][kTile], those from `start` on.
 template <int N>
 void input_gradient(const Bank& bank, const float* x, const float* table, const float* grad, float* x_grad,
-                    int64_t node, int64_t y, int64_t start) {
+                    int64_t pitch, int64_t node, int64_t y, int64_t start) {
   constexpr int kLow = low_bits(N), kHigh = N - kLow;
   const auto wires = bank.wires<N>(node);
   const Inputs<N> inputs(x, kTile, wires);
@@ -153,7 +153,7 @@ void input_gradient(const Bank& bank, const float* x, const float* table, const 
     if constexpr (kHigh > 0) differences<1 << N>(values, 1 << kLow, high_steps);
     bank.at.for_each_in_row(y, [&](int64_t placement, int64_t offset) __attribute__((always_inline)) {
       const float* g = grad + (row * bank.at.count + placement) * bank.batch + start;
-      float* to = x_grad + offset * kTile;
+      float* to = x_grad + offset * pitch;
       const Inputs<N> here = inputs.moved(offset * kTile);
       for (int64_t b = 0; b < kTile; b += kLanes) {
         Vec input[N], by_low[1 << kLow], by_high[1 << kHigh], slope[N];
@@ -168,7 +168,7 @@ void input_gradient(const Bank& bank, const float* x, const float* table, const 
         slopes<kLow>(input, by_low, slope);
         const Vec upstream = load(g + b, std::max<int64_t>(0, bank.batch - start - b));
         for (int j = 0; j < N; ++j) {
-          float* sums = to + wires[j] * kTile + b;
+          float* sums = to + wires[j] * pitch + b;
           store(sums, load(sums) + upstream * slope[j]);
         }
       }
@@ -205,12 +205,12 @@ void difflut_multilinear_input_gradient(const float* x, const int64_t* wiring, c
   const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   const int64_t rows = bank.at.padded_rows();
   with_inputs(n, [&](auto inputs) {
-    sum_by_sample<kTile>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums) {
+    sum_by_sample<kTile>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums, int64_t pitch) {
       float* tile = scratch<1>(rows * kTile);
       copy_rows<kTile>(x + start, batch, tile, kTile, rows, batch - start);
       for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
         for (int64_t node = 0; node < nodes; ++node)
-          input_gradient<inputs>(bank, tile, table, grad, sums, node, y, start);
+          input_gradient<inputs>(bank, tile, table, grad, sums, pitch, node, y, start);
     });
   });
 }

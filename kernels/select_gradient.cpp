@@ -263,10 +263,10 @@ std::vector<Share> shares_of_candidates(const float* logits, const int64_t* cand
   return shares;
 }
 
-// Adds to sums[padded row][kBlock] what pins pass back at a row of placements, for a word of samples.
+// Adds to sums[padded row][pitch] what pins pass back at a row of placements, for a word of samples.
 template <class Source>
 void spread(const Source& source, const Placements& at, const std::vector<Share>& shares, int64_t y, int64_t start,
-            float* sums) {
+            float* sums, int64_t pitch) {
   constexpr int kPins = Source::kPins;
   for (const Share *s = shares.data(), *end = s + shares.size(), *next; s < end; s = next) {
     const int64_t group = s->pin / kPins;
@@ -278,7 +278,7 @@ void spread(const Source& source, const Placements& at, const std::vector<Share>
         const int64_t row = at.row(share->input);
         for (int i = 0; i < count; ++i) {
           const float* g = tiles + (i * kPins + share->pin % kPins) * kBlock;
-          float* to = sums + (row + blocks[i].offset) * kBlock;
+          float* to = sums + (row + blocks[i].offset) * pitch;
           for (int64_t b = 0; b < kBlock; b += kLine)
             store(to + b, load<Line>(to + b) + share->share * load<Line>(g + b));
         }
@@ -340,9 +340,9 @@ void difflut_select_x_gradient(const float* logits, const int64_t* candidates, i
                                : shares_of_inputs(logits, chosen, at.window(), pins, first, count, float(tau));
   }
   upstream.visit([&](const auto& source) {
-    sum_by_sample<kBlock>(at, batch, wanted, x_grad, [&](int64_t start, float* sums) {
+    sum_by_sample<kBlock>(at, batch, wanted, x_grad, [&](int64_t start, float* sums, int64_t pitch) {
       for (int64_t y = 0; y < at.out_height; ++y)  // a row of windows stays in the caches
-        for (const auto& some : shares) spread(source, at, some, y, start, sums);
+        for (const auto& some : shares) spread(source, at, some, y, start, sums, pitch);
     });
   });
 }

@@ -136,9 +136,9 @@ struct Differences {
     for (int j = 0; j < N; ++j) of[j] = difference<N>(slope, j);
   }
 
-  // Adds it to tile[wire][kBlock] for the samples of a word.
+  // Adds it to tile[wire][pitch] for the samples of a word.
   __attribute__((always_inline)) void add(const float* grad, const uint8_t* address, int64_t samples,
-                                          const std::array<int64_t, N>& wires, float* tile) const {
+                                          const std::array<int64_t, N>& wires, float* tile, int64_t pitch) const {
     for (int64_t b = 0; b < samples; b += 16) {
       const __m512i full = widened(address + b), shifted = _mm512_srli_epi32(full, 1);
       const __m512 g = _mm512_maskz_loadu_ps(first_lanes(samples - b), grad + b);
@@ -146,7 +146,7 @@ struct Differences {
         constexpr int kSecondWhereFirst = 0xca;  // truth table of first ? second : third
         const __m512i below = _mm512_set1_epi32((1 << j) - 1);
         const __m512i rest = _mm512_ternarylogic_epi32(below, full, shifted, kSecondWhereFirst);
-        float* sums = tile + wires[j] * kBlock + b;
+        float* sums = tile + wires[j] * pitch + b;
         _mm512_storeu_ps(sums, _mm512_fmadd_ps(g, of[j](rest), _mm512_loadu_ps(sums)));
       }
     }
@@ -164,9 +164,9 @@ struct Differences {
   }
 
   void add(const float* grad, const uint8_t* address, int64_t samples, const std::array<int64_t, N>& wires,
-           float* tile) const {
+           float* tile, int64_t pitch) const {
     for (int j = 0; j < N; ++j) {
-      float* sums = tile + wires[j] * kBlock;
+      float* sums = tile + wires[j] * pitch;
       const int below = (1 << j) - 1;
       for (int64_t b = 0; b < samples; ++b)
         sums[b] += grad[b] * of[j][(address[b] >> 1 & ~below) | (address[b] & below)];
@@ -194,10 +194,10 @@ struct PassedBack {
   const float* slope;
   OutputGradients grad;
 
-  // Adds it to the rows `to` of tile(i)[row][kBlock] for up to kBlocks words of samples of a node that reads `wires`.
+  // Adds it to the rows `to` of tile(i)[row][pitch] for up to kBlocks words of samples of a node that reads `wires`.
   template <class TileOf>
   void operator()(int64_t node, const std::array<int64_t, N>& wires, const Block* blocks, int count,
-                  const std::array<int64_t, N>& to, TileOf tile) const {
+                  const std::array<int64_t, N>& to, TileOf tile, int64_t pitch = kBlock) const {
     const int64_t words = words_of(bank.batch);
     alignas(64) uint8_t address[kBlocks][kBlock];
     for (int i = 0; i < count; ++i)
@@ -207,7 +207,7 @@ struct PassedBack {
       for (int i = 0; i < count; ++i) {
         const auto [placement, offset, start] = blocks[i];
         differences.add(grad.of(row * bank.at.count + placement) + start, address[i],
-                        std::min(kBlock, bank.batch - start), to, tile(i));
+                        std::min(kBlock, bank.batch - start), to, tile(i), pitch);
       }
     }
   }

@@ -59,7 +59,7 @@ class Recording(TorchDispatchMode):
             if function._schema.is_mutable:
                 self._work.append(lambda _: function(*again, **named))
             else:
-                kept = [_alias(result) for result in tree_iter(results)]
+                kept = tree_map(_alias, results)
                 self._work.append(lambda _: _copy(kept, function(*again, **named)))
         return results
 
@@ -109,7 +109,10 @@ def _alias(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _copy(kept: list[Any], results: Any) -> None:
-    for target, result in zip(kept, tree_iter(results), strict=True):
+def _copy(kept: Any, results: Any) -> None:
+    if isinstance(kept, Tensor):  # nearly always; to look for tensors takes longer than to copy one
+        kept.copy_(results)
+        return
+    for target, result in zip(tree_iter(kept), tree_iter(results), strict=True):
         if isinstance(target, Tensor):
             target.copy_(result)
