@@ -290,10 +290,11 @@ void spread(const Source& source, const Placements& at, const std::vector<Share>
 extern "C" {
 
 // logits_grad[window][pins] from bits; the gradients of pins are `Upstream`, here and below.
-void difflut_select_inputs_gradient(const uint64_t* bits, const float* grad, const float* slope, const uint64_t* read,
-                                    const int64_t* wiring, const int64_t* sizes, int64_t batch, int64_t pins,
-                                    int64_t n, int64_t m, float* logits_grad, int64_t threads) {
-  const Upstream upstream{grad, slope, read, wiring, Placements(sizes), batch, pins, n, m};
+void difflut_select_inputs_gradient(const uint64_t* bits, const float* grad, const float* table,
+                                    const uint64_t* read_bits, const float* read, const int64_t* wiring,
+                                    const int64_t* sizes, int64_t batch, int64_t pins, int64_t n, int64_t m,
+                                    float* logits_grad, int64_t threads) {
+  const Upstream upstream{grad, table, read_bits, read, wiring, Placements(sizes), batch, pins, n, m};
   const Placements& at = upstream.at;
   const int64_t window = at.window();
   if (batch == 0) std::fill_n(logits_grad, window * pins, 0.0f);
@@ -308,10 +309,11 @@ void difflut_select_inputs_gradient(const uint64_t* bits, const float* grad, con
 
 // logits_grad[pins][choices], from x as bits or else from x[padded rows][batch].
 void difflut_select_candidates_gradient(const uint64_t* bits, const float* x, const int64_t* candidates,
-                                        int64_t choices, const float* grad, const float* slope, const uint64_t* read,
-                                        const int64_t* wiring, const int64_t* sizes, int64_t batch, int64_t pins,
-                                        int64_t n, int64_t m, float* logits_grad, int64_t threads) {
-  const Upstream upstream{grad, slope, read, wiring, Placements(sizes), batch, pins, n, m};
+                                        int64_t choices, const float* grad, const float* table,
+                                        const uint64_t* read_bits, const float* read, const int64_t* wiring,
+                                        const int64_t* sizes, int64_t batch, int64_t pins, int64_t n, int64_t m,
+                                        float* logits_grad, int64_t threads) {
+  const Upstream upstream{grad, table, read_bits, read, wiring, Placements(sizes), batch, pins, n, m};
   upstream.visit([&](const auto& source) {
     const int64_t groups = pins / std::decay_t<decltype(source)>::kPins;
 #pragma omp parallel for num_threads(upstream.threads(threads))
@@ -326,10 +328,10 @@ void difflut_select_candidates_gradient(const uint64_t* bits, const float* x, co
 
 // x_grad[features][batch]: what pins pass back through a softmax over all inputs, or over candidates where there are.
 void difflut_select_x_gradient(const float* logits, const int64_t* candidates, int64_t choices, const int64_t* chosen,
-                               double tau, const float* grad, const float* slope, const uint64_t* read,
-                               const int64_t* wiring, const int64_t* sizes, int64_t batch, int64_t pins, int64_t n,
-                               int64_t m, float* x_grad, int64_t threads) {
-  const Upstream upstream{grad, slope, read, wiring, Placements(sizes), batch, pins, n, m};
+                               double tau, const float* grad, const float* table, const uint64_t* read_bits,
+                               const float* read, const int64_t* wiring, const int64_t* sizes, int64_t batch,
+                               int64_t pins, int64_t n, int64_t m, float* x_grad, int64_t threads) {
+  const Upstream upstream{grad, table, read_bits, read, wiring, Placements(sizes), batch, pins, n, m};
   const Placements& at = upstream.at;
   const int wanted = upstream.threads(threads);
   std::vector<std::vector<Share>> shares((pins + kPinBlock - 1) / kPinBlock);

@@ -226,3 +226,35 @@ def test_without_other_inputs_a_redraw_changes_nothing(options):
     layer.redraw(torch.Generator().manual_seed(5))
     assert not layer.chooses_among_few
     assert all(map(torch.equal, layer.state_dict().values(), before.values()))
+
+
+def convolution(node_type):
+    return LAYERS["learnable"]((3, 5, 4), 4, node_type, 3, kernel_size=2, channels_per_node=2, top_k=5, seed=0)
+
+
+def test_nodes_that_look_at_what_they_read_get_it_as_a_tensor():
+    seen = []
+
+    class Looking(NODES["hybrid"]):
+        def relaxed(self, x, wiring):
+            seen.append(x)
+            return super().relaxed(x, wiring)
+
+    x = torch.rand(6, 60)
+    layer = convolution(Looking)
+    layer(x).sum().backward()
+    assert isinstance(seen[0], torch.Tensor) and seen[0].shape == (6, 4 * 3 * layer.placements.count)
+    assert layer.logits.grad.abs().sum() > 0
+
+
+def test_hooks_of_nodes_see_tensors_and_change_no_number():
+    seen, layer, x = [], convolution(NODES["probabilistic"]), torch.rand(6, 60)
+
+    def evaluated():
+        y = layer(x)
+        return y.detach(), *torch.autograd.grad(y.square().sum(), list(layer.parameters()))
+
+    expected = evaluated()
+    layer.node.register_forward_hook(lambda node, inputs, output: seen.append(inputs[0]))
+    torch.testing.assert_close(evaluated(), expected)
+    assert [type(x) for x in seen] == [torch.Tensor]

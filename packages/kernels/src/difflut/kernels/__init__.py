@@ -18,6 +18,7 @@ from difflut.kernels.bits import Bits as Bits
 from difflut.kernels.bits import holds_bits as holds_bits
 from difflut.kernels.bits import mark_bits as mark_bits
 from difflut.kernels.chain import multilinear_chain as multilinear_chain
+from difflut.kernels.choice import Choice as Choice
 from difflut.kernels.cpp.recording import Recording as Recording
 from difflut.kernels.cpp.recording import by_notes as by_notes
 from difflut.kernels.extension import multilinear as multilinear

@@ -51,6 +51,11 @@ def mark_bits(x: Tensor) -> Tensor:
     return x
 
 
+def entries_of(table: Tensor, y: Tensor) -> Tensor:
+    """y, whose values are entries of the table: known as bits where those are."""
+    return mark_bits(y) if holds_bits(table) else y
+
+
 def holds_bits(x: Tensor | Bits) -> bool:
     """Whether all of x is known to be 0 or 1, without a look at it."""
     return isinstance(x, Bits) or known(x, "holds_bits") is not None

@@ -158,9 +158,10 @@ class Backend(Protocol):
         needs_x: bool,
         needs_logits: bool,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The gradients of x (batch, features) and logits, each where it is needed, of a look-up with chosen inputs.
+        """The gradients of x (batch, features) and logits, each where it is needed, of a bank with chosen inputs.
 
-        They are `select_x_gradient` and `select_logits_gradient` of the `lookup_pin_gradient` of `kept` and `slope`,
-        (batch, L * n * P), which is large at many placements and need not be written down. Logits may be None where x
-        needs no gradient.
+        They are `select_x_gradient` and `select_logits_gradient` of what each pin gets, (batch, L * n * P), which is
+        large at many placements and need not be written down. That is the `lookup_pin_gradient` of `kept` and `slope`;
+        where `multilinear` kept values, it is that of the extension of the table `slope`, at many placements; CUDA is
+        not asked for that. Logits may be None where x needs no gradient.
         """

@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
-from difflut.kernels.bits import Bits
+from difflut.kernels.bits import Bits, holds_bits
+from difflut.kernels.choice import Choice
 from difflut.kernels.contract import Backend, save_kept, saved_kept
+from difflut.kernels.learned import learned_extension
 from difflut.kernels.lookups import lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.tracing import untraced
@@ -17,7 +20,7 @@ from difflut.kernels.validation import check_bank
 
 @untraced
 def multilinear(
-    x: Tensor | Bits, wiring: Wiring, table: Tensor, *, hard: bool = False, use_cuda: bool = True
+    x: Tensor | Bits | Choice, wiring: Wiring, table: Tensor, *, hard: bool = False, use_cuda: bool = True
 ) -> Tensor:
     """Evaluates `M(x) = sum_a table[a] prod_j x_j**a_j (1 - x_j)**(1 - a_j)` for every node of a bank.
 
@@ -41,7 +44,14 @@ def multilinear(
     """
     if isinstance(x, Bits):  # at a corner the extension is the table's entry, and the gradient of the table too
         return lookup(x, wiring, table, use_cuda=use_cuda)
-    return _Multilinear.apply(x, check_bank(x, wiring, table), table, hard, backend_for(table, use_cuda))
+    reads = check_bank(x, wiring, table)
+    backend = backend_for(table, use_cuda)
+    if isinstance(x, Choice):
+        # CUDA has no kernels for extensions behind a wiring that learns.
+        if backend is not cuda and x.feeds(reads) and (holds_bits(x.x) or not x.placements.is_dense):
+            return learned_extension(x, table, hard, backend)
+        x = x.float()
+    return _Multilinear.apply(x, reads, table, hard, backend)
 
 
 class _Multilinear(torch.autograd.Function):

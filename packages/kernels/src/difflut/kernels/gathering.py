@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from difflut.kernels.bits import Bits, holds_bits, mark_bits
+from difflut.kernels.choice import Choice
 from difflut.kernels.placements import Wiring, placed
 
 
-def gather(x: Tensor | Bits, wiring: Wiring) -> Tensor:
+def gather(x: Tensor | Bits | Choice, wiring: Wiring) -> Tensor:
     """The inputs at some positions, batch last.
 
     Args:
@@ -19,7 +20,7 @@ def gather(x: Tensor | Bits, wiring: Wiring) -> Tensor:
     Returns:
         The wiring's shape with an axis more, P * batch: the samples of a placement side by side.
     """
-    rows, reads = (x.float() if isinstance(x, Bits) else x).t(), placed(wiring, x.shape[1])
+    rows, reads = (x if isinstance(x, Tensor) else x.float()).t(), placed(wiring, x.shape[1])
     if any(reads.placements.padding):
         rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
     numbers = reads.placements.rows(reads.wiring) % len(rows)  # -1, outside the image, is the row of zeros

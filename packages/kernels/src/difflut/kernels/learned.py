@@ -1,4 +1,4 @@
-"""The hard look-up behind a learnable wiring, among all inputs or few candidates, as one operation."""
+"""Banks behind a learnable wiring, among all inputs or few candidates, as one operation."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
 from difflut.kernels.backends import accepted, backend_for
-from difflut.kernels.bits import Bits, holds_bits
+from difflut.kernels.bits import Bits, entries_of, holds_bits
+from difflut.kernels.choice import Choice
 from difflut.kernels.contract import Backend, Kept, Selected
 from difflut.kernels.factors import Factors, left_as_factors
-from difflut.kernels.lookups import entries_of
 from difflut.kernels.placements import Placements
 from difflut.kernels.selection import check_choice, leaves_factors
 from difflut.kernels.tracing import untraced
@@ -60,7 +60,19 @@ def learned_lookup(
     if backend is cuda and candidates is None and placements.is_dense and _serves_dense(x, logits):
         return entries_of(table, _DenseOnGPU.apply(x, logits, table, slope))
     x = accepted(x, backend)
-    return entries_of(table, _LearnedLookup.apply(x, logits, table, slope, candidates, placements, tau, backend))
+    return entries_of(table, _Learned.apply(x, logits, table, slope, candidates, placements, tau, False, backend))
+
+
+def learned_extension(choice: Choice, table: Tensor, hard: bool, backend: Backend) -> Tensor:
+    """`multilinear` of nodes that read their own pins, which stand at many placements or choose among bits.
+
+    What the pins read is never written down.
+    """
+    x, logits, chosen = choice.x, choice.logits, (choice.candidates, choice.placements)
+    if holds_bits(x):  # at a corner the extension and its gradients are the look-up's
+        return learned_lookup(x, logits, table, table, *chosen, tau=choice.tau, use_cuda=choice.use_cuda)
+    check_learned(x, logits, table, table, *chosen, choice.tau)
+    return _Learned.apply(x, logits, table, None, *chosen, choice.tau, hard, backend)
 
 
 def check_learned(
@@ -90,24 +102,30 @@ def _serves_dense(x: Tensor | Bits, logits: Tensor) -> bool:
     return holds_bits(x) and not x.requires_grad and logits.is_contiguous() and len(x) > 0
 
 
-class _LearnedLookup(torch.autograd.Function):
+class _Learned(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor | Bits,
         logits: Tensor,
         table: Tensor,
-        slope: Tensor,
+        slope: Tensor | None,
         candidates: Tensor | None,
         placements: Placements,
         tau: float,
+        hard: bool,
         backend: Backend,
     ) -> Tensor:
         inputs, pins = backend.select(x, logits, candidates, placements)
         wiring = pins.view(len(table), -1)
         if backend is cuda and inputs.form == "bits":
             x = Bits(inputs.data, inputs.batch)  # packed once, for both
-        y, kept = backend.lookup(x, wiring, table, placements)
+        if slope is None:
+            y, kept = backend.multilinear(x, wiring, table, hard, placements)
+            inputs, slope, ctx.is_extension = kept, table, True
+        else:
+            y, kept = backend.lookup(x, wiring, table, placements)
+            ctx.is_extension = False
         ctx.backend, ctx.placements, ctx.tau, ctx.logits, ctx.outputs = backend, placements, tau, logits, table.shape[1]
         ctx.forms, needed = (inputs[1:], kept[1:]), logits if ctx.needs_input_grad[0] else None
         ctx.save_for_backward(inputs.data, kept.data, pins, wiring, slope, needed, candidates)
@@ -133,9 +151,11 @@ class _LearnedLookup(torch.autograd.Function):
             x_grad, logits_grad = backend.learned_gradients(
                 logits, candidates, selected, ctx.tau, kept, slope, grad, placements, needs_x, needs_logits
             )
-        if needed[2]:
+        if needed[2] and ctx.is_extension:
+            _, table_grad = backend.multilinear_gradients(kept, wiring, slope, grad, placements, False, True)
+        elif needed[2]:
             table_grad = backend.lookup_table_gradient(kept, wiring, grad, ctx.outputs, placements)
-        return x_grad, logits_grad, table_grad, None, None, None, None, None
+        return x_grad, logits_grad, table_grad, None, None, None, None, None, None
 
 
 class _DenseOnGPU(torch.autograd.Function):

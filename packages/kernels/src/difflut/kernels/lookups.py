@@ -8,8 +8,10 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cpp
 from difflut.kernels.backends import accepted, backend_for
-from difflut.kernels.bits import Bits, holds_bits, mark_bits
+from difflut.kernels.bits import Bits, entries_of, holds_bits
+from difflut.kernels.choice import Choice
 from difflut.kernels.contract import Backend, save_kept, saved_kept
+from difflut.kernels.learned import learned_lookup
 from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.tracing import untraced
 from difflut.kernels.validation import check_bank, check_slope
@@ -17,7 +19,7 @@ from difflut.kernels.validation import check_bank, check_slope
 
 @untraced
 def lookup(
-    x: Tensor | Bits, wiring: Wiring, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True
+    x: Tensor | Bits | Choice, wiring: Wiring, table: Tensor, slope: Tensor | None = None, *, use_cuda: bool = True
 ) -> Tensor:
     """Looks up every node of a bank: `y[b, l*m + o] = table[l, o, a]`, `a = sum_j 2**j [x[b, wiring[l, j]] >= 1/2]`.
 
@@ -42,20 +44,21 @@ def lookup(
     reads = check_bank(x, wiring, table)
     if slope is not None:
         check_slope(slope, table)
+    if isinstance(x, Choice):
+        if slope is not None and x.feeds(reads):
+            chosen = x.candidates, x.placements
+            return learned_lookup(x.x, x.logits, table, slope, *chosen, tau=x.tau, use_cuda=use_cuda)
+        x = x.float()
     backend = backend_for(table, use_cuda)
     return entries_of(table, _Lookup.apply(accepted(x, backend), reads, table, slope, backend))
 
 
-def entries_of(table: Tensor, y: Tensor) -> Tensor:
-    """y, whose values are entries of the table: known as bits where those are."""
-    return mark_bits(y) if holds_bits(table) else y
-
-
-def are_bits(x: Tensor | Bits) -> bool:
+def are_bits(x: Tensor | Bits | Choice) -> bool:
     """Whether x (batch, features) is known to be 0 and 1 only: noted as such, or what C++ kernels can look through.
 
     There the relaxed form of a node is its table's entry, with the same gradients but for that of x.
     """
+    x = x.x if isinstance(x, Choice) else x
     return isinstance(x, Bits) or holds_bits(x) or (backend_for(x) is cpp and cpp.is_binary(x))
 
 

@@ -179,7 +179,8 @@ def learned_gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """See `Backend.learned_gradients`."""
     x_grad = logits_grad = None
-    pin_grad = lookup_pin_gradient(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
+    find = _extension_pin_gradient if kept.form == "values" else lookup_pin_gradient
+    pin_grad = find(kept, selected.pins.view(len(slope), -1), slope, grad, placements)
     if needs_x:
         assert logits is not None
         x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
@@ -189,12 +190,29 @@ def learned_gradients(
 
 
 def _extension(x: Tensor, wiring: Tensor, table: Tensor, placements: Placements) -> Tensor:
-    """Halves the tables once for each input, the most significant address bit first."""
-    rows, values = _padded(x, placements), table.unsqueeze(3)
-    for j in reversed(range(wiring.shape[1])):
+    rows = _padded(x, placements)
+    return _by_batch(
+        _halved(table, [_inputs(rows, column, placements) for column in wiring.unbind(1)]), placements, len(x)
+    )
+
+
+def _halved(table: Tensor, inputs: list[Tensor]) -> Tensor:
+    """Halves the tables once for each input (L, P * batch), the most significant address bit first."""
+    values = table.unsqueeze(3)
+    for column in reversed(inputs):
         low, high = values.chunk(2, 2)
-        values = torch.lerp(low, high, _inputs(rows, wiring[:, j], placements)[:, None, None])
-    return _by_batch(values.squeeze(2).expand(-1, -1, placements.count * len(x)), placements, len(x))
+        values = torch.lerp(low, high, column[:, None, None])
+    return values.squeeze(2).expand(-1, -1, inputs[0].shape[1])
+
+
+def _extension_pin_gradient(kept: Kept, wiring: Tensor, table: Tensor, grad: Tensor, placements: Placements) -> Tensor:
+    """What `lookup_pin_gradient` is for a look-up, for the extension."""
+    rows, (nodes, outputs, _) = _padded(kept.data.detach(), placements), table.shape
+    with torch.enable_grad():
+        inputs = [_inputs(rows, column, placements).requires_grad_() for column in wiring.unbind(1)]
+        y = _halved(table.detach(), inputs)
+    pins = torch.autograd.grad(y, inputs, _by_node(grad, nodes, outputs, placements))
+    return _by_batch(torch.stack(pins, 1), placements, kept.batch)
 
 
 def _series(x: Tensor, wiring: Tensor, cosines: Tensor, sines: Tensor, placements: Placements) -> Tensor:

@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels.backends import accepted, backend_for
 from difflut.kernels.bits import Bits
+from difflut.kernels.choice import Choice
 from difflut.kernels.contract import Backend, save_kept, saved_kept
 from difflut.kernels.placements import PlacedWiring, Wiring
 from difflut.kernels.tracing import untraced
@@ -15,7 +16,9 @@ from difflut.kernels.validation import check_bank
 
 
 @untraced
-def fourier(x: Tensor | Bits, wiring: Wiring, cosines: Tensor, sines: Tensor, *, use_cuda: bool = True) -> Tensor:
+def fourier(
+    x: Tensor | Bits | Choice, wiring: Wiring, cosines: Tensor, sines: Tensor, *, use_cuda: bool = True
+) -> Tensor:
     """Evaluates `F(x) = sum_s cosines[s] cos(pi <s, x>) + sines[s] sin(pi <s, x>)` for every node of a bank.
 
     `<s, x>` is the sum of those inputs j for which bit j of s is set, so the frequencies are all of {0, 1/2}**n. Where
@@ -42,6 +45,7 @@ def fourier(x: Tensor | Bits, wiring: Wiring, cosines: Tensor, sines: Tensor, *,
             f"got {tuple(sines.shape)} of {sines.dtype}"
         )
     backend = backend_for(cosines, use_cuda)
+    x = x.float() if isinstance(x, Choice) else x
     return _Fourier.apply(accepted(x, backend), reads, cosines, sines, backend)
 
 

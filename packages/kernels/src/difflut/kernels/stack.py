@@ -9,10 +9,10 @@ from torch.autograd.function import once_differentiable
 
 from difflut.kernels import cuda
 from difflut.kernels.backends import accepted, backend_for
-from difflut.kernels.bits import Bits
+from difflut.kernels.bits import Bits, entries_of
 from difflut.kernels.grouping import group_sum
 from difflut.kernels.hard_banks import HardBank
-from difflut.kernels.lookups import entries_of, lookup
+from difflut.kernels.lookups import lookup
 from difflut.kernels.placements import PlacedWiring
 
 

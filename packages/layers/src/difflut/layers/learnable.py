@@ -10,7 +10,7 @@ from difflut import kernels
 from difflut.kernels.facts import known, note
 from difflut.layers.hard import with_placements
 from difflut.layers.layer import Layer
-from difflut.layers.promises import trains_by_lookup
+from difflut.layers.promises import relaxed_of_choices
 from difflut.layers.shapes import InputSize
 from difflut.layers.wiring import check_inputs, check_together, draw_wiring, reach
 from difflut.nodes import HardLookup, Node, as_features
@@ -211,12 +211,9 @@ class Learnable(Layer):
             return super().relaxed(x)
         if self.selection == "soft":
             return node(self._mixture(x), self._pins_of_nodes())
-        logits, candidates, where, tau, use_cuda = (
-            self.logits, self.candidates, self.placements, self.tau, node.use_cuda,
-        )  # fmt: skip
-        if isinstance(node, HardLookup) and trains_by_lookup(node):
-            return kernels.learned_lookup(x, **self.bank(node)._asdict(), use_cuda=use_cuda)
-        return node(kernels.select(x, logits, candidates, where, tau=tau, use_cuda=use_cuda), self._pins_of_nodes())
+        choice = kernels.Choice(x, self.logits, self.candidates, self.placements, self.tau, node.use_cuda)
+        pins, relaxed = self._pins_of_nodes(), relaxed_of_choices(node)
+        return node(choice.float(), pins) if relaxed is None else relaxed(choice, pins)
 
     def bank(self, node: HardLookup) -> kernels.LearnedBank:
         """What `kernels.learned_lookup` needs besides its input."""

@@ -10,6 +10,7 @@ from difflut.nodes.given_table import GivenTable as GivenTable
 from difflut.nodes.hard_lookup import HardLookup as HardLookup
 from difflut.nodes.node import Node as Node
 from difflut.nodes.node import as_features as as_features
+from difflut.nodes.node import takes_choices as takes_choices
 from difflut.nodes.node_config import NodeConfig as NodeConfig
 from difflut.nodes.relaxation import Relaxable as Relaxable
 from difflut.nodes.relaxation import freeze as freeze

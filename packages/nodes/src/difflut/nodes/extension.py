@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from difflut import kernels
-from difflut.nodes.node import Node
+from difflut.nodes.node import Node, takes_choices
 
 
 class Extension(Node):
@@ -17,5 +17,6 @@ class Extension(Node):
         """Logits (L, m, 16) of which `kernels.gate_table` is the `training_table`; None where it is found otherwise."""
         return None
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    @takes_choices
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
         return kernels.multilinear(x, wiring, self.training_table(), use_cuda=self.use_cuda)

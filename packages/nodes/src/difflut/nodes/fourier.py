@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.nodes.corners import walsh_matrix
-from difflut.nodes.node import Node
+from difflut.nodes.node import Node, takes_choices
 from difflut.registry import register_node
 
 
@@ -47,7 +47,8 @@ class Fourier(Node):
         cosines, _ = self._logit_series()
         return torch.sigmoid(cosines @ walsh_matrix(self.input_dim, like=cosines))
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    @takes_choices
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
         if not x.requires_grad and kernels.are_bits(x):
             return kernels.lookup(x, wiring, self.soft_table(), use_cuda=self.use_cuda)
         return torch.sigmoid(kernels.fourier(x, wiring, *self._logit_series(), use_cuda=self.use_cuda))

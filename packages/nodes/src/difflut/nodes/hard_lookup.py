@@ -5,7 +5,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from difflut import kernels
-from difflut.nodes.node import Node
+from difflut.nodes.node import Node, takes_choices
 
 
 class HardLookup(Node):
@@ -18,5 +18,6 @@ class HardLookup(Node):
     def tables(self, needs_slope: bool) -> tuple[Tensor, Tensor | None]:
         """The table that training reads and, if needed, the slope that gives the inputs' gradient: `(L, m, 2**n)`."""
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    @takes_choices
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
         return kernels.lookup(x, wiring, *self.tables(x.requires_grad), use_cuda=self.use_cuda)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut import kernels
-from difflut.nodes.node import Node
+from difflut.nodes.node import Node, takes_choices
 from difflut.registry import register_node
 
 
@@ -27,7 +27,8 @@ class Hybrid(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    @takes_choices
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
         return kernels.multilinear(x, wiring, self.soft_table(), hard=True, use_cuda=self.use_cuda)
 
     @torch.no_grad()

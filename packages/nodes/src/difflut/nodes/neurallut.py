@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.nodes.corners import corners
-from difflut.nodes.node import Node, as_features
+from difflut.nodes.node import Node, as_features, takes_choices
 from difflut.nodes.parts import draw_by_row
 from difflut.nodes.relaxation import logistic_noise, relaxed_bernoulli
 from difflut.registry import register_node
@@ -73,7 +73,8 @@ class NeuralLUT(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self._corner_logits())
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    @takes_choices
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
         if len(x) >= 2**self.input_dim and not x.requires_grad and kernels.are_bits(x):
             logits = kernels.lookup(x, wiring, self._corner_logits(), use_cuda=self.use_cuda)
         else:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,18 @@ from difflut.registry import Configured, check_call
 
 # The methods of a node type that are computed without autocast.
 EXACT = {"soft_table", "truth_table", "tables", "load_table", "relaxed"}
+
+
+Relaxed = TypeVar("Relaxed", bound=Callable[..., Tensor])
+
+
+def takes_choices(relaxed: Relaxed) -> Relaxed:
+    """A decorator of a node type's `relaxed` that does no more with x than hand it to operations of `kernels`.
+
+    x may then come as `kernels.Choice`, what the pins of a learnable wiring have yet to read.
+    """
+    relaxed.takes_choices = True  # type: ignore[attr-defined]
+    return relaxed
 
 
 class Node(Configured, Relaxable, nn.Module, ABC):
@@ -112,7 +124,7 @@ class Node(Configured, Relaxable, nn.Module, ABC):
         """What training computes: `x (batch, features)` and `wiring (L, n)` to `(batch, L * m)`.
 
         The wiring may come with placements, P of them, and the outputs then are `(batch, L * m * P)`; on a GPU the
-        inputs may come as packed bits. The operations in `kernels` take both as they are.
+        inputs may come as packed bits. The operations in `kernels` take both as they are. See `takes_choices`, too.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from difflut import kernels
-from difflut.nodes.node import Node
+from difflut.nodes.node import Node, takes_choices
 
 
 class SigmoidSeries(Node):
@@ -19,5 +19,6 @@ class SigmoidSeries(Node):
     def soft_table(self) -> Tensor:
         return torch.sigmoid(self.logits())
 
-    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:
+    @takes_choices
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
         return torch.sigmoid(kernels.multilinear(x, wiring, self.logits(), use_cuda=self.use_cuda))

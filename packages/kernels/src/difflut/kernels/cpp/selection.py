@@ -107,12 +107,13 @@ def learned_gradients(
     x_grad = logits_grad = None
     nodes, m, entries = slope.shape
     n = entries.bit_length() - 1
-    upstream = _Upstream(feature_major(grad), slope.contiguous(), kept.data, selected.pins, nodes * n, n, m)
+    bits, x = (kept.data, None) if kept.form == "bits" else (None, kept.data)
+    upstream = _Upstream(feature_major(grad), slope.contiguous(), bits, x, selected.pins, nodes * n, n, m)
     if needs_x:
         assert logits is not None
         x_grad = _x_gradient(logits, candidates, selected.pins, tau, upstream, placements)
     if needs_logits:
-        if candidates is None and selected.inputs.form == "values":
+        if candidates is None and selected.inputs.form == "values" and placements.is_dense:
             pins = lookup_pin_gradient(kept, selected.pins.view(nodes, n), slope, grad, placements)
             upstream = _given(pins, placements)
         logits_grad = _logits_gradient(selected.inputs, candidates, upstream, placements)
@@ -122,20 +123,21 @@ def learned_gradients(
 class _Upstream(NamedTuple):
     """Where kernels take the gradients of pins from: see `Upstream` in `pin_gradients.h`."""
 
-    grad: Tensor  # of the pins, or of the outputs of the look-up that reads them; (rows, batch), contiguous
-    slope: Tensor | None
+    grad: Tensor  # of the pins, or of the outputs of the bank that reads them; (rows, batch), contiguous
+    table: Tensor | None
     bits: Tensor | None
+    x: Tensor | None
     wiring: Tensor | None
     pins: int
     n: int = 1
     m: int = 1
 
     def arguments(self, placements: Placements) -> tuple[Tensor | int | None, ...]:
-        return *self[:4], sizes(placements), self.grad.shape[1], *self[4:]
+        return *self[:5], sizes(placements), self.grad.shape[1], *self[5:]
 
 
 def _given(grad: Tensor, placements: Placements) -> _Upstream:
-    return _Upstream(feature_major(grad), None, None, None, grad.shape[1] // placements.count)
+    return _Upstream(feature_major(grad), None, None, None, None, grad.shape[1] // placements.count)
 
 
 def _logits_gradient(inputs: Kept, candidates: Tensor | None, upstream: _Upstream, placements: Placements) -> Tensor:
