@@ -70,9 +70,10 @@ def test_a_replayed_step_of_adam_is_a_step_and_is_noticed():
 
 
 def test_memory_of_a_recording_stays_its_own():
-    x, out = torch.rand(1000), torch.empty(1000)
+    x, wiring, table, out = torch.rand(64, 9), torch.randint(9, (5, 3)), torch.rand(5, 1, 8), torch.empty(64, 5)
     with kernels.Recording() as recording:
-        out.copy_((x * 2).sin() + (x * 3).cos())
-    expected, others = out.clone(), [torch.full((1000,), 7.0) for _ in range(50)]
+        out.copy_(kernels.lookup((x * 2).sin(), wiring, table) + kernels.lookup(x, wiring, table))
+    sizes = {out.numel(), x.numel(), x.shape[1] * 2}
+    expected, others = out.clone(), [torch.full((size,), 7.0) for size in sizes for _ in range(50)]
     recording.replay()
     assert torch.equal(out, expected) and all((other == 7).all() for other in others)

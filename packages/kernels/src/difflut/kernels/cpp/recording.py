@@ -52,8 +52,6 @@ class Recording(TorchDispatchMode):
         options = options or {}
         results = function(*arguments, **options)
         self.is_complete &= not any(tag in function.tags for tag in DECIDED_BY_VALUES)
-        # Autograd takes a gradient as it is, and no copy of it, only where nobody else has the tensor.
-        self.keep(results)
         if not (function.is_view or function.overloadpacket in ALLOCATIONS or function.namespace == "profiler"):
             again, named = tree_map(_alias, arguments), tree_map(_alias, options)
             if function._schema.is_mutable:
@@ -70,6 +68,7 @@ class Recording(TorchDispatchMode):
 
     def keep(self, tensors: object) -> None:
         """Keeps the memory of tensors, and whatever else there is."""
+        # Not the tensors: autograd takes a gradient as it is, without a copy, only where nobody else has it.
         self._kept += [each.untyped_storage() if isinstance(each, Tensor) else each for each in tree_iter(tensors)]
 
     def wrote(self, tensor: Tensor) -> None:
