@@ -170,3 +170,20 @@ def test_a_convolution_counts_its_tables_and_bits_once_and_its_look_ups_at_every
     assert model.num_lookups == 8 * 4 * 3 + 8 * 2 * 1 + 12
     # A pin of the convolution reads one of 18 bits, of the head one of 16; a pool has nothing to learn.
     assert model.num_bits == 8 * (2**3 + 3 * 5) + 12 * (2**4 + 4 * 4)
+
+
+@pytest.mark.parametrize("reads", [["encoder"], ["conv"], ["small"]])
+def test_windows_of_pixels_are_refused_where_channels_come_first(reads):
+    images = torch.rand(20, 6, 5, 2)
+    fitted = ENCODERS["thermometer"](num_bits=2).fit(images)
+    layer = partial(LAYERS["random"], node_type=NODES["dwn"], n=4)
+    windows = partial(layer, output_size=30, image_shape=(6, 5), window=3)
+    network((6, 5, 2), 3, fitted, [windows, partial(layer, output_size=30)])  # as an encoder gives them
+    conv = partial(layer, output_size=6, kernel_size=3, padding=1, name="conv")
+    small = partial(layer, output_size=60, name="small", reads=["conv"])
+    head = partial(windows, reads=reads)
+    if reads == ["small"]:
+        network((6, 5, 2), 3, fitted, [conv, small, head])
+        return
+    with pytest.raises(ValueError, match=r"layers\[2\]: image_shape=\(6, 5\) counts features pixel by pixel"):
+        network((6, 5, 2), 3, fitted, [conv, small, head])

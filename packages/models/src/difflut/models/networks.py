@@ -263,7 +263,23 @@ def network(
         except ValueError as error:
             raise ValueError(f"network.layers[{i}]: {error}") from error
         shapes[name_of(i, built[-1])] = built[-1].output_shape
-    return LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
+    made = LUTNetwork(encoder, built, group_sum(num_classes, tau, use_randperm, seeds[-1]))
+    _check_windows(made)
+    return made
+
+
+def _check_windows(made: LUTNetwork) -> None:
+    """Raises a `ValueError` where a dense layer is to read windows of an image whose channels come first."""
+    for i, (layer, sources) in enumerate(zip(made.layers, made.graph.sources, strict=True)):
+        images = [made.layers[source].output_shape[1:] for source in sources if source != ENCODER]
+        images += [made.image_size() or ()] * (ENCODER in sources)
+        given = getattr(layer, "image_shape", None)
+        if given and any(images):
+            raise ValueError(
+                f"network.layers[{i}]: image_shape={tuple(given)} counts features pixel by pixel, and the "
+                "layer reads an image channel by channel, as convolutions do: leave out image_shape and window, or "
+                "give kernel_size and channels_per_node"
+            )
 
 
 def _encoded_shape(shape: Sequence[int], bits: int) -> Shape:
