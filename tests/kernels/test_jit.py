@@ -165,6 +165,25 @@ def test_a_library_that_came_along_for_the_processor_is_loaded_without_a_compile
     assert loaded.two() == 2 and f"tiny-x86-64-{level}-" in loaded._name
 
 
+def test_on_aarch64_one_library_serves_all_processors(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(prebuilt, "FOLDER", tmp_path)
+    library = tmp_path / prebuilt.file_name("engine", ("engine.cpp",), FLAGS, "armv8-a")
+    for capability in ("DEFAULT", "SVE256"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        library.unlink(missing_ok=True)
+        assert prebuilt.find("engine", ("engine.cpp",), FLAGS) is None
+        library.touch()
+        assert prebuilt.find("engine", ("engine.cpp",), FLAGS) == library
+
+
+def test_wheels_for_other_machines_have_no_kernels(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert prebuilt.find("engine", ("engine.cpp",), FLAGS) is None
+    with pytest.raises(RuntimeError, match="for x86_64 and aarch64, and this machine is riscv64"):
+        prebuild.build("engine", ("engine.cpp",), tmp_path)
+
+
 @x86
 @pytest.mark.needs("c++")
 def test_a_library_of_other_sources_or_for_another_processor_is_not(tiny, monkeypatch, capsys):

@@ -1,9 +1,11 @@
-"""Compiles the C++ kernels for a wheel: `python -m difflut.kernels.prebuild`, in a checkout on Linux x86-64.
+"""Compiles the C++ kernels for a wheel: `python -m difflut.kernels.prebuild`, in a checkout on Linux.
 
-They are compiled for processors with AVX2 and for those with AVX-512, into `build/prebuilt`, from where `pip wheel .`
-takes them; the wheel is then one for this platform. A checkout itself compiles for its own processor on first use.
+On x86-64 they are compiled for processors with AVX2 and for those with AVX-512, on aarch64 for all, into
+`build/prebuilt`, from where `pip wheel .` takes them; the wheel is then one for this platform. A checkout compiles
+for its own processor on first use.
 """
 
+import platform
 import subprocess
 from pathlib import Path
 
@@ -21,13 +23,16 @@ def build(name: str, files: tuple[str, ...], folder: Path) -> list[Path]:
     """Compiles a library for every level of processor; earlier libraries of the same name are removed.
 
     Raises:
-        RuntimeError: The compiler refuses the sources.
+        RuntimeError: The compiler refuses the sources, or the machine is another.
     """
+    machine = platform.machine()
+    if machine not in LEVELS:
+        raise RuntimeError(f"a wheel can have kernels for {' and '.join(LEVELS)}, and this machine is {machine}")
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{name}-*.so"):
         old.unlink()
     made = []
-    for level in LEVELS.values():
+    for level in LEVELS[machine].values():
         path = folder / file_name(name, files, FLAGS, level)
         flags = [f"-march={level}" if flag == NATIVE else flag for flag in FLAGS]
         command = [*compiler_command(), *flags, "-std=c++17", "-shared", "-fPIC", "-static-libstdc++",
