@@ -107,8 +107,10 @@ def test_what_a_user_overrides_is_used(layer, node):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("node", ["dwn", "probabilistic"])
-def test_hooks_are_called(node, training):
-    network = build("random", node).train(training)
+@pytest.mark.parametrize("relaxation", [None, "maximum", "smoothed", "multilinear"])
+def test_hooks_are_called(relaxation, node, training):
+    network = paths(node, {"relaxation": relaxation}) if relaxation else build("random", node)
+    network.train(training)
     called = []
     watched = [network, *network.layers, *(layer.node for layer in network.layers), network.groupsum]
     expected = network(x := torch.rand(9, 48).round())

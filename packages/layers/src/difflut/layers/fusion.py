@@ -20,7 +20,7 @@ from difflut.layers.learnable import Learnable
 from difflut.layers.pool import Pool
 from difflut.layers.promises import has, is_watched, trains_by_lookup
 from difflut.layers.tree import Tree
-from difflut.nodes import Extension, HardLookup, Node
+from difflut.nodes import Extension, GivenMaximum, HardLookup, Node
 
 
 def is_lookup(layer: Layer) -> bool:
@@ -29,9 +29,8 @@ def is_lookup(layer: Layer) -> bool:
     if not _is_plain(layer):
         return False
     if layer.is_relaxed:
-        smoothed = isinstance(layer, Given) and layer.relaxation == "smoothed" and has(layer, "relaxed", Given.relaxed)
         settled = isinstance(layer, Learnable) and has(layer, "relaxed", Learnable.relaxed) and not layer.learns_wiring
-        return (smoothed or settled or has(layer, "relaxed", Layer.relaxed)) and trains_by_lookup(node)
+        return (settled or has(layer, "relaxed", Layer.relaxed)) and trains_by_lookup(node)
     return has(node, "forward", Node.forward) and not is_watched(node)
 
 
@@ -63,8 +62,10 @@ def is_level(layer: Layer) -> bool:
 
 def is_maximum(layer: Layer) -> bool:
     """Whether at present the layer is the largest or the smallest of what each node reads."""
-    promised = isinstance(layer, Given) and has(layer, "relaxed", Given.relaxed) and layer.relaxation == "maximum"
-    return promised and layer.is_relaxed and _is_plain(layer) and not is_watched(layer.node)
+    node = layer.node
+    promised = isinstance(node, GivenMaximum) and has(node, "relaxed", GivenMaximum.relaxed)
+    promised = promised and has(node, "forward", Node.forward) and has(layer, "relaxed", Layer.relaxed)
+    return promised and layer.is_relaxed and _is_plain(layer) and not is_watched(node)
 
 
 def is_pooling(layer: Layer) -> bool:

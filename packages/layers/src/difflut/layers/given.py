@@ -5,12 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from difflut import kernels
 from difflut.layers.layer import Layer
 from difflut.layers.shapes import InputSize
-from difflut.nodes import GivenTable
-
-RELAXATIONS = ("maximum", "smoothed", "multilinear")
+from difflut.nodes.given_table import RELAXATIONS
 
 
 class Given(Layer, decides=("node_type", "n", "node_kwargs")):
@@ -37,19 +34,10 @@ class Given(Layer, decides=("node_type", "n", "node_kwargs")):
     ) -> None:
         if relaxation not in RELAXATIONS:
             raise ValueError(f"relaxation={relaxation!r} must be one of {', '.join(RELAXATIONS)}")
-        if operation == "majority" and relaxation == "maximum":
-            raise ValueError("operation='majority' is no maximum; make relaxation 'smoothed' or 'multilinear'")
-        super().__init__(input_size, output_size, partial(GivenTable, operation), wiring.shape[1], **options)
+        node_type = partial(RELAXATIONS[relaxation], operation)
+        super().__init__(input_size, output_size, node_type, wiring.shape[1], **options)
         self.operation, self.relaxation = operation, relaxation
         self.register_buffer("mapping", wiring, persistent=False)
 
     def wiring(self) -> Tensor:
         return self.mapping
-
-    def relaxed(self, x: Tensor | kernels.Bits) -> Tensor:
-        wiring, node = self.placed_wiring(), self.node
-        if self.relaxation == "multilinear":
-            return kernels.multilinear(x, wiring, node.soft_table(), use_cuda=node.use_cuda)
-        if self.relaxation == "smoothed":
-            return node(x, wiring)
-        return kernels.maximum(x, wiring, least=self.operation == "and", use_cuda=node.use_cuda)

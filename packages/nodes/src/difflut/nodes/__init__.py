@@ -6,6 +6,7 @@ Every module of this folder is imported here, so a node type joins by lying in i
 import sys
 
 from difflut.nodes.extension import Extension as Extension
+from difflut.nodes.given_table import GivenMaximum as GivenMaximum
 from difflut.nodes.given_table import GivenTable as GivenTable
 from difflut.nodes.hard_lookup import HardLookup as HardLookup
 from difflut.nodes.node import Node as Node

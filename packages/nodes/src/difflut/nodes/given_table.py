@@ -1,4 +1,6 @@
-"""Nodes whose table is given, not learned."""
+"""Nodes whose table is given, not learned, and what each trains with."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,3 +53,30 @@ class GivenTable(HardLookup):
     def load_table(self, table: Tensor) -> None:
         """Raises a `TypeError`: the table is given."""
         raise TypeError(f"the table of {self.operation!r} is given; there is nothing to load")
+
+
+class GivenMaximum(GivenTable):
+    """Training computes the largest input, or of AND the smallest; the gradient goes to the largest in equal parts.
+
+    Raises:
+        ValueError: A majority is to be a maximum.
+    """
+
+    def __init__(self, operation: str, input_dim: int, **options: Any) -> None:
+        super().__init__(operation, input_dim, **options)
+        if operation == "majority":
+            raise ValueError("operation='majority' is no maximum; make relaxation 'smoothed' or 'multilinear'")
+
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
+        return kernels.maximum(x, wiring, least=self.operation == "and", use_cuda=self.use_cuda)
+
+
+class GivenExtension(GivenTable):
+    """Training computes the multilinear extension of the table, the probability that it is 1."""
+
+    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
+        return kernels.multilinear(x, wiring, self.table, use_cuda=self.use_cuda)
+
+
+# By what training computes: the table itself with the gradient of the smoothed one, or another relaxation.
+RELAXATIONS = {"maximum": GivenMaximum, "smoothed": GivenTable, "multilinear": GivenExtension}
