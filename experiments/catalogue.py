@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from difflut.config import ConfigurationError, bundled_files, gin_names
-from difflut.registry import DATASETS, JOBS, closest
+from difflut.registry import DATASETS, JOBS, Configured, closest
 from experiments.data import dataset_names
 
 
@@ -36,8 +36,8 @@ def description(name: str) -> str:
     if not full_names:
         raise ConfigurationError(f"--list: nothing is called {name!r}; {closest(name, components)}")
     return "\n\n".join(
-        f"{_call(full_name, components[full_name])}\n\n{_documentation(components[full_name])}"
-        for full_name in full_names
+        "\n\n".join((_call(full_name, component), _documentation(component), *_inherited(component)))
+        for full_name, component in ((full_name, components[full_name]) for full_name in full_names)
     )
 
 
@@ -59,6 +59,12 @@ def _call(name: str, component: Callable[..., Any]) -> str:
 
 def _documentation(component: Callable[..., Any]) -> str:
     return inspect.getdoc(component) or "(no description)"
+
+
+def _inherited(component: Callable[..., Any]) -> list[str]:
+    """The documentation of the bases to which a class hands options on."""
+    bases = [base for base in getattr(component, "__mro__", ())[1:] if issubclass(base, Configured)]
+    return [f"{base.__name__}: {_documentation(base)}" for base in bases if "__init__" in vars(base)]
 
 
 def _parameters(component: Callable[..., Any]) -> str:

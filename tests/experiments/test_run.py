@@ -64,6 +64,7 @@ def test_every_job_has_a_file_to_start_from():
     [
         ("dwn", "nodes.dwn(input_dim=6"),
         ("nodes.dwn", "extended finite differences"),
+        ("layers.learnable", "neighbouring nodes that share a part"),
         ("step", "schedules.step(optimizer, epochs"),
         ("train", "Args:"),
         ("digits", "1797 handwritten digits"),

@@ -77,7 +77,7 @@ WRONG = [
     (lambda: learnable(tau_start=math.inf), "Learnable: tau_start=inf must be a finite number"),
     (lambda: learnable(gumbel="False"), "Learnable: gumbel='False' must be True or False"),
     (lambda: learnable(selection="soft", tau=0.1), r"tau=0\.1 needs selection='straight_through'"),
-    (lambda: learnable(image_shape=(4, 5)), r"image_shape=\(4, 5\), .* need top_k"),
+    (lambda: learnable(image_shape=(4, 5), window=2), "window=2, .* need top_k"),
     (lambda: NODES["difflogic"](temperature=2.0), r"DiffLogic: temperature=2\.0 .* needs noise=True"),
     (
         lambda: NODES["warp"](init_fn="kaiming_normal", init_kwargs={"a": 0.1, "nonlinearity": "relu"}),

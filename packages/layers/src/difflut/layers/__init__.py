@@ -2,6 +2,7 @@
 
 import sys
 
+from difflut.layers.drawn import Drawn as Drawn
 from difflut.layers.group_sum import GroupSum as GroupSum
 from difflut.layers.hard import HardLayer as HardLayer
 from difflut.layers.layer import Layer as Layer

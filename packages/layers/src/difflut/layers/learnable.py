@@ -1,6 +1,6 @@
 """Learned wiring."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from difflut import kernels
 from difflut.kernels.facts import known, note
+from difflut.layers.drawn import Drawn
 from difflut.layers.hard import with_placements
-from difflut.layers.layer import Layer
 from difflut.layers.promises import relaxed_of_choices
 from difflut.layers.shapes import InputSize
-from difflut.layers.wiring import check_inputs, check_together, draw_wiring, reach
+from difflut.layers.wiring import check_inputs
 from difflut.nodes import HardLookup, Node, as_features
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
@@ -24,7 +24,7 @@ TAU_START, TAU_END, TAU_STEPS = 1.0, 0.05, 2000
 
 
 @register_layer("learnable")
-class Learnable(Layer):
+class Learnable(Drawn):
     """Each pin of a node chooses its input by learned weights; the hard wiring is their argmax.
 
     With `selection="straight_through"` training reads the chosen input, as evaluation does, and the weights get the
@@ -35,7 +35,7 @@ class Learnable(Layer):
     as a layer with fixed wiring does, in the same time.
 
     Args:
-        input_size, output_size, node_type, n: See `Layer`, as for the options not named here.
+        input_size, output_size, node_type, n: See `Layer`; for the options not named here, too, and `Drawn`.
         selection: `"straight_through"` or `"soft"`.
         top_k: Candidates of each pin, drawn evenly from the input (LILogicNet, arXiv 2511.12340); all inputs of the
             window where it is not given. There are `L * n * top_k` weights instead of one for each input and pin.
@@ -45,12 +45,6 @@ class Learnable(Layer):
         tau_end: Last temperature of soft selection.
         tau_steps: Training steps over which soft selection's temperature falls, geometrically.
         gumbel: Whether soft selection adds Gumbel noise to its weights in training.
-        image_shape: Height and width of the image that a dense layer reads, where candidates are drawn from windows.
-        window: Side of these windows, one for all pins of a node (see `local_wiring`).
-        channels_per_node: Channels from which the candidates of a node are drawn (see `channel_wiring`), the same for
-            all its pins; all where not given.
-        groups: Parts of the channels to which parts of the nodes keep.
-        together: Number of neighbouring nodes that share their channels or window, as the leaves of a tree do.
 
     Raises:
         ValueError: An option is out of range, or without effect.
@@ -73,11 +67,6 @@ class Learnable(Layer):
         tau_end: float = TAU_END,
         tau_steps: int = TAU_STEPS,
         gumbel: bool = False,
-        image_shape: Sequence[int] | None = None,
-        window: int | None = None,
-        channels_per_node: int | None = None,
-        groups: int = 1,
-        together: int = 1,
         **options: Any,
     ) -> None:
         super().__init__(input_size, output_size, node_type, n, **options)
@@ -99,38 +88,20 @@ class Learnable(Layer):
             )
         if gumbel and selection != "soft":
             raise ValueError(f"gumbel=True needs selection='soft', got {selection!r}")
-        check_together(together, window, channels_per_node, groups)
         self.selection, self.top_k, self.gumbel = selection, top_k, gumbel
-        inputs = self.placements.window
-        if top_k is not None and not 1 <= top_k <= inputs:
-            raise ValueError(f"top_k={top_k} must lie between 1 and {inputs}, the inputs that a node can read")
+        if top_k is not None and not 1 <= top_k <= self.reach:
+            raise ValueError(f"top_k={top_k} must lie between 1 and {self.reach}, the inputs that a node can read")
         self.tau, self.tau_start, self.tau_end, self.tau_steps = tau, tau_start, tau_end, tau_steps
-        if not top_k and (image_shape or window or channels_per_node or groups != 1):
+        if top_k is None and self.has_parts:
             raise ValueError(
-                f"image_shape={image_shape}, window={window}, channels_per_node={channels_per_node} and "
-                f"groups={groups} need top_k, the number of candidates that they hold for each pin"
+                f"window={self.window}, channels_per_node={self.channels_per_node} and groups={self.groups} need "
+                "top_k, the number of candidates that a pin has among them"
             )
-        self.image_shape, self.window = image_shape and list(image_shape), window
-        self.channels_per_node, self.groups, self.together = channels_per_node, groups, together
         pins, generator = self.node.num_nodes * self.n, self.generator()
-        self.register_buffer("candidates", self._drawn(top_k, generator) if top_k else None)
-        self.logits = nn.Parameter(torch.rand((pins, top_k) if top_k else (inputs, pins), generator=generator))
+        self.register_buffer("candidates", self.drawn(pins, top_k, generator) if top_k else None)
+        shape = (self.placements.window, pins) if top_k is None else (pins, top_k)
+        self.logits = nn.Parameter(torch.rand(shape, generator=generator))
         self.register_buffer("steps", torch.zeros(()))
-
-    def _drawn(self, count: int, generator: torch.Generator, again: torch.Generator | None = None) -> Tensor:
-        """Candidates of each pin: (pins, count)."""
-        return draw_wiring(
-            self.placements,
-            self.node.num_nodes * self.n,
-            count,
-            generator,
-            image_shape=self.image_shape,
-            window=self.window,
-            channels_per_node=self.channels_per_node,
-            groups=self.groups,
-            together=self.together * self.n,
-            again=again,
-        )
 
     @torch.no_grad()
     def redraw(self, generator: torch.Generator) -> None:
@@ -142,7 +113,7 @@ class Learnable(Layer):
         if self.candidates is None or self.top_k is None or not self.chooses_among_few:
             return
         half = self.top_k // 2
-        fresh = self._drawn(half, self.generator(), generator).to(self.candidates.device)
+        fresh = self.drawn(len(self.candidates), half, self.generator(), generator).to(self.candidates.device)
         least = self.logits.topk(half, 1, largest=False).indices
         in_order = self.candidates.sort(1).values
         place = torch.searchsorted(in_order, fresh).clamp(max=self.top_k - 1)
@@ -160,8 +131,7 @@ class Learnable(Layer):
     @property
     def chooses_among_few(self) -> bool:
         """Whether its pins have candidates, and there are others that they could have."""
-        inputs = reach(self.placements, self.image_shape, self.window, self.channels_per_node, self.groups)
-        return self.top_k is not None and 1 < self.top_k < inputs
+        return self.top_k is not None and 1 < self.top_k < self.reach
 
     def wiring(self) -> Tensor:
         if self.learns_wiring:
