@@ -177,8 +177,8 @@ int64_t difflut_engine_nodes(const void* engine) { return static_cast<const Engi
 // Number of 64-bit words in a block of samples.
 int64_t difflut_engine_words(const void* engine) { return static_cast<const Engine*>(engine)->words(); }
 
-// x[rows][features]: numbers of `size` bytes, which are pixels, floats or doubles, taken as floats. Either result may be
-// null: classes[rows], counts[rows][classes].
+// x[rows][features]: numbers of `size` bytes, which are pixels, floats or doubles, taken as floats. Either result may
+// be null: classes[rows], counts[rows][classes].
 void difflut_engine_run(const void* engine, const void* x, int64_t size, int64_t rows, int64_t* classes,
                         int64_t* counts, int64_t threads) {
   const auto& with = *static_cast<const Engine*>(engine);

@@ -11,7 +11,8 @@
 #include <memory>
 #include <vector>
 
-#if !defined(DIFFLUT_PORTABLE) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VBMI__) && defined(__GFNI__)
+#if !defined(DIFFLUT_PORTABLE) && defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VBMI__) && \
+    defined(__GFNI__)
 #include <immintrin.h>
 #define DIFFLUT_ENGINE_AVX512
 #endif

@@ -63,7 +63,9 @@ class Cones {
   bool is_root(int32_t node) const { return root_[node] == node; }
 
   // Where a signal lies.
-  int32_t place(int32_t signal) const { return signal < net_.origin ? signal : net_.nodes[signal - net_.origin].origin; }
+  int32_t place(int32_t signal) const {
+    return signal < net_.origin ? signal : net_.nodes[signal - net_.origin].origin;
+  }
 
   Cone cone(int32_t root) const {
     Cone found;

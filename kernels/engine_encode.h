@@ -25,7 +25,7 @@ inline void transpose_bits(uint64_t* words) {
 }
 
 #ifdef DIFFLUT_ENGINE_AVX512
-// The same, except that words lie in the order of `kOrder`.
+// The same, except that words lie in the order of `lane_of`.
 inline void transpose_bits(const uint64_t* words, __m512i* out) {
   alignas(64) static constexpr std::array<uint8_t, 64> kRows = [] {
     std::array<uint8_t, 64> rows{};
@@ -36,8 +36,10 @@ inline void transpose_bits(const uint64_t* words, __m512i* out) {
   __m512i z[8], a[8], b[8];
   for (int q = 0; q < 8; ++q)
     z[q] = _mm512_gf2p8affine_epi64_epi8(identity, _mm512_permutexvar_epi8(rows, _mm512_load_si512(words + 8 * q)), 0);
-  for (int q = 0; q < 4; ++q)
-    a[2 * q] = _mm512_unpacklo_epi8(z[2 * q], z[2 * q + 1]), a[2 * q + 1] = _mm512_unpackhi_epi8(z[2 * q], z[2 * q + 1]);
+  for (int q = 0; q < 4; ++q) {
+    a[2 * q] = _mm512_unpacklo_epi8(z[2 * q], z[2 * q + 1]);
+    a[2 * q + 1] = _mm512_unpackhi_epi8(z[2 * q], z[2 * q + 1]);
+  }
   for (int half = 0; half < 2; ++half)
     for (int q = 0; q < 2; ++q) {
       b[4 * half + q] = _mm512_unpacklo_epi16(a[half + 4 * q], a[half + 4 * q + 2]);
@@ -234,8 +236,9 @@ class Encoder {
 
 #ifdef DIFFLUT_ENGINE_AVX512
   // Eight rows in groups that read the same bytes of them; inlined, its vectors would not all stay in registers.
-  __attribute__((noinline)) static void compare_eight(const uint8_t* const* row, int64_t start, __mmask64 inside, int64_t groups,
-                            const uint8_t* lanes, const uint8_t* limits, uint64_t* __restrict masks) {
+  __attribute__((noinline)) static void compare_eight(const uint8_t* const* row, int64_t start, __mmask64 inside,
+                                                      int64_t groups, const uint8_t* lanes, const uint8_t* limits,
+                                                      uint64_t* __restrict masks) {
     __m512i bytes[8];
     for (int i = 0; i < 8; ++i) bytes[i] = _mm512_maskz_loadu_epi8(inside, row[i] + start);
     for (int64_t g = 0; g < groups; ++g) {

@@ -160,7 +160,7 @@ void coefficient_gradient(const Bank& bank, const float* waves, const float* gra
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
     float* out = folded_grad + row * kEntries;
     std::fill_n(out, kEntries, 0.0f);
-    for_each_blocks<kLanes, kChunk>(bank.at, bank.batch, [&](const Block* blocks, int vectors) __attribute__((always_inline)) {
+    const auto sum_chunk = [&](const Block* blocks, int vectors) __attribute__((always_inline)) {
       Vec low[kChunk][W::kColumns], high[kChunk][W::kRows];
       for (int v = 0; v < vectors; ++v) {
         const auto [placement, offset, b] = blocks[v];
@@ -177,7 +177,8 @@ void coefficient_gradient(const Bank& bank, const float* waves, const float* gra
             sums[i] += high[v][(first + i) >> W::kLow] * low[v][i & (W::kColumns - 1)];
         add_lanes<kSums>(sums, out + first);
       }
-    });
+    };
+    for_each_blocks<kLanes, kChunk>(bank.at, bank.batch, sum_chunk);
   }
 }
 
@@ -242,8 +243,8 @@ void difflut_fourier_unfold(const float* folded, int64_t outputs, int64_t n, flo
   });
 }
 
-// y[nodes * m * placements][batch] from waves[2][padded rows][batch]; returns 1 where the wiring reads inputs that there
-// are not.
+// y[nodes * m * placements][batch] from waves[2][padded rows][batch]; returns 1 where the wiring reads inputs that
+// there are not.
 int difflut_fourier(const float* waves, const int64_t* wiring, const float* folded, float* y, const int64_t* at,
                     int64_t batch, int64_t nodes, int64_t n, int64_t m, int64_t threads) {
   const Bank bank{wiring, Placements(at), batch, nodes, n, m};

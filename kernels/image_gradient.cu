@@ -56,7 +56,8 @@ struct Written {
       const float* from = grad + (int64_t(pin) * placements + at[i]) * batch + sample_of(quad, 0);
 #pragma unroll
       for (int u = 0; u < kQuad; ++u)
-        if (at[i] >= 0 && u * kWarp + lane_index() < left) sums[i][u] = fmaf(share, __ldg(from + u * kWarp), sums[i][u]);
+        if (at[i] >= 0 && u * kWarp + lane_index() < left)
+          sums[i][u] = fmaf(share, __ldg(from + u * kWarp), sums[i][u]);
     }
   }
 };
@@ -104,7 +105,8 @@ __global__ void __launch_bounds__(kBlock)
                    float* __restrict__ x_grad) {
   follow();
   const int of_line = int(ceil_div(image.width, kStrip)), strip = row_of_warp() / channels;
-  const int channel = row_of_warp() - strip * channels, line = strip / of_line, first = (strip - line * of_line) * kStrip;
+  const int channel = row_of_warp() - strip * channels;
+  const int line = strip / of_line, first = (strip - line * of_line) * kStrip;
   if (line >= image.height) return;
   const int begin = __ldg(listeners.start + channel), end = __ldg(listeners.end + channel);
   float* row = x_grad + ((int64_t(channel) * image.height + line) * image.width + first) * batch;
@@ -210,8 +212,8 @@ int difflut_cuda_image_gradient_once(const Image* image, const int32_t* wiring, 
   const Bank bank{wiring, batch, nodes * n * image->count(), nodes, 1};
   if (nodes * batch == 0) return 0;
   with_inputs(n, [&](auto inputs) {
-    launch_scatter<inputs>(*image, Differing<inputs>{slope}, bank, codes, {grad, batch, int(group), float(scale)}, x_grad,
-                           stream);
+    launch_scatter<inputs>(*image, Differing<inputs>{slope}, bank, codes, {grad, batch, int(group), float(scale)},
+                           x_grad, stream);
   });
   return cudaGetLastError();
 }

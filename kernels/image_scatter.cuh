@@ -1,5 +1,5 @@
-// The gradient of an image of which every pixel is read by one pin at one placement, as by pooling: nothing is summed, and
-// each node writes what its pins pass back.
+// The gradient of an image of which every pixel is read by one pin at one placement, as by pooling: nothing is summed,
+// and each node writes what its pins pass back.
 #pragma once
 
 #include "lookup_upstream.cuh"
@@ -28,7 +28,8 @@ __global__ void __launch_bounds__(kBlock)
     const float* from = grad.row(node * image.count() + item.placement) + sample_of(item.quad, 0);
     float g[kQuad];
 #pragma unroll
-    for (int u = 0; u < kQuad; ++u) g[u] = u * kWarp + lane_index() < left ? __ldg(from + u * kWarp) * grad.scale : 0.0f;
+    for (int u = 0; u < kQuad; ++u)
+      g[u] = u * kWarp + lane_index() < left ? __ldg(from + u * kWarp) * grad.scale : 0.0f;
     float* to = x_grad + sample_of(item.quad, 0);
 #pragma unroll
     for (int u = 0; u < kQuad; ++u) {

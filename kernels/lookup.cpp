@@ -188,7 +188,7 @@ void difflut_lookup_input_gradient(const uint64_t* bits, const int64_t* wiring, 
   const Bank bank{wiring, Placements(at), batch, nodes, n, m};
   with_inputs(n, [&](auto inputs) {
     const PassedBack<inputs> passed_back{bank, bits, slope, {grad, batch, group}};
-    sum_by_sample<kBlock>(bank.at, batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums, int64_t pitch) {
+    const auto sum_block = [&](int64_t start, float* sums, int64_t pitch) {
       for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
         for (int64_t node = 0; node < nodes; ++node) {
           const auto wires = bank.template wires<inputs>(node);
@@ -197,7 +197,8 @@ void difflut_lookup_input_gradient(const uint64_t* bits, const int64_t* wiring, 
             passed_back(node, wires, blocks, count, wires, tile, pitch);
           });
         }
-    });
+    };
+    sum_by_sample<kBlock>(bank.at, batch, bank.threads(threads), x_grad, sum_block);
   });
 }
 

@@ -165,7 +165,8 @@ int difflut_cuda_lookup_pin_gradient(const uint32_t* codes, const Image* image, 
   with_site(image, [&](auto site) {
     const dim3 blocks = rows_by_batch(nodes, site.count() * bank.quads());
     with_inputs(n, [&](auto inputs) {
-      const auto kernel = split ? pin_gradient<inputs, true, decltype(site)> : pin_gradient<inputs, false, decltype(site)>;
+      const auto kernel =
+          split ? pin_gradient<inputs, true, decltype(site)> : pin_gradient<inputs, false, decltype(site)>;
       enqueue(kernel, blocks, kBlock, 0, stream, bank, site, codes, slope, given, out);
     });
   });

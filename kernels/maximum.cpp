@@ -59,7 +59,8 @@ void forward(const Bank& bank, const T* x, bool least, float* y, uint64_t* chose
   const int64_t words = words_of(bank.batch);
   const auto wires = bank.wires<N>(node);
   for_each_blocks<kBlock, 1>(bank.at, bank.batch, [&](const Block* block, int) {
-    const int64_t output = node * bank.at.count + block->placement, samples = std::min(kBlock, bank.batch - block->start);
+    const int64_t output = node * bank.at.count + block->placement;
+    const int64_t samples = std::min(kBlock, bank.batch - block->start);
     const Chosen<N> some = choose<N>(x, bank, wires, *block, least, samples, y + output * bank.batch + block->start);
     for (int j = 0; j < N; ++j) chosen[(output * N + j) * words + block->start / kBlock] = some[j];
   });
@@ -104,12 +105,13 @@ void gradient(const Bank& bank, const float* grad, int64_t node, int64_t y, int6
 // x_grad[features][batch] of a bank.
 template <int N, class F>
 void gradients(const Bank& bank, const float* grad, float* x_grad, int64_t threads, F chosen_at) {
-  sum_by_sample<kBlock>(bank.at, bank.batch, bank.threads(threads), x_grad, [&](int64_t start, float* sums, int64_t pitch) {
+  const auto sum_block = [&](int64_t start, float* sums, int64_t pitch) {
     for (int64_t y = 0; y < bank.at.out_height; ++y)  // a row of windows stays in the caches
       for (int64_t node = 0; node < bank.nodes; ++node)
         gradient<N>(bank, grad, node, y, start, sums, pitch,
                     [&](const auto& wires, const Block& block) { return chosen_at(node, wires, block); });
-  });
+  };
+  sum_by_sample<kBlock>(bank.at, bank.batch, bank.threads(threads), x_grad, sum_block);
 }
 
 extern "C" {

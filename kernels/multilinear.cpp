@@ -33,7 +33,7 @@ void table_gradient(const Bank& bank, const float* x, const float* grad, float* 
   for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
     float* out = table_grad + (row << N);
     std::fill(out, out + (1 << N), 0.0f);
-    for_each_blocks<kLanes, kChunk>(bank.at, bank.batch, [&](const Block* blocks, int vectors) __attribute__((always_inline)) {
+    const auto sum_chunk = [&](const Block* blocks, int vectors) __attribute__((always_inline)) {
       for (int v = 0; v < vectors; ++v) {
         const auto [placement, offset, b] = blocks[v];
         Vec input[N];
@@ -51,7 +51,8 @@ void table_gradient(const Bank& bank, const float* x, const float* grad, float* 
           }
         add_lanes<kSums>(sums, out + first);
       }
-    });
+    };
+    for_each_blocks<kLanes, kChunk>(bank.at, bank.batch, sum_chunk);
   }
 }
 
