@@ -36,11 +36,11 @@ COLUMNS = (
 HEADER = """# Training steps on {device}
 
 A whole step: forward, loss, backward, Adam; medians; `torch` {torch}; {input_size} bits to {widths} nodes of n = {n},
-or the nearest n that the type may have; a pin of a learnable layer has {candidates} inputs to choose from. A step of
-`auto` is one of `train.graph = True` and includes the choice of its samples among packed bits. `floor_ms` is the time
-to move what a step must move (`floor_bytes` in `benchmark/timing.py`) at the bandwidth of a large copy,
-{bandwidth:,.0f} GB/s, `of_floor` its share of the step; `memory_mb` is what the step needs besides data and parameters;
-`speedup` is over the torch reference.
+or the nearest n that the type may have; a pin of a learnable layer has {candidates} inputs to choose from. One thread
+of a CPU is measured in CPU time, which other processes do not lengthen. A step of `auto` is one of `train.graph = True`
+and includes the choice of its samples among packed bits. `floor_ms` is the time to move what a step must move
+(`floor_bytes` in `benchmark/timing.py`) at the bandwidth of a large copy, {bandwidth:,.0f} GB/s, `of_floor` its share
+of the step; `memory_mb` is what the step needs besides data and parameters; `speedup` is over the torch reference.
 
 """
 
@@ -64,10 +64,11 @@ def benchmark(
 ) -> list[dict[str, Any]]:
     """Times a training step (forward, loss, backward, Adam) of networks on random bits; writes tables and a plot.
 
-    Each figure is the median over what fits into `seconds` after warming up. Steps of "auto" are those of
-    `train.graph = True` and include the choice of their samples among packed bits. `floor_ms` is the time to move what
-    any such step must move (`timing.floor_bytes`) at the bandwidth of a large copy. `speedup` is over the torch
-    reference of the same case, which is skipped where it would not fit into memory.
+    Each figure is the median over what fits into `seconds` after warming up; one thread of a CPU is measured in CPU
+    time, which other processes do not lengthen. Steps of "auto" are those of `train.graph = True` and include the
+    choice of their samples among packed bits. `floor_ms` is the time to move what any such step must move
+    (`timing.floor_bytes`) at the bandwidth of a large copy. `speedup` is over the torch reference of the same case,
+    which is skipped where it would not fit into memory.
 
     Args:
         node_types: Names of node types.

@@ -1,6 +1,7 @@
 import csv
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -43,6 +44,16 @@ benchmark.runs = "{tmp_path}/runs"
     assert len(list(csv.DictReader((folder / "steps.csv").open()))) >= 4
     assert "has 5 inputs to choose from" in (folder / "steps.md").read_text()
     assert (folder / "plots" / "steps.png").stat().st_size > 1000
+
+
+def test_one_thread_is_measured_in_cpu_time(monkeypatch):
+    monkeypatch.setattr(timing.time, "process_time", count(0, 2).__next__)
+    monkeypatch.setattr(timing.time, "perf_counter", count(0, 3).__next__)
+    measured = []
+    for threads in (1, 2):
+        monkeypatch.setattr(timing.torch, "get_num_threads", lambda threads=threads: threads)
+        measured.append(timing._median_seconds(lambda: None, 1.0, "cpu"))
+    assert measured == [2, 3]
 
 
 def case(backend):
