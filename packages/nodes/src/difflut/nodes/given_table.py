@@ -67,7 +67,7 @@ class GivenMaximum(GivenTable):
         if operation == "majority":
             raise ValueError("operation='majority' is no maximum; make relaxation 'smoothed' or 'multilinear'")
 
-    def relaxed(self, x: Tensor | kernels.Bits | kernels.Choice, wiring: kernels.Wiring) -> Tensor:
+    def relaxed(self, x: Tensor | kernels.Bits, wiring: kernels.Wiring) -> Tensor:  # type: ignore[override]
         return kernels.maximum(x, wiring, least=self.operation == "and", use_cuda=self.use_cuda)
 
 
