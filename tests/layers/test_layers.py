@@ -216,6 +216,13 @@ def test_a_merge_needs_two_to_eight_sources(sources):
         LAYERS["merge"](dict.fromkeys(reads, (4,)), reads=reads)
 
 
+@pytest.mark.parametrize("other", [(8, 2, 2), (6, 4, 4), (32,)])
+def test_a_merge_needs_sources_of_one_shape(other):
+    sources = {"first": (2, 4, 4), "second": other}
+    with pytest.raises(ValueError, match=r"reads=\['first', 'second'\] of shapes \[\(2, 4, 4\), "):
+        LAYERS["merge"](sources, reads=[*sources])
+
+
 def test_an_input_of_another_width_is_named():
     with pytest.raises(ValueError, match=r"input_size=48, got an input of shape \(2, 49\)"):
         make()(torch.rand(2, 49))

@@ -155,6 +155,7 @@ def test_the_guide_s_module_of_layers_works_with_every_node_type(node_type):
         (["layers", 0, "node_regularizers"], ["l3"], r"layers\[0\]\.node_regularizers\.l3: no regularizer"),
         (["layers", 1, "node_regularizers", "l1"], "x", r"layers\[1\]\.node_regularizers\.l1: must be a weight"),
         (["layers", 1, "node_type"], ["dwn"], r"layers\[1\]\.node_type: no node is called \"\['dwn'\]\""),
+        (["layers", 1], {"type": "pool", "node_init": {}}, r"layers\[1\]\.node_init: unknown key"),
         (["layers", 1, "reads"], ["x"], r"layers\[1\] reads 'x', which is no source before it; known: encoder, hidden"),
         (
             ["groupsum", "reads"],

@@ -266,6 +266,16 @@ def test_sources_that_are_not_there_are_an_error(names, reads, message):
         LUTNetwork(None, layers)
 
 
+def test_an_image_is_features_too_but_no_image_of_another_shape():
+    options = {"node_type": "dwn", "n": 2}
+    image = make_layer("random", shape=(3, 6, 6), kernel_size=3, output_size=8, **options)
+    features = make_layer("random", shape=(128,), output_size=128, **options)
+    other = make_layer("random", shape=(2, 8, 8), kernel_size=2, **options)
+    LUTNetwork(None, [image, features, other])
+    with pytest.raises(ValueError, match=r"input_size=\[2, 8, 8\], but layers\[0\] has output_size=\[8, 4, 4\]"):
+        LUTNetwork(None, [image, other])
+
+
 def test_a_hook_on_all_modules_is_called():
     network, x, called = build("random", "dwn"), torch.rand(9, 48).round(), []
     handle = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: called.append(module))

@@ -43,7 +43,7 @@ def test_a_network_without_layers_is_an_error():
 
 def test_a_layer_that_does_not_fit_is_named():
     first = partial(LAYERS["random"], output_size=6, node_type=NODES["dwn"], n=4, kernel_size=2)
-    with pytest.raises(ValueError, match=r"network\.layers\[1\]: kernel=\(5, 5\) does not fit an image of height=2"):
+    with pytest.raises(ValueError, match=r"layers\[1\]: kernel_size=5: .* does not fit an image of height=2"):
         network((3, 5), 3, ENCODERS["thermometer"](num_bits=2), [first, partial(first, kernel_size=5)])
 
 

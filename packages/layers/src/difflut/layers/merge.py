@@ -1,6 +1,6 @@
 """Several paths made one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,8 +38,9 @@ class Merge(Given, decides=("output_size", "wiring", "kernel_size", "stride", "p
         shape, sources = chosen_shape(input_size, reads), len(reads)
         if sources not in SOURCES:
             raise ValueError(f"merge: two to eight sources are needed, got reads={list(reads)}")
-        if shape[0] % sources:
-            raise ValueError(f"merge: {sources} sources of one shape are needed, got {shape} side by side")
+        each = [input_size[name] for name in reads] if isinstance(input_size, Mapping) else [shape]
+        if len(set(each)) > 1 or shape[0] % sources:
+            raise ValueError(f"merge: sources of one shape are needed, got reads={list(reads)} of shapes {each}")
         channels = shape[0] // sources
         wiring = torch.arange(shape[0]).view(sources, channels).t().contiguous()
         options |= {"reads": reads, "kernel_size": 1 if len(shape) == 3 else None}

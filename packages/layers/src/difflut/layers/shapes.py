@@ -68,7 +68,11 @@ def place(
         return Placements(prod(shape))
     if len(shape) != 3:
         raise ValueError(f"kernel_size={kernel_size} needs an image (channels, height, width), got features {shape}")
-    return Placements(*shape, pair(kernel_size, "kernel_size"), pair(stride, "stride"), pair(padding, "padding", 0))
+    sizes = pair(kernel_size, "kernel_size"), pair(stride, "stride"), pair(padding, "padding", 0)
+    try:
+        return Placements(*shape, *sizes)
+    except ValueError as error:
+        raise ValueError(f"kernel_size={kernel_size}: {error}") from error
 
 
 def pair(size: int | Sequence[int], name: str, least: int = 1) -> tuple[int, int]:

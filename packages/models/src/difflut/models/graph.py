@@ -46,7 +46,7 @@ class Graph:
             # The shape of the bits is known when the encoder is fitted; before that, the layer says it.
             known = [shapes.get(number) for number in sources]
             read = joined([shape for shape in known if shape is not None]) if None not in known else None
-            if read is not None and prod(read) != layer.in_features:
+            if read is not None and not _fits(read, layer.input_shape):
                 names = " and ".join(f"layers[{number}]" for number in sources)
                 verb = "has" if len(sources) == 1 else "have"
                 raise ValueError(
@@ -125,6 +125,11 @@ def _found(reads: Sequence[str] | None, numbers: dict[str, int], reader: str) ->
         if name not in numbers:
             raise ValueError(f"{reader} reads {name!r}, which is no source before it; known: {', '.join(numbers)}")
     return tuple(numbers[name] for name in reads)
+
+
+def _fits(read: Shape, wanted: Shape) -> bool:
+    """Whether what is read has the shape, or becomes it: an image is features, too, and features can be an image."""
+    return read == wanted if len(read) == len(wanted) else prod(read) == prod(wanted)
 
 
 def _plain(shape: Shape) -> int | list[int]:

@@ -13,7 +13,8 @@ from difflut.layers import GroupSum, LayerConfig
 from difflut.registry import ENCODERS, INITIALIZERS, LAYERS, NODES, REGULARIZERS, Registry, UnknownComponentError
 
 METADATA = ("name", "version", "timestamp", "description")
-LAYER_SECTIONS = ("name", "type", "node_params", "layer_training", "node_init", "node_regularizers")
+LAYER_SECTIONS = ("name", "type", "layer_training")
+NODE_SECTIONS = ("node_params", "node_init", "node_regularizers")
 
 
 class ConfigError(ValueError):
@@ -62,7 +63,8 @@ def _validate_layer(layer: Any, path: str, is_first: bool) -> None:
     layer_class = _component(LAYERS, layer, "type", f"{path}.")
     # The node's and the layer's configuration have sections of their own.
     parameters = set(inspect.signature(layer_class).parameters) - {"node_kwargs", "layer_config"}
-    _known_keys(layer, (*LAYER_SECTIONS, *parameters), f"{path}.")
+    sections = (*LAYER_SECTIONS, *NODE_SECTIONS) if "node_type" in parameters else LAYER_SECTIONS
+    _known_keys(layer, (*sections, *parameters), f"{path}.")
     if is_first and layer.get("input_size") is None:
         raise ConfigError(f"{path}.input_size: the first layer needs it: features, or [channels, height, width]")
     _arguments(layer.get("layer_training"), LayerConfig, f"{path}.layer_training")
