@@ -25,7 +25,7 @@ from experiments.shared.arguments import (
     check_wholes,
     device_named,
 )
-from experiments.shared.failures import optional
+from experiments.shared.failures import JobError, optional
 from experiments.shared.files import write_file
 from experiments.shared.tables import cell, csv_text, escaped, markdown_table
 
@@ -93,6 +93,7 @@ def benchmark(
 
     Raises:
         ConfigurationError: A name is not known, a number cannot be, or an argument has no effect.
+        JobError: A case failed, such as one without enough memory; raised when all others are measured and written.
     """
     _check_steps(batch_sizes, threads, backends, seconds)
     _check_networks(node_types, first_layers, input_size, widths, n, top_k)
@@ -134,7 +135,19 @@ def benchmark(
         with optional("plots/steps.png"):
             draw(timed, folder.plots / "steps.png")
     print(f"tables and plot: {folder.path}")
+    _check_measured(rows, folder)
     return rows
+
+
+def _check_measured(rows: Sequence[dict[str, Any]], folder: RunFolder) -> None:
+    """Raises what failed; that of another library is no failure of the job."""
+    noted = [row for row in rows if row["note"] and row["backend"] not in PEERS]
+    if failed := [row for row in noted if not row["note"].startswith(timing.SKIPPED)]:
+        first = f"{failed[0]['node']} by {failed[0]['backend']}, batch {failed[0]['batch']}: {failed[0]['note']}"
+        raise JobError(
+            f"{folder.path}: {len(failed)} of {len(rows)} cases failed, the first is {first}; the table has the "
+            "others; mend that, or leave these out"
+        )
 
 
 def _check_steps(batch_sizes: Sequence[int], threads: Sequence[int], backends: Sequence[str], seconds: float) -> None:

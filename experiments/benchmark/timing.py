@@ -26,6 +26,7 @@ from experiments.shared.failures import in_a_line
 from experiments.shared.memory import linux_bytes, peak_memory
 
 CLASSES = 10
+SKIPPED = "skipped"  # beginning of the note of a case that was not tried
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def measure(case: Case) -> dict[str, float | str | None]:
     """
     missing = _missing_memory(case)
     if missing:
-        return {"note": missing}
+        return {"note": f"{SKIPPED}: {missing}"}
     try:
         return _measure_apart(case) if case.device == "cpu" else _measure(case)
     except torch.OutOfMemoryError:
@@ -106,7 +107,7 @@ def _missing_memory(case: Case) -> str | None:
         or table_bytes < _free_memory(case.device)
     ):
         return None
-    return f"skipped: it may need {table_bytes / 2**30:.3g} GB"
+    return f"it may need {table_bytes / 2**30:.3g} GB"
 
 
 def _free_memory(device: str) -> float:

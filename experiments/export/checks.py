@@ -101,7 +101,8 @@ def check_back_ends(
             checks[name] = partial(_verilog, name, one, simulator, steps)
     found = {}
     for name, check in checks.items():
-        if result := steps.attempt(name, check):
+        wish = "export.simulator" if name in written and simulator != "auto" else None
+        if result := steps.attempt(name, check, wish):
             print(result, flush=True)
         found[name] = result and vars(result)
     return found

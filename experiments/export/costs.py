@@ -42,23 +42,28 @@ def find_costs(
     versions = {"before simplification": original}
     if circuit is not original:
         versions["after simplification"] = circuit
-    finders: dict[str, Callable[[], Any] | None] = {
-        "estimate": lambda: {when: _estimate(when, version, estimate, steps) for when, version in versions.items()}
-    }
-    if design:
-        finders |= {
-            "Yosys": partial(_counts, versions, design, steps) if yosys else None,
-            "proof": partial(_prove, circuit, design, steps) if prove else None,
-            "families": partial(_count_cells, design, families, steps) if families else None,
-        }
-    if placed := stream if place == STREAM else design:
-        finders["placement"] = partial(_place, placed, place, steps) if place else None
-    return {name: steps.attempt(name, find) for name, find in finders.items() if find}
+    found: dict[str, Any] = {"estimate": steps.attempt("estimate", partial(_estimates, versions, estimate, steps))}
+    if design and yosys:
+        found["Yosys"] = steps.attempt("Yosys", partial(_counts, versions, design, steps), "export.yosys")
+    if design and prove:
+        found["proof"] = steps.attempt("proof", partial(_prove, circuit, design, steps), "export.prove")
+    if design and families:
+        found["families"] = _count_cells(design, families, steps)
+    placed = stream if place == STREAM else design
+    if placed and place:
+        found["placement"] = steps.attempt("placement", partial(_place, placed, place, steps), "export.place")
+    return found
 
 
 def final(estimate: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The cost of what was written: of the simplified circuit, where it was simplified."""
     return list(estimate.values())[-1] | {"simplified": len(estimate) > 1}
+
+
+def _estimates(
+    versions: Mapping[str, Circuit], estimate: Callable[[Circuit], Cost], steps: Steps
+) -> dict[str, dict[str, Any]]:
+    return {when: _estimate(when, version, estimate, steps) for when, version in versions.items()}
 
 
 def _estimate(when: str, circuit: Circuit, estimate: Callable[[Circuit], Cost], steps: Steps) -> dict[str, Any]:
@@ -94,9 +99,11 @@ def _count_cells(design: Design, families: Sequence[str], steps: Steps) -> dict[
     """Cells of the whole design, registers included, by family."""
     found = {}
     for family in families:
-        cost = steps.run(f"Yosys, {family}", partial(circuits.family_cost, design, "circuit", family))
-        print(f"{family}: {cost}")
-        found[family] = vars(cost)
+        name = f"Yosys, {family}"
+        count = partial(steps.run, name, partial(circuits.family_cost, design, "circuit", family))
+        if cost := steps.attempt(name, count, "export.families"):
+            print(f"{family}: {cost}")
+            found[family] = vars(cost)
     return found
 
 

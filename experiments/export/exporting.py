@@ -45,7 +45,7 @@ from experiments.shared.arguments import (
     check_whole,
     configured,
 )
-from experiments.shared.failures import MismatchError
+from experiments.shared.failures import MismatchError, optional
 from experiments.shared.files import write_json
 
 MOST_UNROLLED = 2_000_000  # LUT6; more would fill the memory of a computer, and fit no device
@@ -74,7 +74,7 @@ def export_run(
 ) -> dict[str, Any]:
     """Writes network.pt, circuit.npz, circuit.c, verilog/, plots, export.md and report.json; compares with the network.
 
-    What is done by default and needs a tool that is missing is left out, as is what fails, and a line says why.
+    What is done by default and needs a tool that is missing is left out, and a line says why.
 
     Args:
         run: A run folder, or the name of a model that comes along; its best checkpoint is taken, and the test set of
@@ -116,6 +116,7 @@ def export_run(
         ConfigurationError: An argument is none of these or needs a tool or package that is missing, the run has no
             network, or the folder cannot be made.
         MismatchError: A back end differs from the network; raised when all have been compared and the report written.
+        JobError: A step failed, such as a proof that takes too long; raised when all others are done.
     """
     _check_arguments(
         lut_size, pipeline, max_width, levels, head, clock_mhz, simulated_samples, simulator, place, streaming, families
@@ -161,10 +162,12 @@ def export_run(
         design = write_design(circuit, target, words, prefix, options, samples, steps)
     if streaming:
         once = {"levels": levels, "head": head, "prefix": prefix}
-        stream = write_streaming(network, target, words, lut_size or LUT_SIZE, once, samples, steps)
+        write = partial(write_streaming, network, target, words, lut_size or LUT_SIZE, once, samples, steps)
+        stream = steps.attempt("streaming", write, "export.streaming")
     write_formats(circuit, target, words, prefix, formats, steps)
     if simplified:
-        steps.attempt("plots", partial(draw, circuit, simplified, target))
+        with optional("plots"):
+            draw(circuit, simplified, target)
     estimate = partial(estimate_cost, words=words, levels=levels, head=head)
     report = {
         "run": str(source.path),
@@ -186,11 +189,13 @@ def export_run(
         "not_done": steps.not_done,
     }
     if stream:
-        report["costs"]["streaming"] = streaming_cost(stream, levels, steps)
+        count = partial(streaming_cost, stream, levels, steps)
+        report["costs"]["streaming"] = steps.attempt("estimate, streaming", count, "export.streaming")
     write_json(target / "report.json", report)
     write_table(report, target / "export.md")
     print(f"{headline(report)}\nwritten: {target}")
     _check_agreement(report)
+    steps.check_done(target)
     return report
 
 

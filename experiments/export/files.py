@@ -58,7 +58,7 @@ def write_formats(
     for write in formats:
         ending = FORMATS.name_of(write)
         file = partial(write, circuit, folder / f"{prefix}circuit.{ending}", words)
-        steps.attempt(ending, partial(steps.run, f"write {ending}", file))
+        steps.attempt(ending, partial(steps.run, f"write {ending}", file), "export.formats")
 
 
 def draw(circuit: Circuit, simplified: Report, folder: Path) -> None:

@@ -17,7 +17,7 @@ from experiments.inference.back_ends import BACK_ENDS, Candidate, serves
 from experiments.inference.networks import Loaded, load_network
 from experiments.runs import RunFolder
 from experiments.shared.arguments import check_lut_size, check_names, check_seconds, check_some, check_whole, configured
-from experiments.shared.failures import MismatchError
+from experiments.shared.failures import JobError, MismatchError, in_a_line
 from experiments.shared.files import write_file
 from experiments.shared.tables import cell, markdown_table
 
@@ -61,6 +61,7 @@ def inference(
     Raises:
         ConfigurationError: There is no such back end, a network is missing, or a number cannot be.
         MismatchError: A back end found another class; raised when the table is written.
+        JobError: A back end failed; raised then, too.
     """
     check_some("inference.networks", networks)
     check_some("inference.backends", backends)
@@ -73,23 +74,32 @@ def inference(
     with configured():
         loaded = [load_network(name, samples) for name in networks]
     folder, rows = RunFolder.create(runs, "inference").path, []
+    failed: list[str] = []
     table = folder / "inference.md"
     print(_line(COLUMNS))
     for name, network in zip(networks, loaded, strict=True):
-        for values in _measured(network, folder, backends, lut_size, compared, seconds):
+        for values in _measured(network, folder, backends, lut_size, compared, seconds, failed):
             rows.append(dict(zip(COLUMNS, (Path(name).stem if os.sep in name else name, *values), strict=True)))
             print(_line(list(rows[-1].values())), flush=True)
             write_file(table, markdown_table(COLUMNS, (map(cell, row.values()) for row in rows)) + "\n")
     print(f"table: {folder}")
     if wrong := [f"{row['back end']} of {row['network']}" for row in rows if row["mismatches"]]:
         raise MismatchError(f"other classes than the circuit in numpy: {', '.join(wrong)}; {table}")
+    if failed:
+        raise JobError(f"{table} has all but {'; '.join(failed)}; mend that, or leave them out of inference.backends")
     return rows
 
 
 def _measured(
-    network: Loaded, folder: Path, backends: Sequence[str], lut_size: int | None, compared: int, seconds: float
+    network: Loaded,
+    folder: Path,
+    backends: Sequence[str],
+    lut_size: int | None,
+    compared: int,
+    seconds: float,
+    failed: list[str],
 ) -> Iterator[tuple[Any, ...]]:
-    """The cells of the table for each back end, behind the name of the network."""
+    """The cells of the table for each back end, behind the name of the network; what fails is added to a list."""
     circuit, model, x = network
     expected = circuit.classes(x[:compared])
     simplified = cache(lambda size: simplify(circuit, size)[0] if size else circuit)
@@ -100,8 +110,11 @@ def _measured(
             continue
         try:
             yield candidate.circuit.num_luts, backend, *_measure(backend, candidate, x, expected, seconds)
-        except (FileNotFoundError, RuntimeError) as error:
+        except FileNotFoundError as error:
             print(f"{backend}: left out: {error}")
+        except RuntimeError as error:
+            print(f"{backend}: failed: {error}")
+            failed.append(f"{backend} ({in_a_line(error)})")
 
 
 def _measure(

@@ -36,7 +36,7 @@ from experiments.data import Rows, kept_rows
 from experiments.report.writing import write_report
 from experiments.runs import Sweep, Trial
 from experiments.shared.arguments import check_effect, check_folder, check_name, check_whole, configured
-from experiments.shared.failures import JobError, optional
+from experiments.shared.failures import JobError, in_a_line
 from experiments.shared.files import locked
 from experiments.sweep.checking import Checker
 from experiments.sweep.guided import check_every_value, guided
@@ -110,7 +110,7 @@ def ablate(
 
     Raises:
         ConfigurationError: The dimensions, or a trial's configuration, are wrong; nothing has been started then.
-        JobError: Trials failed, and none finished; raised when the report is written.
+        JobError: Trials failed, or the report cannot be written; raised when all trials have ended.
     """
     start = time.time()
     check_name("ablate.name", name)
@@ -144,9 +144,8 @@ def ablate(
                 if search == "optuna" and max_trials is not None:
                     tuner.search(guided(plan, checker, sweep, seed), max_trials - len(sweep.trials))
     _say_how_busy(sweep, start, fit)
-    with optional(f"{sweep.path}/report"):
-        write_report(sweep.path)
-    _check_some_finished(sweep)
+    _report(sweep)
+    _check_failed(sweep)
     return sweep
 
 
@@ -226,12 +225,22 @@ def _missing(sweep: Sweep) -> list[Trial]:
     return [trial for trial in sweep.trials if trial.status not in ("finished", "stopped")]
 
 
-def _check_some_finished(sweep: Sweep) -> None:
-    states = [trial.state for trial in sweep.trials]
-    failed = [state for state in states if state["status"] == "failed"]
-    if failed and not any(state["status"] == "finished" for state in states):
-        reason = failed[0]["reason"]
-        raise JobError(f"{sweep.path}: {len(failed)} of {len(states)} trials failed and none finished: {reason}")
+def _report(sweep: Sweep) -> None:
+    try:
+        write_report(sweep.path)
+    except Exception as error:  # whatever it is, all trials are there
+        again = f"mend that, and run the job report with report.sweep = {str(sweep.path)!r}"
+        raise JobError(f"{sweep.path}: its report could not be written ({in_a_line(error)}); {again}") from error
+
+
+def _check_failed(sweep: Sweep) -> None:
+    failed = [trial for trial in sweep.trials if trial.status == "failed"]
+    if failed:
+        first = f"{failed[0].id}: {failed[0].state['reason']}"
+        raise JobError(
+            f"{sweep.path}: {len(failed)} of {len(sweep.trials)} trials failed, the first is {first}; the report has "
+            f"the others; where that can be mended, run these again with {resuming_command(sweep.path, 'ablate')}"
+        )
 
 
 def _say_how_busy(sweep: Sweep, start: float, fit: int) -> None:

@@ -10,6 +10,8 @@ from difflut.models import LUTNetwork
 from difflut.registry import LAYERS, NODES
 from experiments.benchmark import plots as step_plots
 from experiments.benchmark import timing
+from experiments.benchmark.benchmark import benchmark
+from experiments.shared.failures import JobError
 
 
 def test_a_benchmark_times_every_case_beside_its_reference(tmp_path):
@@ -75,6 +77,27 @@ def test_a_case_whose_process_dies_is_a_note_and_an_error_of_ours_is_one(monkeyp
     assert timing.measure(case("auto")) == {"note": "its process was killed, as where memory runs out"}
     with pytest.raises(ValueError, match=r"^wrong$"):
         timing.measure(replace(case("auto"), threads=2))
+
+
+def test_a_case_that_failed_is_an_error_once_the_others_are_written(tmp_path, monkeypatch):
+    notes = {
+        ("auto", 5): "out of memory",
+        ("reference", 5): "skipped: it may need 9 GB",
+        ("torchlogix", 9): "left out: why",
+    }
+
+    def measured(case):
+        note = notes.get((case.backend, case.batch))
+        return {"note": note} if note else {"step_ms": 2.0}
+
+    monkeypatch.setattr(timing, "measure", measured)
+    options = {"batch_sizes": (9, 5), "threads": (1,), "seconds": 0.01, "device": "cpu", "runs": str(tmp_path)}
+    with pytest.raises(JobError, match="1 of 4 cases failed, the first is dwn by auto, batch 5: out of memory; the"):
+        benchmark(**options)
+    (folder,) = tmp_path.iterdir()
+    assert len(list(csv.DictReader((folder / "steps.csv").open()))) == 4
+    del notes["auto", 5]
+    assert len(benchmark(**options, backends=["auto", "reference", "torchlogix"])) >= 4
 
 
 def test_a_reference_that_would_not_fit_is_skipped(monkeypatch):

@@ -18,7 +18,7 @@ from experiments.data import Dataset, load_dataset
 from experiments.export import checks, exporting, narrowing, plots, wishes
 from experiments.export.export import export
 from experiments.export.table import headline
-from experiments.shared.failures import MismatchError
+from experiments.shared.failures import JobError, MismatchError
 
 
 @pytest.fixture(autouse=True)
@@ -240,16 +240,46 @@ def test_every_format_can_be_tried():
     wishes.check_formats([FORMATS[name] for name in FORMATS])
 
 
-def test_whatever_fails_leaves_the_report(finished_run, tmp_path, monkeypatch, capsys):
-    errors = {"synthesize": KeyError("cells"), "prove": TimeoutError("too slow"), "place": RuntimeError("killed")}
+def test_what_fails_is_an_error_once_all_else_is_done_and_written(finished_run, tmp_path, monkeypatch, capsys):
+    errors = {"synthesize": KeyError("cells"), "prove": TimeoutError("too slow"), "place": RuntimeError("x" * 999)}
     for name, error in errors.items():
         monkeypatch.setattr(circuits, name, Mock(side_effect=error))
+    counted = {"ecp5": FileNotFoundError("yosys"), "ice40": circuits.FamilyCost(*range(7))}
+    monkeypatch.setattr(circuits, "family_cost", Mock(side_effect=counted.values()))
     monkeypatch.setattr(exporting, "check_tools", Mock())
-    report = export(str(finished_run), str(tmp_path), simulator="none", yosys=True, prove=True, place="core")
-    output, page = capsys.readouterr().out, (tmp_path / "export.md").read_text()
-    for line in ("Yosys: not done: 'cells'", "proof: not done: too slow", "placement: not done: killed"):
+    wishes = {"yosys": True, "prove": True, "families": list(counted), "place": "core", "formats": [FORMATS["blif"]]}
+    with pytest.raises(JobError) as error:
+        export(str(finished_run), str(tmp_path), simulator="none", **wishes)
+    told = f"{tmp_path} has all but Yosys: 'cells'; proof: too slow; Yosys, ecp5: yosys; placement: … {200 * 'x'}; "
+    assert str(error.value) == (
+        f"{told}export again when that is mended, or without export.yosys, export.prove, export.families, export.place"
+    )
+    output, page, report = capsys.readouterr().out, (tmp_path / "export.md").read_text(), read(tmp_path)
+    for line in ("Yosys: not done: 'cells'", "proof: not done: too slow", f"placement: not done: {999 * 'x'}"):
         assert f"{line}\n" in output and f"- {line}\n" in f"{page}\n"
-    assert read(tmp_path) == report
+    assert list(report["costs"]["families"]) == ["ice40"] and (tmp_path / "circuit.blif").exists()
+
+
+@pytest.mark.parametrize(
+    ("broken", "options", "told"),
+    [
+        ("experiments.export.checks.simulate", {"simulator": "iverilog"}, "Verilog: .*, or without export.simulator"),
+        ("experiments.export.checks.simulate", {}, "Verilog: no room; export again when that is mended$"),
+        ("difflut.circuits.Circuit.engine", {"simulator": "none"}, "engine, cpu: no room; export again"),
+    ],
+)
+def test_a_comparison_that_fails_is_an_error(finished_run, tmp_path, monkeypatch, broken, options, told):
+    monkeypatch.setattr(broken, Mock(side_effect=RuntimeError("no room")))
+    monkeypatch.setattr(exporting, "check_tools", Mock())
+    with pytest.raises(JobError, match=told):
+        export(str(finished_run), str(tmp_path), **options)
+    assert (tmp_path / "export.md").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_is_no_failure(finished_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plots, "luts_by_layer", Mock(side_effect=RuntimeError("no room")))
+    export(str(finished_run), str(tmp_path), simulator="none")
+    assert "plots: left out (RuntimeError: no room)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from difflut.models import load_checkpoint
 from experiments.inference import back_ends
 from experiments.inference.inference import inference
 from experiments.inference.networks import load_network
-from experiments.shared.failures import MismatchError
+from experiments.shared.failures import JobError, MismatchError
 
 
 def test_the_back_ends_of_a_run_and_of_a_circuit_are_timed_and_compared(finished_run, tmp_path):
@@ -40,6 +40,17 @@ def test_another_class_than_the_circuits_fails_once_all_is_measured_and_written(
     (folder,) = tmp_path.glob("inference-*")
     table = (folder / "inference.md").read_text()
     assert "| 100 | 1 |" in table and "| numpy |" in table
+
+
+def test_a_back_end_that_fails_is_an_error_once_the_others_are_measured(finished_run, tmp_path, monkeypatch):
+    def fails(candidate, x):
+        raise RuntimeError("no room")
+
+    monkeypatch.setitem(back_ends.BACK_ENDS, "c", fails)
+    with pytest.raises(JobError, match=r"inference\.md has all but c \(RuntimeError: no room\); mend that"):
+        inference([str(finished_run)], ["c", "numpy"], samples=100, seconds=0, runs=str(tmp_path))
+    (folder,) = tmp_path.glob("inference-*")
+    assert "| numpy |" in (folder / "inference.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ def start(folder, environment, text, *parameters):
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
-def finish(process, folder):
-    assert process.wait(TIMEOUT) == 0, (folder / "output").read_text()
+def finish(process, folder, status=0):
+    assert process.wait(TIMEOUT) == status, (folder / "output").read_text()
     return Sweep.open(only(folder / "runs")), (folder / "output").read_text()
 
 
@@ -191,7 +191,7 @@ train.loss = @losses.unlucky
     assert process.wait(TIMEOUT) == 1, (tmp_path / "output").read_text()
     output, reason = (tmp_path / "output").read_text(), "ArithmeticError: no luck"
     assert f"again  0000  {reason}" in output and "Traceback" not in output
-    assert f"1 of 1 trials failed and none finished: {reason}" in output.splitlines()[-1]
+    assert f"1 of 1 trials failed, the first is 0000: {reason}; the report has" in output.splitlines()[-1]
 
 
 def test_ray_on_this_machine_listens_to_this_machine_alone(environment):
@@ -219,7 +219,7 @@ train.epochs = 2
 ablate.dimensions = {'TAU': [3.0, 1e-45], 'train.seed': [0, 1]}
 """
     away = environment | {"RAY_ADDRESS": cluster, "WANDB_CONFIG_DIR": str(tmp_path)}
-    sweep, output = finish(start(tmp_path, away, text), tmp_path)
+    sweep, output = finish(start(tmp_path, away, text), tmp_path, status=1)
     good, bad = sweep.trials[0::2], sweep.trials[1::2]
     assert "4 trials, 2 at once" in output
     assert [trial.status for trial in good] == 2 * ["finished"] and [trial.status for trial in bad] == 2 * ["failed"]
@@ -230,7 +230,9 @@ ablate.dimensions = {'TAU': [3.0, 1e-45], 'train.seed': [0, 1]}
     assert all(0 <= trial.state["first_step"] - trial.state["started"] < TIMEOUT for trial in good)
     assert all(list(trial.path.glob("wandb/offline-run-*")) for trial in sweep.trials)
     assert (sweep.report / "report.html").exists()
-    assert not [line for line in output.splitlines() if "ray" in line.lower() or "wandb" in line]
+    *lines, error = output.splitlines()
+    assert "2 of 4 trials failed, the first is 0001: DivergedError: the training loss became nan" in error
+    assert not [line for line in lines if "ray" in line.lower() or "wandb" in line]
 
 
 @pytest.mark.needs("optuna")
