@@ -91,8 +91,8 @@ struct Tensor {
 
 extern "C" {
 
-// One step for `count` tensors; steps[0] of each counts it.
-void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta1, double beta2, double eps,
+// One step for `count` tensors with the rate rate[0]; steps[0] of each counts it.
+void difflut_adam(const Tensor* tensors, int64_t count, const double* rate, double beta1, double beta2, double eps,
                   double weight_decay, int64_t threads) {
   // Entries of a part: several parts even of one tensor, each with far more work than it takes to hand it out.
   constexpr int64_t kPart = 4096;
@@ -102,7 +102,7 @@ void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta
 #pragma omp parallel num_threads(threads) if (total > 65536)
   for (int64_t t = 0; t < count; ++t) {
     const Tensor& x = tensors[t];
-    const Adam adam(rate, beta1, beta2, eps, weight_decay, *x.steps);
+    const Adam adam(*rate, beta1, beta2, eps, weight_decay, *x.steps);
 #pragma omp for nowait
     for (int64_t start = 0; start < x.size; start += kPart)
       for (int64_t i = start; i < std::min(start + kPart, x.size); i += kLine)
@@ -114,9 +114,9 @@ void difflut_adam(const Tensor* tensors, int64_t count, double rate, double beta
 // a batch of up to 128, which is kWords words; chosen[pins] are the inputs with the largest new logits, and steps[0]
 // counts the step.
 void difflut_select_adam(const uint64_t* bits, const float* grad, int64_t batch, int64_t features, int64_t pins,
-                         float* logits, float* mean, float* square, float* steps, int64_t* chosen, double rate,
+                         float* logits, float* mean, float* square, float* steps, int64_t* chosen, const double* rate,
                          double beta1, double beta2, double eps, double weight_decay, int64_t threads) {
-  const Adam adam(rate, beta1, beta2, eps, weight_decay, ++*steps);
+  const Adam adam(*rate, beta1, beta2, eps, weight_decay, ++*steps);
 #pragma omp parallel for num_threads(threads) if (features * pins > 16384)
   for (int64_t first = 0; first < pins; first += kLines * kLine)
     select_strip(adam, bits, grad, batch, features, pins, first, logits, mean, square, chosen);

@@ -15,10 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from difflut.circuits import Circuit
 from difflut.estimators import default_recipe
 from difflut.estimators.fitting import Fitter, Table
-from difflut.models import load_checkpoint
+from difflut.models import LUTNetwork, load_checkpoint
 from difflut.registry import REGISTRY
 from difflut.sklearn import LUTClassifier
 from difflut.training import Trainer
+from difflut.training.graph import GraphedSteps
 from tests.estimators.settings import SMALL
 
 
@@ -189,6 +190,24 @@ def test_tables_that_explore_choose_their_inputs_in_the_first_half_of_the_epochs
     network = LUTClassifier(**SMALL | {"epochs": 7, "explores": explores}).fit(*table).network_
     assert [not torch.equal(before, after) for before, after in pairwise(wirings)] == expected
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.needs("c++")
+@pytest.mark.parametrize("explores", [False, True])
+@pytest.mark.parametrize("weighs", [False, True])
+def test_recorded_steps_give_the_same_network_to_the_bit(table, monkeypatch, explores, weighs):
+    weights = np.random.default_rng(32).random(240) + 0.1 if weighs else None
+    passes, classify = [], LUTNetwork.classify
+    monkeypatch.setattr(LUTNetwork, "classify", lambda self, x: passes.append(self.training) or classify(self, x))
+    found = {}
+    for graph in (True, False):
+        monkeypatch.setattr(GraphedSteps, "serves", lambda *_, graph=graph: graph)
+        passes.clear()
+        classifier = LUTClassifier(**SMALL | {"explores": explores}).fit(*table, weights)
+        found[graph] = sum(passes), classifier.network_.state_dict(), [row["train_loss"] for row in classifier.history_]
+    assert found[True][0] < found[False][0] / 3
+    assert found[True][2] == found[False][2]
+    torch.testing.assert_close(found[True][1], found[False][1], rtol=0, atol=0)
 
 
 def test_a_pickled_classifier_predicts_the_same(table):

@@ -69,6 +69,22 @@ def test_a_replayed_step_of_adam_is_a_step_and_is_noticed():
     torch.testing.assert_close(run(True), run(False), rtol=0, atol=0)
 
 
+def test_a_replayed_step_of_adam_takes_the_rate_that_was_refreshed():
+    p = torch.nn.Parameter(torch.rand(40) + 1)
+    optimizer = kernels.Adam([p], lr=0.1)
+    moved = []
+    with kernels.Recording() as recording:
+        (3 * p).sum().backward()
+        optimizer.step()
+    for rate in (0.1, 0.7):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.refresh()
+        before = p.detach().clone()
+        recording.replay()
+        moved.append((before - p.detach()).mean().item())
+    assert moved == pytest.approx([0.1, 0.7], rel=0.1)  # a constant gradient moves each weight by the rate
+
+
 def test_memory_of_a_recording_stays_its_own():
     x, wiring, table, out = torch.rand(64, 9), torch.randint(9, (5, 3)), torch.rand(5, 1, 8), torch.empty(64, 5)
     with kernels.Recording() as recording:

@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 
+from difflut import kernels
 from difflut.layers import GroupSum
 from difflut.models import LUTNetwork, network
 from difflut.registry import ENCODERS, LAYERS, NODES, OPTIMIZERS
@@ -85,7 +86,9 @@ def test_recorded_steps_follow_rates_and_temperatures(optimizer, passes):
         rows = [trained.run_epoch() for _ in range(3)]
         assert rows[-1]["learning_rate"] < rows[0]["learning_rate"]
     torch.testing.assert_close(state(runs[1]), state(runs[0]), rtol=0, atol=0)
-    assert len(passes) == 3 * 4 + 3 * 3
+    # A full batch is passed twice and then repeated, the last one of an epoch, too; torch's optimizers keep the rate.
+    follows = isinstance(runs[1].optimizer, kernels.Adam)
+    assert len(passes) == 3 * 4 + (2 + 2 if follows else 3 * 3)
 
 
 def test_each_recorded_step_flips_other_bits():
@@ -104,6 +107,35 @@ def test_recorded_steps_see_new_samples_a_teacher_and_frozen_layers():
     (losses, weights), (same_losses, same_weights) = run(False), run(True)
     assert losses == pytest.approx(same_losses, rel=1e-6)
     torch.testing.assert_close(same_weights, weights, rtol=0, atol=0)
+
+
+def test_recorded_steps_weigh_rows(passes):
+    def weighted(logits, y, weights):
+        return (torch.nn.functional.cross_entropy(logits, y, reduction="none") * weights).mean()
+
+    weights = torch.rand(100, generator=torch.Generator().manual_seed(2)) * 3 + 0.1
+    plain, recorded, even = (
+        trainer(graph, "dwn", "candidates", loss=weighted, weights=given)
+        for graph, given in ((False, weights), (True, weights), (True, torch.ones(100)))
+    )
+    expected = [plain.run_epoch()["train_loss"] for _ in range(3)]
+    passes.clear()
+    assert [recorded.run_epoch()["train_loss"] for _ in range(3)] == pytest.approx(expected, rel=1e-3)
+    assert len(passes) == 2 + 2
+    assert even.run_epoch()["train_loss"] != pytest.approx(expected[0], rel=1e-2)
+
+
+def test_steps_without_a_gradient_of_each_parameter_follow_rates_too(passes):
+    def run(graph):
+        trained = trainer(graph, optimizer=partial(adam, lr=0.05), schedule=partial(cosine, epochs=3))
+        unused = torch.nn.Parameter(torch.rand(5))  # with which `Adam` takes the step of torch
+        trained.optimizer.add_param_group({"params": [unused]})
+        for _ in range(3):
+            trained.run_epoch()
+        return state(trained)
+
+    torch.testing.assert_close(run(True), run(False), rtol=0, atol=0)
+    assert len(passes) == 2 * 3 * 4
 
 
 def test_what_cannot_be_recorded_runs_as_it_is(passes):

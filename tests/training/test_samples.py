@@ -90,8 +90,6 @@ def test_rows_without_weight_are_not_learned_from():
 def test_weights_are_one_for_each_row_and_not_for_what_does_not_look_at_them():
     with pytest.raises(ValueError, match=r"150 inputs and weights of shape \(9,\); give one for each row"):
         trainer(weights=torch.ones(9))
-    with pytest.raises(ValueError, match="weights of rows have no effect with graph=True"):
-        trainer(weights=torch.ones(150), graph=True)
     with pytest.raises(ValueError, match="weights of rows have no effect with a refinement"):
         trainer(weights=torch.ones(150), refinement=lambda model: None)
 

@@ -97,11 +97,13 @@ class Fitter:
             schedule=partial(cosine, epochs=recipe.epochs),
             loss=weighted_cross_entropy,
             seed=self.seed,
+            graph=True,
+            wiring_epochs=recipe.wiring_epochs,
             weights=torch.from_numpy(training.weights / training.weights.mean()).float(),
         )
-        history, best = [], None
-        for epoch in range(recipe.epochs):
-            network.layers[0].logits.requires_grad_(epoch < recipe.wiring_epochs)
+        history: list[dict[str, Any]] = []
+        best = None
+        while len(history) < recipe.epochs:
             history.append(trainer.run_epoch())
             if recipe.validation_rows:
                 history[-1]["validation_accuracy"] = score = held_out.score(network)

@@ -1,5 +1,6 @@
 """Adam and AdamW with one kernel for all parameters."""
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from difflut.kernels.backends import backend_for
 from difflut.kernels.contract import Backend
 from difflut.kernels.factors import accept_factors, has_factors, taken_factors
 from difflut.kernels.facts import known, note
+from difflut.kernels.signatures import Argument
 
 MOST_TENSORS = 64  # of one step on a GPU, as kMostTensors in adam.cu
 OPTIONS = ("amsgrad", "maximize")  # options of torch's Adam that the kernels do not have
@@ -22,8 +24,8 @@ class Adam(torch.optim.Adam):
 
     Without weight decay, as by default, it is `torch.optim.Adam`. Parameters that need no gradient stay as they are.
 
-    On a GPU the number of steps and the learning rate lie on the device, so a step can be captured in a CUDA graph.
-    After changing the rate of a captured step, call `refresh`.
+    A step can be captured in a CUDA graph, or noted in a `Recording`: the learning rate lies in memory that it reads,
+    on a GPU as the number of steps does. After changing the rate of such a step, call `refresh`.
 
     Args:
         params: Parameters, as for `torch.optim.Adam`.
@@ -50,6 +52,7 @@ class Adam(torch.optim.Adam):
         self.takes_factors = False
         super().__init__(params, lr, betas, eps, weight_decay, fused=True, decoupled_weight_decay=True)
         self._on_device: dict[int, _DeviceState] = {}
+        self._rates: dict[int, ctypes.Array[ctypes.c_double]] = {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds parameters; see `torch.optim.Optimizer.add_param_group`."""
@@ -78,6 +81,7 @@ class Adam(torch.optim.Adam):
                 loss = closure()
         backends = [_backend_of(group) for group in self.param_groups]
         if None in backends:
+            cpp.cannot_repeat()  # as the rate would stay
             self._multiply_out()
             self._separate()
             super().step()
@@ -88,13 +92,15 @@ class Adam(torch.optim.Adam):
             if backend is cuda:
                 self._step_on_gpu(number, group)
             else:
-                self._step_on_cpu(group)
+                self._step_on_cpu(number, group)
         return loss
 
     def refresh(self) -> None:
-        """Puts the present learning rates on the device."""
+        """Puts the present learning rates where steps read them."""
         for number, state in self._on_device.items():
             state.set_rate(self.param_groups[number]["lr"])
+        for number, rate in self._rates.items():
+            rate[0] = float(self.param_groups[number]["lr"])
 
     def _multiply_out(self) -> None:
         for group in self.param_groups:
@@ -161,8 +167,10 @@ class Adam(torch.optim.Adam):
         for name in ("exp_avg", "exp_avg_sq"):
             state[name] = state[name].contiguous() if name in state else torch.zeros_like(p)
 
-    def _step_on_cpu(self, group: dict[str, Any]) -> None:
-        scalars = float(group["lr"]), *_constants(group)
+    def _step_on_cpu(self, number: int, group: dict[str, Any]) -> None:
+        rate = self._rates.setdefault(number, (ctypes.c_double * 1)())
+        rate[0] = float(group["lr"])
+        scalars: tuple[Argument, ...] = rate, *_constants(group)
         rows, parameters = [], _learning(group)
         counts = {id(self.state[p]["step"]) for p in parameters if "step" in self.state[p]}
         if len(counts) < len(parameters):  # there are none yet, or one for all in a state from a GPU

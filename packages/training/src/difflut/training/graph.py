@@ -18,6 +18,7 @@ from difflut.training.ranks import GradientSums, Ranks
 from difflut.training.samples import Samples
 
 WARM_UP = 2
+ALL = slice(None)  # rows
 
 
 class GraphedSteps:
@@ -33,7 +34,7 @@ class GraphedSteps:
         model: Network on a device where `serves` says so, its encoder fitted.
         samples: Samples, on which `begin` was called.
         optimizer: Optimizer of the model's parameters.
-        loss: Loss of logits and class indices and, where samples are taught, the teacher's logits.
+        loss: Loss of logits and of what `samples.targets` gives.
         sums: Sums of the gradients over all processes, which is part of the graph.
         penalty: Function that gives what is added to the loss, if anything.
     """
@@ -50,10 +51,9 @@ class GraphedSteps:
         self.penalty = penalty
         self.model, self.samples, self.optimizer, self.loss, self.sums = model, samples, optimizer, loss, sums
         self.device = device = next(model.parameters()).device
-        self.y = samples.y.to(device)
-        self.taught = None if samples.taught is None else samples.taught.to(device)
-        # With a teacher a batch's rows are needed, not only their labels.
-        self._labels = self.y if self.taught is None else torch.arange(len(self.y), device=device)
+        self.targets = [each.to(device) for each in samples.targets(ALL)]
+        # Where the loss takes more than class indices, a batch's rows are needed, not only their labels.
+        self._labels = self.targets[0] if len(self.targets) == 1 else torch.arange(len(samples), device=device)
         self._rows: kernels.PackedRows | None = None
         self._bits = model.encode(samples.x[:1].to(device)).shape[1]
         self._at_once = rows_at_once(self._bits)
@@ -100,7 +100,7 @@ class GraphedSteps:
 
     def _fits(self) -> bool:
         """Whether the packed bits of all samples take less than half of the memory that is free on a GPU."""
-        return self.stream is None or len(self.y) * self._bits / 8 < torch.cuda.mem_get_info(self.y.device)[0] / 2
+        return self.stream is None or len(self.samples) * self._bits / 8 < torch.cuda.mem_get_info(self.device)[0] / 2
 
     def _hold(self, order: Tensor) -> None:
         """Has on the device what an epoch visits, in this order."""
@@ -111,18 +111,19 @@ class GraphedSteps:
             order = torch.arange(len(order), device=order.device)
         else:
             stretches = x.split(self._at_once)
-        bits = (self.model.encode(some.to(self.y.device)) for some in stretches)
+        bits = (self.model.encode(some.to(self.device)) for some in stretches)
         if self._rows is None:
             self._rows = kernels.PackedRows(bits, labels)
         elif self.holds_part or self._version != self.samples.version:
             self._rows.replace(bits, labels)
-        if self._version != self.samples.version and self.taught is not None and self.samples.taught is not None:
-            self.taught.copy_(self.samples.taught)
+        if self._version != self.samples.version:
+            for held, now in zip(self.targets, self.samples.targets(ALL), strict=True):
+                held.copy_(now)
         self._version = self.samples.version
         self._rows.begin(order)
 
     def _follow_rates(self) -> None:
-        if isinstance(self.optimizer, kernels.Adam) and self.stream is not None:
+        if isinstance(self.optimizer, kernels.Adam):
             return self.optimizer.refresh()
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         if rates != self._rates:  # other optimizers keep the rate in the graph
@@ -168,13 +169,14 @@ class GraphedSteps:
     def _train(self, part: Part) -> None:
         with self.sums.ranks.computing(part):
             assert self._rows is not None  # as an epoch has begun
-            bits, y = self._rows.next_batch(max(part.rows, 1))
-            taught: tuple[Tensor, ...] = ()
-            if self.taught is not None:
-                y, taught = self.y[y], (self.taught[y],)
+            bits, labels = self._rows.next_batch(max(part.rows, 1))
+            targets = [labels]
+            if len(self.targets) > 1:
+                # An index in brackets may be a mask, whose result has a size that cannot be recorded.
+                targets = [each.index_select(0, labels) for each in self.targets]
             logits = self.model.classify(bits)
             self.optimizer.zero_grad(set_to_none=True)
-            output, gradient = self._objective(part, logits, y, *taught)
+            output, gradient = self._objective(part, logits, *targets)
             outputs, gradients = [output], [gradient]
             if (penalty := self.penalty()) is not None:
                 outputs.append(penalty)
@@ -183,13 +185,13 @@ class GraphedSteps:
                 torch.autograd.backward(outputs, gradients)
         self.optimizer.step()
 
-    def _objective(self, part: Part, logits: Tensor, y: Tensor, *taught: Tensor) -> tuple[Tensor, Tensor]:
+    def _objective(self, part: Part, logits: Tensor, y: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
         """The tensor from which the backward pass starts, and its gradient of the mean loss over the whole batch."""
         if self.loss in (cross_entropy, F.cross_entropy):  # loss and gradient in one kernel
             totals = self.totals if part.rows else torch.zeros_like(self.totals)
             gradient = kernels.cross_entropy_gradient(logits, y, totals)
             return logits, gradient if part.rows == part.total else gradient * part.share
-        loss = self.loss(logits, y, *taught)
+        loss = self.loss(logits, y, *others)
         correct = (logits.argmax(1) == y)[: part.rows].sum()
         self.totals += torch.stack((loss.detach() * part.rows, correct))
         return loss, torch.full_like(loss, part.share)

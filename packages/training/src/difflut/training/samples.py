@@ -98,7 +98,7 @@ class Samples:
         changed = [self.augmentation(rows, generator).to(device) for rows in stretches]
         return torch.cat([self._original, *changed] if beside else changed), self.y.repeat(copies + beside)
 
-    def targets(self, rows: Tensor) -> tuple[Tensor, ...]:
+    def targets(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
         """The arguments of the loss besides logits: class indices, then a teacher's logits and weights if there are."""
         return tuple(each[rows] for each in (self.y, self.taught, self.weights) if each is not None)
 

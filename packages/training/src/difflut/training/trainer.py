@@ -69,8 +69,8 @@ class Trainer:
         wiring_epochs: Epochs in which wirings learn; from then on they are as good as fixed. None is all epochs.
         redraw_epochs: Epochs before which, but for the first, wirings draw half of their candidates anew (see
             `Learnable.redraw`). None draws none.
-        weights: Weight of each row `(rows,)`, which the loss takes as its last argument. Not with a graph or a
-            refinement, which weigh all rows alike.
+        weights: Weight of each row `(rows,)`, which the loss takes as its last argument. Not with a refinement, which
+            weighs all rows alike.
 
     Raises:
         ValueError: The data do not fit together, a regularizer does not fit its node, the refinement sees copies of
@@ -121,9 +121,8 @@ class Trainer:
                 f"redraw_epochs={redraw_epochs} has no effect: no layer has a top_k of at least 2 that is smaller than "
                 "the number of inputs that its nodes may read"
             )
-        if weights is not None and (graph or refinement):
-            other = "graph=True" if graph else "a refinement"
-            raise ValueError(f"weights of rows have no effect with {other}; leave one of them out")
+        if weights is not None and refinement:
+            raise ValueError("weights of rows have no effect with a refinement; leave one of them out")
         check_labels(model, x, y)
         with torch.no_grad():
             model.regularization()  # a regularizer that does not fit fails here, before any work

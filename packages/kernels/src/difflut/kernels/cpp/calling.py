@@ -56,8 +56,8 @@ _FUNCTIONS = {
     "select_inputs_gradient": "pppppppiiiip",
     "select_candidates_gradient": "pppippppppiiiip",
     "select_x_gradient": "ppipdppppppiiiip",
-    "adam": "piddddd",
-    "select_adam": "ppiiipppppddddd",
+    "adam": "pipdddd",
+    "select_adam": "ppiiippppppdddd",
     "choose": "pipppiipp",
     "cross_entropy": "ppiipp",
 }

@@ -94,6 +94,12 @@ def by_notes() -> Iterator[None]:
         _by_notes.pop()
 
 
+def cannot_repeat() -> None:
+    """Says that only the code that runs now can do its work again."""
+    for recording in _active:
+        recording.is_complete = False
+
+
 def may_look() -> bool:
     """Whether values may decide how something is computed."""
     return not _active and not _by_notes
