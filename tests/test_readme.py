@@ -42,6 +42,14 @@ def test_the_accuracies_of_its_tables_are_those_of_the_reproductions(page):
     assert len(ours) > 5 and ours <= measured and theirs <= published
 
 
+def test_its_figures_are_those_of_the_documentation():
+    figure = r"(?<![\d.,])(?:\d+\.\d+|\d{1,3}(?:,\d{3})+)(?![\d,]*\d)"
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.DOTALL | re.MULTILINE)
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    figures = set(re.findall(figure, prose))
+    assert len(figures) > 20 and figures - set(re.findall(figure, pages)) == set()
+
+
 @pytest.mark.parametrize("path", re.findall(r"(gin_configs/\S+\.gin|docs/\S+?\.(?:png|md)|\w+\.md)\b", README))
 def test_the_files_that_it_names_exist(path):
     assert (ROOT / path).is_file()
