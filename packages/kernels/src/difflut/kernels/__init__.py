@@ -36,6 +36,7 @@ from difflut.kernels.hard_graph import lookup_graph as lookup_graph
 from difflut.kernels.learned import learned_lookup as learned_lookup
 from difflut.kernels.lookups import are_bits as are_bits
 from difflut.kernels.lookups import lookup as lookup
+from difflut.kernels.mixing import mix as mix
 from difflut.kernels.placements import PlacedWiring as PlacedWiring
 from difflut.kernels.placements import Placements as Placements
 from difflut.kernels.placements import Wiring as Wiring

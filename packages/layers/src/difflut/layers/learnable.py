@@ -13,7 +13,7 @@ from difflut.layers.hard import with_placements
 from difflut.layers.promises import relaxed_of_choices
 from difflut.layers.shapes import InputSize
 from difflut.layers.wiring import check_inputs
-from difflut.nodes import HardLookup, Node, as_features
+from difflut.nodes import HardLookup, Node
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 
@@ -207,11 +207,6 @@ class Learnable(Drawn):
             self.steps += 1
             if self.gumbel:
                 logits = logits + gumbel_noise(logits)
-        if self.candidates is None:
-            positions = torch.arange(self.placements.window, device=logits.device)
-            weights = (logits / self.temperature()).softmax(0).t()
-        else:
-            positions = self.candidates
-            weights = (logits / self.temperature()).softmax(1)[:, None]
-        mixed = weights @ kernels.gather(x, with_placements(positions, self.placements))
-        return as_features(mixed, self.placements.count)
+        logits = logits / self.temperature()
+        weights = logits.softmax(0).t() if self.candidates is None else logits.softmax(1)
+        return kernels.mix(x, weights, self.candidates, self.placements)
