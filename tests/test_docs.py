@@ -141,6 +141,23 @@ def test_every_page_is_in_the_navigation_and_has_a_title():
     )
 
 
+def test_every_page_is_linked_by_another():
+    linked = {ROOT / "docs/index.md"}
+    for source in [*PAGES, *NOTEBOOKS, ROOT / "README.md"]:
+        targets = re.findall(r"\]\(([^)#\s]+)", source.read_text())
+        linked |= {(source.parent / target).resolve() for target in targets} - {source}
+    assert [page for page in [*PAGES, *NOTEBOOKS] if page not in linked] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_table_has_a_head_and_rows_of_as_many_cells(page):
+    text = re.sub(r"`[^`\n]*`", "", page.read_text())
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        rows = table.splitlines()
+        assert re.fullmatch(r"\|[-:| ]+\|", rows[1]), rows[0]
+        assert {row.count("|") for row in rows} == {rows[1].count("|")}, rows[0]
+
+
 def test_links_to_notebooks_lead_to_their_pages_but_one_that_downloads():
     text = "[one](notebooks/a.ipynb) and [two](b.ipynb), [file](a.ipynb){ download }"
     shown = NOTEBOOK_HOOK["on_page_markdown"](text)
