@@ -8,7 +8,14 @@ from sklearn.datasets import make_classification
 from difflut.encoders import MidpointThermometer
 from difflut.estimators import default_recipe
 from difflut.estimators.fitting import Fitter, Table
-from difflut.estimators.forest import Splits, forest_splits, grow_forest, set_thresholds, votes_of_rows
+from difflut.estimators.forest import (
+    Splits,
+    forest_splits,
+    grow_forest,
+    set_thresholds,
+    votes_of_rows,
+    weights_at_addresses,
+)
 from difflut.registry import REGISTRY
 
 
@@ -112,6 +119,16 @@ def test_the_most_thresholds_are_those_of_one_feature():
     threshold = np.array([[5, 1, 2], [1, 6, 9], [3, 1, 9]], np.float32)
     assert Splits(feature, threshold).most_thresholds() == 3
     assert Splits(np.full((2, 2), -1), np.zeros((2, 2), np.float32)).most_thresholds() == 0
+
+
+def test_weights_are_summed_at_the_addresses_of_the_rows():
+    generator = torch.Generator().manual_seed(3)
+    bits = torch.randint(2, (70, 9), generator=generator).float()
+    wiring = torch.stack([torch.randperm(9, generator=generator)[:3] for _ in range(5)])
+    weights = torch.rand(5, 2, 70, generator=generator) + 0.1
+    address = (bits[:, wiring].long() << torch.arange(3)).sum(-1).t()
+    expected = torch.zeros(5, 2, 8).scatter_add_(2, address[:, None].expand(-1, 2, -1), weights)
+    torch.testing.assert_close(weights_at_addresses(bits, wiring, weights), expected)
 
 
 def test_as_many_tables_vote_at_an_address_as_rows_are_of_their_class_there():

@@ -8,6 +8,7 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
+from difflut import kernels
 from difflut.encoders import Encoder
 
 MOST_LOOKUPS = 2**21  # rows times tables on which votes are counted; four times as many give no better networks
@@ -148,6 +149,20 @@ def set_thresholds(encoder: Encoder, splits: Splits) -> Tensor:
     return torch.from_numpy(np.where(splits.feature >= 0, splits.feature * num_bits + nearest, -1))
 
 
+def weights_at_addresses(bits: Tensor, wiring: Tensor, weights: Tensor) -> Tensor:
+    """Sums of weights of the rows at each address of each table: `(tables, m, 2**n)`, float32.
+
+    Args:
+        bits: Bits of the rows: `(rows, bits)`.
+        wiring: Bits that each table reads: `(tables, n)`.
+        weights: m weights of each row at each table: `(tables, m, rows)`, float32.
+    """
+    tables, sums, _ = weights.shape
+    table = torch.zeros(tables, sums, 2 ** wiring.shape[1], requires_grad=True)
+    # The gradient of an entry of a table is the sum of what comes from the rows at its address.
+    return torch.autograd.grad(kernels.lookup(bits, wiring, table), table, weights.flatten(0, 1).t())[0]
+
+
 def votes_of_rows(bits: Tensor, y: Tensor, weights: Tensor, wiring: Tensor, classes: int, seed: int) -> Tensor:
     """Tables that vote together as a forest does: `(tables, 1, 2**n)` in [0, 1], to be rounded at one half.
 
@@ -168,19 +183,16 @@ def votes_of_rows(bits: Tensor, y: Tensor, weights: Tensor, wiring: Tensor, clas
     tables, n = wiring.shape
     generator = torch.Generator().manual_seed(seed)
     counted = torch.randperm(len(y), generator=generator)[: max(1, MOST_LOOKUPS // tables)]
-    bits, y, weights = bits[counted].bool(), y[counted], weights[counted].double()
+    bits, y, weights = bits[counted], y[counted], weights[counted].float()
     votes = tables // classes
     own_class = torch.arange(classes).repeat_interleave(votes)
-    address = torch.arange(tables) << n
-    for pin in range(n):
-        address = address + (bits[:, wiring[:, pin]].long() << pin)  # (rows, tables)
-    of_row = weights[:, None].expand(-1, tables)
-    own = of_row * (y[:, None] == own_class)
-    every, own = (torch.bincount(address.flatten(), each.flatten(), tables << n) for each in (of_row, own))
-    share = (torch.bincount(y, weights, classes)[own_class] / weights.sum())[:, None]
+    every = weights.expand(tables, -1)
+    both = torch.stack([every, every * (y == own_class[:, None])], dim=1)
+    counts = weights_at_addresses(bits, wiring, both).double()
+    share = (torch.bincount(y, weights.double(), classes)[own_class] / weights.double().sum())[:, None]
     for pins in range(n + 1):
         # Addresses with equal first pins lie `2**pins` apart.
-        rows, of_class = (each.view(tables, -1, 1 << pins).sum(dim=1) for each in (every, own))
+        rows, of_class = counts.view(tables, 2, -1, 1 << pins).sum(dim=2).unbind(1)
         share = (of_class + share.repeat(1, 2 if pins else 1)) / (rows + 1)
     ranks = torch.stack([torch.randperm(votes, generator=generator) for _ in range(classes)]).flatten()
     level = (ranks[:, None] + 0.5) / votes

@@ -1,5 +1,7 @@
 """Random wiring: which inputs each node reads."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,13 +26,16 @@ def random_wiring(input_size: int, num_nodes: int, n: int, generator: torch.Gene
     later = -(-pins // input_size) - 1
     rounds = np.empty((later + 1, input_size), np.int64)
     rounds[0] = first
-    # All keys are drawn at once, and sorted in numpy: of few inputs there are thousands of rounds.
     keys = torch.rand(later, input_size, generator=generator).numpy()
-    for number in range(1, later + 1):
+    # Of few inputs there are thousands of rounds. After each period of them a round ends where a node does, so what
+    # follows does not depend on it, and all periods are drawn at once.
+    period = n // math.gcd(input_size, n)
+    for number in range(period):
+        these = np.arange(number or period, later + 1, period)
         # A node that begins in the last round and ends in this one must not meet its own inputs again: those go last.
-        if begun := number * input_size % n:
-            keys[number - 1, rounds[number - 1, input_size - begun :]] += 1
-        rounds[number] = keys[number - 1].argsort(kind="stable")
+        begun = rounds[these - 1, input_size - number * input_size % n :]
+        keys[these[:, None] - 1, begun] += 1
+        rounds[these] = keys[these - 1].argsort(axis=1, kind="stable")
     return torch.from_numpy(rounds).flatten()[:pins].view(num_nodes, n)
 
 
