@@ -1,5 +1,6 @@
 """LUT networks: built from Python, from a description in YAML or JSON, or from a checkpoint."""
 
+from difflut.models.building import network as network
 from difflut.models.checkpoint import load_checkpoint as load_checkpoint
 from difflut.models.checkpoint import read_checkpoint as read_checkpoint
 from difflut.models.checkpoint import save_checkpoint as save_checkpoint
@@ -9,7 +10,6 @@ from difflut.models.ensembles import ensemble as ensemble
 from difflut.models.hardening import hardened as hardened
 from difflut.models.mirroring import mirrored as mirrored
 from difflut.models.networks import LUTNetwork as LUTNetwork
-from difflut.models.networks import network as network
 from difflut.models.sealed import CheckpointError as CheckpointError
 from difflut.models.sealed import load_sealed as load_sealed
 from difflut.models.sealed import save_sealed as save_sealed
