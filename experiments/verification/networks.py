@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -31,8 +32,6 @@ def _image(*after: Callable[[Bank], Bank]) -> Callable[[Bank], list[Bank]]:
 
 # How the layers of a network are wired: from a function that makes one from a layer's name and options.
 WIRINGS: dict[str, Callable[[Bank], list[Bank]]] = {
-    "random": _dense("random"),
-    "learnable": _dense("learnable"),
     "soft": _dense("learnable", selection="soft"),
     "top-8": _dense("learnable", top_k=8),
     "convolution": _image(lambda bank: partial(bank, "learnable", output_size=8, kernel_size=2, stride=2, top_k=8)),
@@ -48,12 +47,20 @@ WIRINGS: dict[str, Callable[[Bank], list[Bank]]] = {
 IMAGES = ("convolution", "pooling", "detectors", "tree", "skip")
 
 
+def known_wirings() -> dict[str, Callable[[Bank], list[Bank]]]:
+    """`WIRINGS` and before them, by its name, every layer type that wires as many nodes as are asked for."""
+    wired = [
+        name for name, layer in LAYERS.items() if {"output_size", "node_type"} <= signature(layer).parameters.keys()
+    ]
+    return {name: _dense(name) for name in wired} | WIRINGS
+
+
 def small_network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int) -> tuple[LUTNetwork, torch.Tensor]:
     """A network as it starts, in evaluation mode, with its encoder fitted.
 
     Args:
         node: Name of the node type.
-        wiring: One of `WIRINGS`.
+        wiring: One of `known_wirings`.
         encoder: Name of the encoder.
         x: Inputs `(rows, features)`.
         n: Inputs of a node, or the nearest number that its type may have.
@@ -70,7 +77,7 @@ def small_network(node: str, wiring: str, encoder: str, x: torch.Tensor, n: int)
     x = _as_pixels(x) if detectors else x
     torch.manual_seed(0)
     fitted = ENCODERS[encoder](num_bits=4, detectors=detectors).fit(x)
-    return network(x.shape[1:], 10, fitted, WIRINGS[wiring](bank)).eval(), x
+    return network(x.shape[1:], 10, fitted, known_wirings()[wiring](bank)).eval(), x
 
 
 def _as_image(x: torch.Tensor) -> torch.Tensor:

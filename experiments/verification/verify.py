@@ -26,7 +26,7 @@ from difflut.registry import ENCODERS, NODES, register_job
 from experiments.data import load_dataset
 from experiments.shared.arguments import check_effect, check_names, check_some, check_whole, configured
 from experiments.shared.failures import MismatchError
-from experiments.verification.networks import WIRINGS, small_network
+from experiments.verification.networks import known_wirings, small_network
 
 BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
@@ -53,8 +53,9 @@ def verify(
         simulated_samples: Rows for the simulator.
         n: Inputs of a node, or the nearest number that its type may have.
         nodes: Node types; None is all.
-        wirings: Names of wirings: "random", "learnable", "soft", "top-8", "convolution", "pooling", "detectors", "tree"
-            and "skip"; None is all. "detectors" is a convolution that reads responses to edges, too.
+        wirings: Names of layer types that draw or learn what nodes read, which are dense here, and "soft", "top-8",
+            "convolution", "pooling", "detectors", "tree" and "skip"; None is all. "detectors" is a convolution that
+            reads responses to edges, too.
         encoders: None is all.
         back_ends: Names of back ends: "numpy", "engine", "C", "Verilog".
         simulator: "verilator" or "iverilog".
@@ -66,9 +67,9 @@ def verify(
         ConfigurationError: A name is not known, or a number cannot be.
         MismatchError: A back end got a sample wrong; raised when all networks have been compared.
     """
-    nodes, wirings, encoders = nodes or list(NODES), wirings or list(WIRINGS), encoders or list(ENCODERS)
+    nodes, wirings, encoders = nodes or list(NODES), wirings or list(known_wirings()), encoders or list(ENCODERS)
     check_names("verify.nodes", nodes, NODES)
-    check_names("verify.wirings", wirings, WIRINGS)
+    check_names("verify.wirings", wirings, known_wirings())
     check_names("verify.encoders", encoders, ENCODERS)
     check_some("verify.back_ends", back_ends)
     check_names("verify.back_ends", back_ends, BACK_ENDS)

@@ -32,9 +32,10 @@ def test_a_layer_of_nodes_with_several_outputs_has_fewer_of_them(layer_type):
     assert layer.node.num_nodes == 10 and layer.wiring().shape == (10, 4)
 
 
+@pytest.mark.parametrize("options", [{}, {"kernel_size": (2, 1)}], ids=str)
 @pytest.mark.parametrize("layer_type", LAYERS)
-def test_evaluation_reads_through_the_wiring(layer_type):
-    layer = make(layer_type).eval()
+def test_evaluation_reads_through_the_wiring(layer_type, options):
+    layer = make(layer_type, **options).eval()
     x, hard = bits(), layer.hard()
     rows, placements = hard.placements.rows(hard.wiring), hard.placements.count
     expected = torch.empty(64, layer.out_features)
