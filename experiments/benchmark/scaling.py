@@ -56,7 +56,7 @@ def _samples_per_second(count: int, batch: int, epochs: int) -> float:
         settings = [
             "run.job = @train", f"train.devices = {count}", f"train.batch_size = {batch}", f"train.epochs = {epochs}",
             f"train.runs = {folder!r}", 'train.name = "run"', "train.checkpoint_seconds = None",
-            'tracking.mode = "disabled"',
+            "train.count_luts = False", 'tracking.mode = "disabled"',
         ]  # fmt: skip
         file = Path(folder, "scaling.gin")
         file.write_text(parsed_config(), encoding="utf-8")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from difflut import config
 from difflut.models import LUTNetwork
 from experiments.runs import TrialRun
-from experiments.sweep.objectives import OF_VALIDATION
+from experiments.sweep.objectives import OF_LUTS, OF_VALIDATION
 from experiments.sweep.plan import SEED, Point
 
 
@@ -34,6 +34,7 @@ class Checker:
     def __init__(self, text: str, objectives: Sequence[str] = ()) -> None:
         self.text = text
         self.of_validation = [name for name in objectives if name in OF_VALIDATION]
+        self.of_luts = [name for name in objectives if name in OF_LUTS]
         self._sizes: dict[frozenset[tuple[str, str]], dict[str, int]] = {}
 
     def size(self, point: Point) -> dict[str, int]:
@@ -75,6 +76,11 @@ class Checker:
             raise config.ConfigurationError(
                 f"the objective {self.of_validation[0]!r} is of validation rows, of which there are none; raise "
                 "dataset.validation_fraction, or set ablate.objectives"
+            )
+        if self.of_luts and not config.bound(["train.count_luts"]).get("train.count_luts", True):
+            raise config.ConfigurationError(
+                f"the objective {self.of_luts[0]!r} needs the number of LUTs: leave out train.count_luts = False, or "
+                "set ablate.objectives"
             )
 
     def sizes(self, points: Sequence[Point]) -> list[dict[str, int]]:

@@ -9,7 +9,8 @@ from experiments.shared.costs import CHAINED, PARTS, REGISTERS, SIZES, USED
 
 OF_EPOCHS = ("val_accuracy_hard", "val_accuracy_relaxed", "train_accuracy", "train_loss", "gap")
 OF_VALIDATION = ("val_accuracy_hard", "val_accuracy_relaxed", "gap")
-OF_RESULTS = ("luts", *PARTS, CHAINED, *REGISTERS, *SIZES, *USED)
+OF_LUTS = ("luts", *PARTS, CHAINED, *REGISTERS)
+OF_RESULTS = (*OF_LUTS, *SIZES, *USED)
 
 
 def check_objectives(objectives: Mapping[str, str], scheduler: str, search: str = "grid") -> list[str]:

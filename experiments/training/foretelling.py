@@ -15,8 +15,8 @@ from experiments.shared.failures import optional
 ROWS_TO_FIT = 2000  # by which an encoder costs about what it does when fitted to all
 
 
-def foretell(trainer: Trainer, data: Dataset, epochs: int, refined_epochs: int) -> None:
-    """Prints the network, the rows, the steps, and what the untrained network costs in hardware by estimate."""
+def foretell(trainer: Trainer, data: Dataset, gradient_epochs: int, refined_epochs: int, counts_luts: bool) -> None:
+    """Prints the network, the rows, the steps and, if wanted, the untrained network's cost in hardware by estimate."""
     model, steps = trainer.model, -(-len(data.x_train) // trainer.batch_size)
     rows = ", ".join(f"{len(x):,} {part}" for part, x in _parts(data))
     print(model)
@@ -27,9 +27,10 @@ def foretell(trainer: Trainer, data: Dataset, epochs: int, refined_epochs: int) 
         f"{model.num_luts:,} tables, {model.num_lookups:,} look-ups for a sample, {model.num_parameters:,} parameters"
     )
     refined = f", then {refined_epochs} of refinement" if refined_epochs else ""
-    print(f"{epochs - refined_epochs} epochs of {steps:,} steps of {trainer.batch_size} rows{refined}", flush=True)
-    with optional("cost in hardware"):
-        print(f"before training: {_cost(deepcopy(model), data)}, by estimate")
+    print(f"{gradient_epochs} epochs of {steps:,} steps of {trainer.batch_size} rows{refined}", flush=True)
+    if counts_luts:
+        with optional("cost in hardware"):
+            print(f"before training: {_cost(deepcopy(model), data)}, by estimate")
     print("nothing was trained or written: train.dry_run = True")
 
 

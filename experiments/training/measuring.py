@@ -15,18 +15,21 @@ from experiments.training import plots
 from experiments.training.tracking import Tracker
 
 
-def measure(model: LUTNetwork, data: Dataset, folder: RunFolder) -> dict[str, Any]:
+def measure(model: LUTNetwork, data: Dataset, folder: RunFolder, counts_luts: bool) -> dict[str, Any]:
     """Measures the best epoch's network on the test set.
 
     Args:
         model: Network on the device of the data, or on another one.
         folder: Folder of the run.
+        counts_luts: Whether its cost in hardware is estimated, too.
     """
     epoch = read_checkpoint(folder.best)["training"]["epoch"]
-    return {"best_epoch": epoch} | scored(model, data, folder.metrics())
+    return {"best_epoch": epoch} | scored(model, data, folder.metrics(), counts_luts)
 
 
-def scored(model: LUTNetwork, data: Dataset, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def scored(
+    model: LUTNetwork, data: Dataset, metrics: Sequence[Mapping[str, Any]], counts_luts: bool = True
+) -> dict[str, Any]:
     """What a network has on the test set and costs, and what the epochs took in which it was trained."""
     scores = evaluate(model, data.x_test, data.y_test)
     gap = scores.pop("gap")
@@ -37,8 +40,9 @@ def scored(model: LUTNetwork, data: Dataset, metrics: Sequence[Mapping[str, Any]
         **{f"test_{key}": value for key, value in scores.items()},
         "gap": gap,
     }
-    with optional("cost in hardware"):
-        result |= estimated_cost(Circuit.from_model(model.cpu()), data.x_test)
+    if counts_luts:
+        with optional("cost in hardware"):
+            result |= estimated_cost(Circuit.from_model(model.cpu()), data.x_test)
     return result
 
 

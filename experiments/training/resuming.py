@@ -24,6 +24,7 @@ FREE = (
     "train.graph",
     "train.checkpoint_seconds",
     "train.upload_checkpoint",
+    "train.count_luts",
     "train.runs",
     "train.name",
     "dataset.cache_dir",

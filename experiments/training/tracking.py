@@ -89,6 +89,9 @@ class Tracker:
             self._failures.add(action)
 
 
+StartTracking = Callable[[str | Path, Mapping[str, Any]], Tracker]
+
+
 def tracker(
     mode: str = "offline",
     project: str | None = None,
@@ -97,7 +100,7 @@ def tracker(
     job_type: str | None = None,
     tags: Sequence[str] = (),
     name: str | None = None,
-) -> Callable[[str | Path, Mapping[str, Any]], Tracker]:
+) -> StartTracking:
     """How a run is tracked, checked before the run has a folder.
 
     W&B's environment variables hold as its users expect: `WANDB_MODE` is stronger than the mode given here, tags of

@@ -1,10 +1,7 @@
 """The training job."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -13,36 +10,28 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from difflut.config import ConfigurationError, configurable, operative_config, overridden, plain
-from difflut.models import LUTNetwork, describe, load_checkpoint
+from difflut.config import configurable, operative_config, overridden
+from difflut.models import LUTNetwork, describe
 from difflut.registry import register_job
 from difflut.training import Teacher, Trainer
 from difflut.training.area import Cost
-from difflut.training.freezing import front_to_back
 from difflut.training.losses import cross_entropy
-from difflut.training.ranks import ALONE, Ranks
+from difflut.training.ranks import ALONE
 from difflut.training.refinement import Refinement
 from experiments.data import Dataset, dataset, kept_rows
 from experiments.runs import RunFolder, TrialRun
-from experiments.shared.arguments import (
-    check_effect,
-    check_folder,
-    check_name,
-    check_seconds,
-    check_seed,
-    check_whole,
-    configured,
-)
-from experiments.shared.costs import in_words, size_of
+from experiments.shared.arguments import configured
+from experiments.training.concluding import conclude
 from experiments.training.fitting import fit
 from experiments.training.foretelling import foretell
 from experiments.training.group import joined
-from experiments.training.measuring import draw, measure
-from experiments.training.resuming import proceed, resuming_command
+from experiments.training.recipe import Recipe
+from experiments.training.record import Record, said_how_to_go_on
+from experiments.training.resuming import proceed
 from experiments.training.starting import processes_wanted, run_together
-from experiments.training.teaching import check_first_call, check_pairing, educated
-from experiments.training.tracking import Tracker, tracker
-from experiments.training.workers import run_on_cluster
+from experiments.training.teaching import educated
+from experiments.training.tracking import StartTracking, Tracker, tracker
+from experiments.training.workers import check_workers, run_on_cluster
 
 tracking = configurable("tracking")(tracker)
 
@@ -73,6 +62,7 @@ def train(
     wiring_epochs: int | None = None,
     redraw_epochs: int | None = None,
     checkpoint_seconds: float | None = 0.0,
+    count_luts: bool = True,
     dry_run: bool = False,
     trial: TrialRun | None = None,
 ) -> dict[str, Any]:
@@ -113,6 +103,8 @@ def train(
             pin with the smallest weights.
         checkpoint_seconds: Seconds by which a kill may throw the run back; 0 writes `last.pt` after each epoch, None
             never.
+        count_luts: Whether the network's LUTs are counted in the end, and in a dry run, which takes minutes for a large
+            one; without it reports have no cost in hardware.
         dry_run: Whether to build everything, train nothing, and tell what would be trained: network, rows, steps and
             cost in hardware. The trial of a sweep tells nothing.
         trial: Set by a sweep, whose trial the run is.
@@ -121,82 +113,96 @@ def train(
         The content of the run's result.json, nothing where this process is not the first of several; for a dry run
         `network`, with its encoder as it was given, `tables`, `parameters`, `epochs` and `validation_rows`.
     """
-    is_alone, trial = trial is None, trial or TrialRun(None)
+    recipe = Recipe(
+        network,
+        optimizer,
+        schedule,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        graph=graph,
+        loss=loss,
+        augmentation=augmentation,
+        teacher=teacher,
+        refinement=refinement,
+        refined_epochs=refined_epochs,
+        freezing=freezing,
+        cost=cost,
+        wiring_epochs=wiring_epochs,
+        redraw_epochs=redraw_epochs,
+    )
+    record = Record(runs, name, resume, checkpoint_seconds, upload_checkpoint, count_luts, trial or TrialRun(None))
     with configured():
-        check_seed("train.seed", seed)
-        check_name("train.name", name)
-        if not (resume or trial.folder or dry_run):
-            check_folder("train.runs", Path(runs))
-        _check_numbers(epochs, checkpoint_seconds, wiring_epochs, redraw_epochs, refined_epochs, workers, devices)
-        check_pairing(loss, teacher)
-        _check_refinement(refinement, refined_epochs, epochs)
-        if not dry_run and (count := processes_wanted(devices, device)) > 1:
-            return run_together(count, trial, resume=resume)
-        start_tracking = tracking(**trial.tracking)
-    if workers is not None and not dry_run and not dist.is_initialized():
-        with configured(), kept_rows({}) as rows:
-            dataset(seed=seed)
-            folder = _folder(resume, trial, runs, name)
-        with _said_how_to_go_on(folder, ALONE):
-            return run_on_cluster(workers, device, folder, rows)
+        recipe.check()
+        record.check(is_written=not dry_run)
+        check_workers(workers, devices)
+        start_tracking = tracking(**record.trial.tracking)
+        if dry_run:
+            return _foresee(recipe, record, tells=trial is None)
+        count = processes_wanted(devices, device)
+    if count > 1:
+        return run_together(count, record.trial, resume=resume)
+    if workers is not None and not dist.is_initialized():
+        return _train_on_cluster(workers, device, recipe, record)
+    return _train_here(recipe, record, device, start_tracking)
+
+
+def _foresee(recipe: Recipe, record: Record, tells: bool) -> dict[str, Any]:
+    """Builds everything and trains nothing."""
+    data, model = recipe.begin()
+    trainer = recipe.trainer(model, data)
+    recipe.check_first_call(data)
+    if tells:
+        _tell_overridden()
+        foretell(trainer, data, recipe.gradient_epochs, recipe.refined_epochs, record.count_luts)
+    size = {"tables": model.num_luts, "parameters": model.num_parameters}
+    return {"network": model, **size, "epochs": recipe.epochs, "validation_rows": len(data.x_val)}
+
+
+def _train_on_cluster(workers: int, device: str, recipe: Recipe, record: Record) -> dict[str, Any]:
+    """Reads the data once for all workers, and lets these train."""
+    with configured(), kept_rows({}) as rows:
+        dataset(seed=recipe.seed)
+        folder = record.folder()
+    with said_how_to_go_on(folder, ALONE):
+        return run_on_cluster(workers, device, folder, rows)
+
+
+def _train_here(recipe: Recipe, record: Record, device: str, start_tracking: StartTracking) -> dict[str, Any]:
+    """Trains in this process, which may be one of several; the first one writes, and alone has a result."""
     with ExitStack() as group:
         with configured():
-            torch.manual_seed(seed)
-            data = dataset(seed=seed)
-            model = network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=seed)
-            make_trainer = partial(
-                Trainer,
-                batch_size=batch_size,
-                optimizer=optimizer,
-                schedule=schedule and partial(schedule, epochs=max(epochs - refined_epochs, 1)),
-                seed=seed,
-                graph=graph,
-                loss=plain(loss),
-                augmentation=augmentation,
-                refinement=refinement,
-                refined_from=epochs - refined_epochs,
-                cost=cost,
-                wiring_epochs=wiring_epochs,
-                redraw_epochs=redraw_epochs,
-                freezes=freezing and front_to_back(model.layers, epochs - refined_epochs, *freezing),
-            )
-            if dry_run:
-                foreseen = make_trainer(model, data.x_train, data.y_train)
-                check_first_call(loss, teacher, data)
-                if is_alone:
-                    _tell_overridden()
-                    foretell(foreseen, data, epochs, refined_epochs)
-                size = {"tables": model.num_luts, "parameters": model.num_parameters}
-                return {"network": model, **size, "epochs": epochs, "validation_rows": len(data.x_val)}
-            torch_device = group.enter_context(joined(device))
-            data = _on_device(data, model, torch_device)
-            trainer = make_trainer(model, data.x_train, data.y_train)
-            _tell_overridden()  # before a call that gives what users bind
-            check_first_call(loss, teacher, data)
-            ranks = trainer.ranks
-            folder = ranks.from_first(lambda: _folder(resume, trial, runs, name))
-            if resume:
-                proceed(trainer, folder, epochs)
-        shown = {"seed": seed, "epochs": epochs, **describe(model), **trial.values}
+            trainer, data, folder = _prepared(recipe, record, device, group)
+        ranks, model = trainer.ranks, trainer.model
+        shown = {"seed": recipe.seed, "epochs": recipe.epochs, **describe(model), **record.trial.values}
         with start_tracking(folder.path, shown) if ranks.is_first else Tracker() as run:
-            trainer.samples.teacher = teacher and educated(teacher, data, torch_device, folder.teacher, ranks)
-            if not resume and ranks.is_first:
+            if recipe.teacher:
+                trainer.samples.teacher = educated(recipe.teacher, data, trainer.device, folder.teacher, ranks)
+            if not record.resume and ranks.is_first:
                 folder.forget_after(0)
                 folder.write_config(operative_config())
             _announce(trainer, data, folder)
-            with _said_how_to_go_on(folder, ranks):
-                fit(trainer, data, epochs, folder, run, checkpoint_seconds, trial.report)
+            with said_how_to_go_on(folder, ranks):
+                fit(trainer, data, recipe.epochs, folder, run, record.checkpoint_seconds, record.trial.report)
                 trainer.release()
                 if not ranks.is_first:
                     return {}
                 group.close()  # the first process goes on alone
-                known = {"dataset": data.name, "seed": seed, "epochs": epochs, **size_of(model)}
-                result = _conclude(known | _done_by(torch_device, ranks), data, torch_device, folder, run)
-            if upload_checkpoint:
-                run.log_artifact(folder.best, name=f"{name}-checkpoint", type="model")
-            run.finish(result)
-    _tell(result)
-    return result
+                known = {"dataset": data.name, "seed": recipe.seed, "epochs": recipe.epochs, "processes": ranks.count}
+                return conclude(known, record, data, trainer.device, folder, run)
+
+
+def _prepared(recipe: Recipe, record: Record, device: str, group: ExitStack) -> tuple[Trainer, Dataset, RunFolder]:
+    """The trainer where the run begins or goes on, the data, and the folder; joins the group of processes."""
+    data, model = recipe.begin()
+    data = _on_device(data, model, group.enter_context(joined(device)))
+    trainer = recipe.trainer(model, data)
+    _tell_overridden()  # before a call that gives what users bind
+    recipe.check_first_call(data)
+    folder = trainer.ranks.from_first(record.folder)
+    if record.resume:
+        proceed(trainer, folder, recipe.epochs)
+    return trainer, data, folder
 
 
 def _on_device(data: Dataset, model: LUTNetwork, device: torch.device) -> Dataset:
@@ -215,82 +221,10 @@ def _announce(trainer: Trainer, data: Dataset, folder: RunFolder) -> None:
     print(f"{data.name}: {size}, {where}, {folder.path}", flush=True)
 
 
-def _tell(result: dict[str, Any]) -> None:
-    print(
-        f"test, best epoch {result['best_epoch']}: hard {result['test_accuracy_hard']:.2%}, "
-        f"relaxed {result['test_accuracy_relaxed']:.2%}, gap {result['gap']:+.2%}, seed {result['seed']}, "
-        f"{result['train_seconds']:.1f} s of training, {in_words(result)}"
-    )
-
-
 def _tell_overridden() -> None:
     for binding in overridden():
         if not binding.startswith(("train.", "tracking.")):  # a sweep gives these itself
             print(f"{binding} is bound to no effect: the job gives its own", flush=True)
-
-
-def _conclude(
-    known: dict[str, Any], data: Dataset, device: torch.device, folder: RunFolder, run: Tracker
-) -> dict[str, Any]:
-    """Measures the best network, writes what the run came to beside what is known of it, and draws it."""
-    best = load_checkpoint(folder.best, device)
-    result = known | measure(best, data, folder)
-    folder.write_result(result)
-    draw(best.to(device), data, result, folder, run)
-    return result
-
-
-def _done_by(device: torch.device, ranks: Ranks) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return {"device": name, "processes": ranks.count}
-
-
-def _folder(resume: str | None, trial: TrialRun, runs: str, name: str) -> RunFolder:
-    return RunFolder.open(resume) if resume else trial.folder or RunFolder.create(runs, name)
-
-
-@contextmanager
-def _said_how_to_go_on(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        if ranks.is_first and folder.last.exists():
-            command = resuming_command(folder.path, "train")
-            print(f"\ninterrupted; continue with\n{command}", file=sys.stderr)
-        raise
-
-
-def _check_refinement(refinement: Callable[..., Refinement] | None, refined_epochs: int, epochs: int) -> None:
-    if (refinement is None) != (refined_epochs == 0):
-        raise ConfigurationError(
-            f"train.refined_epochs = {refined_epochs} and train.refinement go together: "
-            "set both, such as 10 and @refinements.coordinate_descent, or neither"
-        )
-    if not 0 <= refined_epochs <= epochs:
-        raise ConfigurationError(
-            f"train.refined_epochs = {refined_epochs} must be from 0 to train.epochs = {epochs}, of which they are part"
-        )
-
-
-def _check_numbers(
-    epochs: int,
-    checkpoint_seconds: float | None,
-    wiring_epochs: int | None,
-    redraw_epochs: int | None,
-    refined_epochs: int,
-    workers: int | None,
-    devices: int | str,
-) -> None:
-    check_whole("train.epochs", epochs)
-    if checkpoint_seconds is not None:
-        check_seconds("train.checkpoint_seconds", checkpoint_seconds)
-    if wiring_epochs is not None:
-        check_whole("train.wiring_epochs", wiring_epochs, least=0, most=max(epochs - refined_epochs - 1, 0))
-    if redraw_epochs is not None:
-        check_whole("train.redraw_epochs", redraw_epochs, least=2, most=max(epochs - refined_epochs, 2))
-    if workers is not None:
-        check_whole("train.workers", workers)
-        check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")
 
 
 def _num_bytes(data: Dataset) -> int:

@@ -19,6 +19,7 @@ from experiments.cluster.courier import open_office, trial_folder
 from experiments.cluster.joining import connected
 from experiments.data import Rows, kept_rows
 from experiments.runs import RunFolder, TrialRun
+from experiments.shared.arguments import check_effect, check_whole
 from experiments.shared.failures import JobError, in_a_line
 from experiments.shared.files import write_file
 from experiments.training.group import LONG
@@ -41,6 +42,17 @@ class Work:
     text: str
     data: Mapping[str, Any]
     office: Any
+
+
+def check_workers(workers: int | None, devices: int | str) -> None:
+    """Checks how many workers are wanted, and that nothing else says on how many devices.
+
+    Raises:
+        ConfigurationError: It is no number of workers, or `train.devices` is given beside it.
+    """
+    if workers is not None:
+        check_whole("train.workers", workers)
+        check_effect("train", {"devices": devices}, "beside train.workers, each of which is one device")
 
 
 def run_on_cluster(workers: int, device: str, run: RunFolder, rows: Mapping[str, Rows]) -> dict[str, Any]:

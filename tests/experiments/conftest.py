@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 import experiments  # noqa: F401
 from difflut import config
 from experiments.runs import Sweep
+from tests.experiments.trainings import FILE
 
 SEED = "train.seed"
 TRAIN = """
@@ -25,6 +26,13 @@ nodes.dwn.input_dim = 4
 tracking.mode = "disabled"
 dataset.name = "digits"
 """
+
+
+@pytest.fixture
+def gin_file(tmp_path):
+    path = tmp_path / "experiment.gin"
+    path.write_text(FILE + f'train.runs = "{tmp_path}/runs"\n')
+    return path
 
 
 @pytest.fixture(scope="session")

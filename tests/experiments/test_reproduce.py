@@ -199,9 +199,9 @@ def test_runs_that_cannot_be_combined_are_refused(reproduced, tmp_path):
 
 
 def test_a_circuit_too_large_to_simplify_is_counted_as_trained_and_said_so(reproduced):
+    from experiments.data import dataset
     from experiments.reproduction.papers import _row
     from experiments.reproduction.reproduce import _check
-    from experiments.training.train import dataset
 
     folder, summary = reproduced
     (run,) = (folder / "runs").glob("*/seed_3-*/")
@@ -232,8 +232,8 @@ def test_a_row_of_an_earlier_table_keeps_its_cells_under_their_titles(reproduced
 
 
 def test_a_circuit_that_differs_from_the_reported_accuracy_is_an_error(reproduced):
+    from experiments.data import dataset
     from experiments.reproduction.reproduce import _check
-    from experiments.training.train import dataset
 
     folder, _ = reproduced
     (run,) = (folder / "runs").glob("*/seed_0-*/")

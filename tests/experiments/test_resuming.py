@@ -124,14 +124,14 @@ def test_another_network_than_that_of_the_checkpoint_is_refused_even_where_the_c
 
 
 def test_other_rows_under_the_same_name_are_refused(copied, monkeypatch):
-    load = experiments.training.train.dataset
+    load = experiments.training.recipe.dataset
 
     def other(**arguments):
         data = load(**arguments)
         data.y_train[5] = (data.y_train[5] + 1) % 10
         return data
 
-    monkeypatch.setattr("experiments.training.train.dataset", other)
+    monkeypatch.setattr("experiments.training.recipe.dataset", other)
     with pytest.raises(config.ConfigurationError, match="the state is of training on other samples"):
         again(copied)
 

@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import pytest
 
 from difflut import config
@@ -17,6 +20,15 @@ def test_a_training_is_timed_on_each_number_of_devices(tmp_path, capsys):
     assert list(rates) == [1, 2] and all(rate > 0 for rate in rates.values())
     assert output[1].startswith("2 devices, batches of 800:")
     assert output[-1].split() == ["2", f"{rates[2]:,.0f}", f"{rates[2] / rates[1]:.2f}"]
+
+
+def test_no_training_waits_for_its_cost_in_hardware(monkeypatch):
+    done = Mock(return_value=SimpleNamespace(returncode=1, stderr="stopped\n"))
+    monkeypatch.setattr("experiments.benchmark.scaling.subprocess.run", done)
+    config.parse([], text=TRAIN.replace("@train\n", "@scaling\n", 1))
+    with pytest.raises(JobError, match="on 1 devices failed: stopped"):
+        config.run()
+    assert "train.count_luts = False" in done.call_args.args[0]
 
 
 def test_what_cannot_be_timed_is_told(tmp_path):

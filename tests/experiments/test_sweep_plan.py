@@ -49,6 +49,15 @@ def test_a_search_by_validation_rows_needs_some():
         assert Checker(text, objectives).size(point).keys() == {"tables", "parameters", "epochs"}
 
 
+def test_a_search_by_luts_needs_their_number():
+    none = BASE + "train.count_luts = False\n"
+    point = plan({"train.seed": [0]}).grid(None, 0)[0]
+    with pytest.raises(ConfigurationError, match="'luts_tables' needs the number of LUTs: leave out"):
+        Checker(none, ["tables", "luts_tables"]).size(point)
+    for text, objectives in ((none, ["tables"]), (BASE, ["luts_tables"])):
+        assert Checker(text, objectives).size(point)["tables"] > 0
+
+
 @pytest.mark.parametrize(
     "scheduler,search,known",
     [("none", "grid", 0), ("none", "random", 0), ("asha", "random", 1), ("asha", "optuna", 2), ("none", "optuna", 2)],
