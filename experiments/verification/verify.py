@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from experiments.data import load_dataset
 from experiments.shared.arguments import check_effect, check_names, check_some, check_whole, configured
 from experiments.shared.failures import MismatchError
 from experiments.verification.networks import known_wirings, small_network
+from experiments.verification.training import in_one_piece, in_pieces
 
 BACK_ENDS = ("numpy", "engine", "C", "Verilog")
 
@@ -38,13 +39,14 @@ def verify(
     samples: int = 10_000,
     simulated_samples: int = 1000,
     n: int = 4,
+    epochs: int = 0,
     nodes: Sequence[str] | None = None,
     wirings: Sequence[str] | None = None,
     encoders: Sequence[str] | None = None,
     back_ends: Sequence[str] = BACK_ENDS,
     simulator: str = "iverilog",
 ) -> int:
-    """Compares untrained networks with their circuit in numpy, engine, C and Verilog.
+    """Compares networks with their circuit in numpy, engine, C and Verilog.
 
     Args:
         dataset: Whose rows are evaluated.
@@ -52,6 +54,8 @@ def verify(
         samples: Rows for circuit, engine and C, training rows first.
         simulated_samples: Rows for the simulator.
         n: Inputs of a node, or the nearest number that its type may have.
+        epochs: Epochs for which they are trained on the same rows first, once in one piece and once going on from a
+            checkpoint after each epoch, which must give the same network; with 0 they are as they start.
         nodes: Node types; None is all.
         wirings: Names of layer types that draw or learn what nodes read, which are dense here, and "soft", "top-8",
             "convolution", "pooling", "detectors", "tree" and "skip"; None is all. "detectors" is a convolution that
@@ -78,6 +82,7 @@ def verify(
     for argument, value in counts.items():
         check_whole(f"verify.{argument}", value)
     check_whole("verify.n", n, most=MAX_INPUTS)
+    check_whole("verify.epochs", epochs, least=0)
     if "Verilog" not in back_ends:
         simulation = {"simulated_samples": simulated_samples, "simulator": simulator}
         check_effect("verify", simulation, 'without "Verilog" among verify.back_ends')
@@ -85,10 +90,15 @@ def verify(
         data = load_dataset(dataset, seed=0)
     x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
+    y = torch.cat([data.y_train, data.y_test])[:samples]
     start, mismatches, networks = time.perf_counter(), 0, 0
     for names in product(nodes, wirings, encoders):
         model, inputs = small_network(*names, x, n)
-        for back_end, wrong in _check(model, inputs, simulated_samples, back_ends, simulator):
+        checks = _check(model, inputs, simulated_samples, back_ends, simulator)
+        if epochs:
+            again, _ = small_network(*names, x, n)
+            checks = chain(_train(model, again, inputs, y, epochs), checks)
+        for back_end, wrong in checks:
             mismatches += wrong
             if wrong:
                 print(f"{' '.join(names)}: {back_end}: {wrong} mismatches")
@@ -96,10 +106,24 @@ def verify(
         if networks % 32 == 0:
             print(f"{networks} networks, {mismatches} mismatches, {time.perf_counter() - start:.0f} s", flush=True)
     simulated = f" ({simulated_samples} simulated)" if "Verilog" in back_ends else ""
-    print(f"{networks} networks, {len(x)} samples{simulated}, {mismatches} mismatches in {', '.join(back_ends)}")
+    compared = ["resumed training"] * (epochs > 0) + [*back_ends]
+    print(f"{networks} networks, {len(x)} samples{simulated}, {mismatches} mismatches in {', '.join(compared)}")
     if mismatches:
         raise MismatchError(f"{mismatches} mismatches in {networks} networks; the lines above name them")
     return networks
+
+
+def _train(
+    model: LUTNetwork, again: LUTNetwork, x: torch.Tensor, y: torch.Tensor, epochs: int
+) -> Iterator[tuple[str, int]]:
+    """Trains a network, and another that starts as it does in pieces; how many samples these see otherwise."""
+    generator = torch.get_rng_state()
+    in_one_piece(model, x, y, epochs)
+    torch.set_rng_state(generator)
+    with tempfile.TemporaryDirectory() as folder:
+        again = in_pieces(again, x, y, epochs, Path(folder, "network.pt"))
+    with torch.no_grad():
+        yield "resumed training", int((model(x) != again(x)).any(1).sum())
 
 
 @torch.no_grad()
