@@ -141,6 +141,15 @@ def test_every_page_is_in_the_navigation_and_has_a_title():
     )
 
 
+def test_the_files_to_start_from_say_the_same_accuracies():
+    rows = re.findall(r"^\| `([\w/]+)` \|.*\| (.*) \|$", (ROOT / "docs/tasks/train.md").read_text(), re.MULTILINE)
+    for name, accuracies in rows:
+        if (file := gin_folder() / f"{name}.gin").is_file():
+            header = file.read_text().split("\n\n")[0]
+            assert all(figure in header for figure in re.findall(r"\d\d\.\d+", accuracies)), name
+    assert len(rows) > 5
+
+
 def test_every_page_is_linked_by_another():
     linked = {ROOT / "docs/index.md"}
     for source in [*PAGES, *NOTEBOOKS, ROOT / "README.md"]:
