@@ -49,9 +49,7 @@ IMAGES = ("convolution", "pooling", "detectors", "tree", "skip")
 
 def known_wirings() -> dict[str, Callable[[Bank], list[Bank]]]:
     """`WIRINGS` and before them, by its name, every layer type that wires as many nodes as are asked for."""
-    wired = [
-        name for name, layer in LAYERS.items() if {"output_size", "node_type"} <= signature(layer).parameters.keys()
-    ]
+    wired = [name for name, layer in LAYERS.items() if "output_size" in signature(layer).parameters]
     return {name: _dense(name) for name in wired} | WIRINGS
 
 

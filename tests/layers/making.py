@@ -22,3 +22,9 @@ def make_layer(layer_type, node_type="dwn_stable", shape=(12, 2, 2), **options):
         half = (shape[0] // 2, *shape[1:])
         given |= {"input_size": {"a": half, "b": half}, "reads": ["a", "b"]}
     return kind(**{name: value for name, value in given.items() if name in parameters})
+
+
+def needs_image(layer_type):
+    """Whether it has windows without being asked for them."""
+    kernel = signature(LAYERS[layer_type]).parameters.get("kernel_size")
+    return kernel is not None and kernel.default is not None

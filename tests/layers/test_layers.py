@@ -8,7 +8,7 @@ from difflut.layers import LayerConfig
 from difflut.layers.noise import flip_bits
 from difflut.nodes import NodeConfig
 from difflut.registry import LAYERS, NODES
-from tests.layers.making import WIRED, make_layer
+from tests.layers.making import WIRED, make_layer, needs_image
 
 
 def make(layer_type="random", node_type="dwn_stable", **options):
@@ -182,14 +182,7 @@ def test_a_pooling_window_of_too_many_pixels_is_named():
 
 @pytest.mark.parametrize("layer_type", LAYERS)
 def test_an_image_of_one_pixel_stays_an_image(layer_type):
-    sources = {"first": (4, 1, 1), "second": (4, 1, 1)}
-    own = {
-        "merge": {"reads": [*sources]},
-        "pool": {"kernel_size": 1},
-        "tree": {"node_type": NODES["dwn"], "n": 2},
-    }
-    other = {"output_size": 5, "node_type": NODES["dwn"], "n": 2, "kernel_size": 1}
-    layer = LAYERS[layer_type](input_size=sources, **own.get(layer_type, other))
+    layer = make(layer_type, "dwn", shape=(4, 1, 1), output_size=5, n=2, kernel_size=1)
     assert layer.output_shape == (layer.output_size, 1, 1)
     behind = LAYERS["random"](layer.output_shape, 6, NODES["dwn"], 2, kernel_size=3, padding=1)
     assert behind.eval()(layer.eval()(torch.rand(7, layer.in_features).round())).shape == (7, 6)
@@ -199,12 +192,10 @@ def test_an_image_of_one_pixel_stays_an_image(layer_type):
 @pytest.mark.parametrize("shape", [(16,), (4, 2, 2)])
 def test_what_a_layer_has_of_a_convolution_are_sizes(layer_type, shape):
     """Tools that describe modules, such as torchinfo, read these attributes wherever they are."""
-    if layer_type == "pool" and len(shape) == 1:
-        pytest.skip("pooling needs an image")
+    if len(shape) == 1 and needs_image(layer_type):
+        pytest.skip("needs an image")
     kernel = {"kernel_size": 2} if len(shape) == 3 else {}
-    own = {"merge": {"reads": ["x", "x"]}, "pool": {}, "tree": {"node_type": NODES["dwn"]}}
-    other = {"output_size": 6, "node_type": NODES["dwn"], "n": 4} | kernel
-    layer = LAYERS[layer_type](input_size={"x": shape}, **own.get(layer_type, other))
+    layer = make(layer_type, "dwn", shape=shape, output_size=6, **kernel)
     for name in ("kernel_size", "stride", "padding"):
         assert isinstance(getattr(layer, name, 1), int | list | tuple)
     assert hasattr(layer, "kernel_size") == (len(shape) == 3)
