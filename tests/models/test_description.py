@@ -111,7 +111,7 @@ def test_the_guide_s_module_of_layers_works_with_every_node_type(node_type):
     [
         (["encoder", "type"], "termometer", r"encoder\.type: no encoder is called 'termometer'; did you mean 'therm"),
         (["encoder", "params", "num_bit"], 3, r"encoder\.params\.num_bit: unknown key; did you mean 'num_bits'\?"),
-        (["layers", 1, "node_type"], "dwn_stabl", r"layers\[1\]\.node_type: no node is called"),
+        (["layers", 1, "node_type"], "dwn_stabl", r"layers\[1\]\.node_type: no node is called .*import its module"),
         (["layers", 1, "type"], None, r"layers\[1\]\.type: missing; known: .*random"),
         (
             ["layers", 0, "node_params", "degre"],

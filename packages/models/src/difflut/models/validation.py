@@ -120,7 +120,7 @@ def _component(registry: Registry, mapping: Mapping[str, Any], key: str, path: s
     try:
         return registry[str(mapping[key])]
     except UnknownComponentError as error:
-        raise ConfigError(f"{path}{key}: {error}") from error
+        raise ConfigError(f"{path}{key}: {error}; if it is one of your own, import its module first") from error
 
 
 def _arguments(params: Any, component: Callable[..., Any], path: str, besides: Sequence[str] = ()) -> None:
