@@ -18,9 +18,9 @@ from difflut.layers.group_sum import GroupSum
 from difflut.layers.layer import Layer
 from difflut.layers.learnable import Learnable
 from difflut.layers.pool import Pool
-from difflut.layers.promises import has, is_watched, trains_by_lookup
 from difflut.layers.tree import Tree
 from difflut.nodes import Extension, GivenMaximum, HardLookup, Node
+from difflut.nodes.promises import has, is_watched, trains_by_lookup
 
 
 def is_lookup(layer: Layer) -> bool:

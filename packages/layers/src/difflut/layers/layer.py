@@ -110,10 +110,15 @@ class Layer(Configured, Relaxable, nn.Module, ABC):
         return prod(self.output_shape)
 
     @property
+    def has_parameters(self) -> bool:
+        """Whether it can learn anything; pooling and merges cannot."""
+        return any(True for _ in self.parameters())
+
+    @property
     def num_bits(self) -> int:
         """Bits that say what it learned: the entries of its tables, and of each pin the position that it reads."""
         node, position = self.node, (self.placements.window - 1).bit_length()
-        if not any(True for _ in self.parameters()):
+        if not self.has_parameters:
             return 0
         return node.num_nodes * (node.output_dim * 2**node.input_dim + node.input_dim * position)
 

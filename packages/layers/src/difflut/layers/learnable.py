@@ -10,10 +10,10 @@ from difflut import kernels
 from difflut.kernels.facts import known, note
 from difflut.layers.drawn import Drawn
 from difflut.layers.hard import with_placements
-from difflut.layers.promises import relaxed_of_choices
 from difflut.layers.shapes import InputSize
 from difflut.layers.wiring import check_inputs
 from difflut.nodes import HardLookup, Node
+from difflut.nodes.promises import relaxed_of_choices
 from difflut.nodes.relaxation import gumbel_noise
 from difflut.registry import register_layer
 

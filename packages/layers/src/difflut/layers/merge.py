@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 
+from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers.given import Given
 from difflut.layers.shapes import InputSize, chosen_shape
 from difflut.registry import register_layer
-
-SOURCES = range(2, 9)  # as many as a node has inputs
 
 
 @register_layer("merge")
@@ -36,7 +35,7 @@ class Merge(Given, decides=("output_size", "wiring", "kernel_size", "stride", "p
         **options: Any,
     ) -> None:
         shape, sources = chosen_shape(input_size, reads), len(reads)
-        if sources not in SOURCES:
+        if not 2 <= sources <= MAX_INPUTS:
             raise ValueError(f"merge: two to eight sources are needed, got reads={list(reads)}")
         each = [input_size[name] for name in reads] if isinstance(input_size, Mapping) else [shape]
         if len(set(each)) > 1 or shape[0] % sources:

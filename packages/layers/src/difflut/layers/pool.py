@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 
+from difflut.kernels.validation import MAX_INPUTS
 from difflut.layers.given import Given
 from difflut.layers.shapes import InputSize, chosen_shape, pair
 from difflut.registry import register_layer
-
-MOST_PIXELS = 8  # as many as a node has inputs
 
 
 @register_layer("pool")
@@ -43,8 +42,8 @@ class Pool(Given, decides=("output_size", "wiring")):
         if len(shape) != 3:
             raise ValueError(f"pooling needs an image (channels, height, width), got features {shape}")
         pixels = prod(pair(kernel_size, "kernel_size"))
-        if pixels > MOST_PIXELS:
-            raise ValueError(f"kernel_size={kernel_size} has {pixels} pixels; pooling takes {MOST_PIXELS} at most")
+        if pixels > MAX_INPUTS:
+            raise ValueError(f"kernel_size={kernel_size} has {pixels} pixels; pooling takes {MAX_INPUTS} at most")
         wiring = torch.arange(shape[0] * pixels).view(shape[0], pixels)
         stride = kernel_size if stride is None else stride
         options |= {"kernel_size": kernel_size, "stride": stride, "reads": reads}

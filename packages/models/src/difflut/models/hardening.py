@@ -23,12 +23,8 @@ def hardened(model: LUTNetwork) -> LUTNetwork:
     Each layer that learns becomes a layer of fixed wiring with the same tables in `dwn` nodes, which may be trained on.
     Thresholds are those of evaluation. Group sum and layers without parameters are copies of the given network's.
     """
-    layers = [_fixed(layer) if _learns(layer) else deepcopy(layer) for layer in model.layers]
+    layers = [_fixed(layer) if layer.has_parameters else deepcopy(layer) for layer in model.layers]
     return LUTNetwork(model.encoder and model.encoder.hardened(), layers, deepcopy(model.groupsum)).eval()
-
-
-def _learns(layer: Layer) -> bool:
-    return any(True for _ in layer.parameters())
 
 
 def _fixed(layer: Layer) -> Layer:
@@ -43,7 +39,7 @@ def pack(model: LUTNetwork) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         The state without the nodes that learned, whole numbers in small types, and thresholds that pixels share once;
         and the tables of each layer that learned, by its number, eight entries a byte.
     """
-    learned = {str(i): layer for i, layer in enumerate(model.layers) if _learns(layer)}
+    learned = {str(i): layer for i, layer in enumerate(model.layers) if layer.has_parameters}
     nodes = tuple(f"layers.{number}.node." for number in learned)
     state = {key: _small(value) for key, value in model.state_dict().items() if not key.startswith(nodes)}
     if model.encoder is not None and model.encoder.fitted and model.encoder.feature_wise == "channels":

@@ -69,3 +69,11 @@ def smoothing_matrix(weights: Tensor) -> Tensor:
     """
     tail_sums = torch.cat([weights.flip(0).cumsum(0).flip(0), weights.new_zeros(1)])
     return tail_sums[hamming_distances(len(weights), like=weights).long()]
+
+
+def dwn_smoothing(n: int) -> Tensor:
+    """The `smoothing_matrix` of DWN: an entry at Hamming distance `H` has the weight `alpha * beta**H`.
+
+    `alpha = 1/2 (3/4)**(n-1)` and `beta = 1/3` are those of the authors' code.
+    """
+    return smoothing_matrix(0.5 * 0.75 ** (n - 1) * (1 / 3) ** torch.arange(n))

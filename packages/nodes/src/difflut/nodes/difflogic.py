@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from difflut import kernels
 from difflut.nodes.corners import corners
 from difflut.nodes.extension import Extension
+from difflut.nodes.promises import has
 from difflut.registry import register_node
 
 NUM_GATES = 16
@@ -57,11 +58,7 @@ class DiffLogic(Extension):
         return self._sampled_table() if self._samples() else self.soft_table()
 
     def mixture(self) -> Tensor | None:
-        # A subclass, or this instance, may find its table in a way of its own.
-        own = all(
-            getattr(getattr(self, name), "__func__", None) is getattr(DiffLogic, name)
-            for name in ("training_table", "soft_table")
-        )
+        own = has(self, "training_table", DiffLogic.training_table) and has(self, "soft_table", DiffLogic.soft_table)
         return self.gate_logits if own and not self._samples() else None
 
     def _samples(self) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from difflut import kernels
-from difflut.nodes.corners import smoothing_matrix
+from difflut.nodes.corners import dwn_smoothing
 from difflut.nodes.hard_lookup import HardLookup
 from difflut.registry import register_node
 
@@ -16,8 +16,8 @@ class DWN(HardLookup):
     """A hard table trained by extended finite differences (arXiv 2410.11112, section 3.1).
 
     Training reads the same bits as evaluation; the gradient passes straight through to the values, which are kept in
-    [-1, 1]. The gradient of the inputs weighs every entry of the table by `alpha * beta**H`, where `H` is its Hamming
-    distance from the address, with `alpha = 1/2 (3/4)**(n-1)` and `beta = 1/3` as in the authors' code.
+    [-1, 1]. The gradient of the inputs weighs every entry of the table by its distance from the address (see
+    `dwn_smoothing`).
     """
 
     gives_bits = True
@@ -26,8 +26,7 @@ class DWN(HardLookup):
     def __init__(self, input_dim: int = 6, output_dim: int = 1, **options: Any) -> None:
         super().__init__(input_dim, output_dim, **options)
         self.values = nn.Parameter(torch.empty(self.num_nodes, output_dim, 2**input_dim).uniform_(-1, 1))
-        weights = 0.5 * 0.75 ** (input_dim - 1) * (1 / 3) ** torch.arange(input_dim)
-        self.register_buffer("smoothing", smoothing_matrix(weights), persistent=False)
+        self.register_buffer("smoothing", dwn_smoothing(input_dim), persistent=False)
         self.reset_parameters()
 
     def soft_table(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from difflut import kernels
-from difflut.nodes.corners import corners, smoothing_matrix
+from difflut.nodes.corners import corners, dwn_smoothing
 from difflut.nodes.hard_lookup import HardLookup
 
 OPERATIONS = ("or", "and", "majority")
@@ -39,9 +39,8 @@ class GivenTable(HardLookup):
         ones = corners(input_dim, like=torch.empty(0)).sum(1)
         least = {"or": 1.0, "and": float(input_dim), "majority": input_dim / 2}[operation]
         table = (ones >= least).float()
-        weights = 0.5 * 0.75 ** (input_dim - 1) * (1 / 3) ** torch.arange(input_dim)
         self.register_buffer("table", table.expand(width, 1, -1).contiguous(), persistent=False)
-        slope = (table @ smoothing_matrix(weights)).expand(width, 1, -1).contiguous()
+        slope = (table @ dwn_smoothing(input_dim)).expand(width, 1, -1).contiguous()
         self.register_buffer("slope", slope, persistent=False)
 
     def soft_table(self) -> Tensor:

@@ -24,7 +24,7 @@ def front_to_back(layers: Sequence[Layer], epochs: int, first: float, last: floa
     """
     if not 0 <= first <= last <= 1:
         raise ValueError(f"freezing={(first, last)} must be two shares of the epochs in order, such as (0.4, 0.9)")
-    learns = [any(True for _ in layer.parameters()) for layer in layers]
+    learns = [layer.has_parameters for layer in layers]
     number_of_learning = [max(sum(learns[: i + 1]) - 1, 0) for i in range(len(layers) - 1)]
     last_number = sum(learns) - 1
     shares = [first + (last - first) * number / max(last_number - 1, 1) for number in number_of_learning]

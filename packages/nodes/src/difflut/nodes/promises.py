@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from difflut import kernels
-from difflut.nodes import HardLookup, Node
+from difflut.nodes.hard_lookup import HardLookup
+from difflut.nodes.node import Node
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
