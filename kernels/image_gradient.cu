@@ -1,6 +1,7 @@
 // The gradient of an image, gathered from the pins that read its channels, at all placements of their nodes. No sum
 // depends on the order in which threads run.
 #include "image_scatter.cuh"
+#include "multilinear.cuh"
 
 namespace difflut::image {
 
@@ -93,6 +94,58 @@ struct Found {
       for (int i = 0; i < kStrip; ++i)
 #pragma unroll
         for (int u = 0; u < kQuad; ++u) sums[i][u] = fmaf(g[i][u], difference(rest[i] >> (8 * u)), sums[i][u]);
+    }
+  }
+};
+
+// What pins pass back where their nodes compute the extension of their tables at what they read of x[features][batch].
+template <int N>
+struct Extended {
+  static constexpr int kEntries = 1 << (N - 1), kOthers = N > 1 ? N - 1 : 1;
+
+  Image image;
+  const int32_t* wiring;
+  const float *x, *table, *grad;
+  int64_t batch;
+  int m;
+
+  // The lane's samples of a quad of a row; 0 past the batch, and where the row is not `used`.
+  __device__ void load(const float* rows, int row, int64_t quad, bool used, float (&out)[kQuad]) const {
+    const int left = samples_left(batch, quad);
+    const float* from = rows + row * batch + sample_of(quad, 0);
+#pragma unroll
+    for (int u = 0; u < kQuad; ++u) out[u] = used && u * kWarp + lane_index() < left ? __ldg(from + u * kWarp) : 0.0f;
+  }
+
+  __device__ void add(int pin, float share, const int (&at)[kStrip], int64_t quad, float (&sums)[kStrip][kQuad]) const {
+    __shared__ alignas(16) float differences[kWarps][kEntries];
+    const int node = unsigned(pin) / N, j = pin - node * N;
+    float* mine = differences[threadIdx.x / kWarp];
+    Image::Pin others[kOthers];
+#pragma unroll
+    for (int i = 0; i < N - 1; ++i) others[i] = image.pin(__ldg(wiring + int64_t(node) * N + i + (i >= j)));
+    for (int row = node * m; row < (node + 1) * m; ++row) {
+      __syncwarp();
+      for (int e = lane_index(); e < kEntries; e += kWarp) {
+        const float* low = table + (int64_t(row) << N) + without_bit(e, j);
+        mine[e] = share * (__ldg(low + (1 << j)) - __ldg(low));
+      }
+      __syncwarp();
+#pragma unroll
+      for (int i = 0; i < kStrip; ++i) {
+        if (at[i] < 0) continue;
+        const auto window = image.window(at[i]);
+        float inputs[kOthers][kQuad], g[kQuad], slope[kQuad];
+        load(grad, row * image.count() + at[i], quad, true, g);
+#pragma unroll
+        for (int k = 0; k < N - 1; ++k) {
+          const int from = image.row(others[k], window);
+          load(x, from, quad, from >= 0, inputs[k]);
+        }
+        multilinear::extension<N - 1>(multilinear::Stored{mine}, inputs, slope);
+#pragma unroll
+        for (int u = 0; u < kQuad; ++u) sums[i][u] = fmaf(g[u], slope[u], sums[i][u]);
+      }
     }
   }
 };
@@ -201,6 +254,21 @@ int difflut_cuda_image_gradient(const Image* image, const int32_t* start, const 
   with_inputs(n, [&](auto inputs) {
     const Found<inputs> found{codes, slope, {grad, batch, int(group), float(scale)}, int(m), image->count()};
     launch_input_gradient(*image, found, listeners, channels, batch, x_grad, stream);
+  });
+  return cudaGetLastError();
+}
+
+// The same of the extension of tables, at x[channels * height * width][batch].
+int difflut_cuda_extension_image_gradient(const Image* image, const int32_t* start, const int32_t* end,
+                                          const int32_t* pins, const int32_t* spots, const float* shares,
+                                          const float* x, const int32_t* wiring, const float* table, const float* grad,
+                                          float* x_grad, int64_t batch, int64_t channels, int64_t n, int64_t m,
+                                          cudaStream_t stream) {
+  const Listeners listeners{start, end, pins, spots, shares};
+  if (channels * batch == 0) return 0;
+  with_inputs(n, [&](auto inputs) {
+    const Extended<inputs> extended{*image, wiring, x, table, grad, batch, int(m)};
+    launch_input_gradient(*image, extended, listeners, channels, batch, x_grad, stream);
   });
   return cudaGetLastError();
 }

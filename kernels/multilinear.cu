@@ -33,9 +33,10 @@ __global__ void __launch_bounds__(kThreads, N <= kMostHeld ? 3 : N <= 6 ? 2 : 1)
   }
 }
 
-// Gathered from the pins that read an input: its slope is the extension of the differences across it.
-template <int N, bool Aligned, class Site>
-__global__ void input_gradient(Bank bank, Site site, const int32_t* __restrict__ order, const float* __restrict__ x,
+// Gathered from the pins that read an input: its slope is the extension of the differences across it. Where there are
+// many placements see image_gradient.cu.
+template <int N, bool Aligned>
+__global__ void input_gradient(Bank bank, const int32_t* __restrict__ order, const float* __restrict__ x,
                                const float* __restrict__ table, Readers readers, const float* __restrict__ grad,
                                float* __restrict__ x_grad) {
   follow();
@@ -43,27 +44,20 @@ __global__ void input_gradient(Bank bank, Site site, const int32_t* __restrict__
   __shared__ alignas(16) float differences[kWarps][kEntries];
   const int slot = row_of_warp();
   if (slot >= bank.features) return;
-  const int64_t feature = order ? __ldg(order + slot) : slot;
-  const auto pixel = site.pixel(int(feature));
+  const int64_t feature = __ldg(order + slot);
   float* mine = differences[threadIdx.x / kWarp];
-  const int channel = site.channel(pixel);
-  const int begin = __ldg(readers.start + channel), end = __ldg(readers.start + channel + 1);
+  const int begin = __ldg(readers.start + feature), end = __ldg(readers.start + feature + 1);
   for (int64_t quad = blockIdx.y; quad < bank.quads(); quad += gridDim.y) {
     const Place<Aligned> place(bank.batch, quad);
     Quad sums = {};
     for (int r = begin; r < end; ++r) {
       const int pin = __ldg(readers.pins + r), node = unsigned(pin) / N, j = pin - node * N;
-      const int placement = site.placement(pixel, __ldg(bank.wiring + pin));
-      if (placement < 0) continue;
-      const auto window = site.window(placement);
       Quad inputs[N], slope, g;
 #pragma unroll
-      for (int i = 0; i < N - 1; ++i) {
-        const int64_t from = site.row(site.pin(__ldg(bank.wiring + int64_t(node) * N + i + (i >= j))), window);
-        place.load(x + from * bank.batch, inputs[i], Site::kIsDense || from >= 0);
-      }
+      for (int i = 0; i < N - 1; ++i)
+        place.load(x + __ldg(bank.wiring + int64_t(node) * N + i + (i >= j)) * bank.batch, inputs[i]);
       for (int64_t row = node * bank.m; row < (node + 1) * bank.m; ++row) {
-        place.load(grad + (row * site.count() + placement) * bank.batch, g);
+        place.load(grad + row * bank.batch, g);
         __syncwarp();
         for (int e = lane_index(); e < kEntries; e += kWarp) {
           const float* low = table + (row << N) + without_bit(e, j);
@@ -153,20 +147,17 @@ int difflut_cuda_multilinear(const float* x, const int32_t* wiring, const Image*
   return cudaGetLastError();
 }
 
-// x_grad[features][batch] from grad[nodes * m * placements][batch]; feature_order[features], or null.
-int difflut_cuda_multilinear_input_gradient(const float* x, const int32_t* wiring, const Image* image,
-                                            const int32_t* feature_order, const int32_t* start, const int32_t* pins,
-                                            const float* table, const float* grad, float* x_grad, int64_t batch,
-                                            int64_t features, int64_t nodes, int64_t n, int64_t m,
-                                            cudaStream_t stream) {
+// x_grad[features][batch] from grad[nodes * m][batch] of a dense bank.
+int difflut_cuda_multilinear_input_gradient(const float* x, const int32_t* wiring, const int32_t* feature_order,
+                                            const int32_t* start, const int32_t* pins, const float* table,
+                                            const float* grad, float* x_grad, int64_t batch, int64_t features,
+                                            int64_t nodes, int64_t n, int64_t m, cudaStream_t stream) {
   const Bank bank{wiring, batch, features, nodes, m};
   if (features * batch == 0) return 0;
-  with_site(image, [&](auto site) {
-    with_inputs(n, [&](auto inputs) {
-      with_alignment(is_aligned(batch, x, grad), [&](auto aligned) {
-        enqueue(input_gradient<inputs, aligned, decltype(site)>, rows_by_batch(features, bank.quads()), kBlock, 0,
-                stream, bank, site, feature_order, x, table, Readers{start, pins}, grad, x_grad);
-      });
+  with_inputs(n, [&](auto inputs) {
+    with_alignment(is_aligned(batch, x, grad), [&](auto aligned) {
+      enqueue(input_gradient<inputs, aligned>, rows_by_batch(features, bank.quads()), kBlock, 0, stream, bank,
+              feature_order, x, table, Readers{start, pins}, grad, x_grad);
     });
   });
   return cudaGetLastError();

@@ -60,9 +60,18 @@ def test_banks_read_what_was_selected(placements, kind, form, n, m, batch, opera
     for single, double in zip(found, expected, strict=True):
         assert single.shape == double.shape
         error = (single.cpu().double() - double).norm() / double.norm()
-        assert error < 2e-5  # 16 bits of precision in the gradient of the logits of look-ups on a GPU
+        assert error < 2e-5  # 16 bits of precision in the gradient of the logits on a GPU
     for other in others:
         assert all(map(torch.equal, found, other))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("form", ["dense", "candidates"])
+def test_without_samples_gradients_are_zero(form, operation, backend):
+    _, x_grad, *others = evaluated(operation, draw(form, False, 0, 3, 1, CASES[1]), CASES[1], device_of(backend))
+    assert x_grad.shape == (0, CASES[1].features)
+    assert not any(gradient.any() for gradient in others)
 
 
 @pytest.mark.parametrize("operation", ["multilinear", "hybrid", "lookup"])
@@ -80,16 +89,16 @@ def test_the_reference_reads_through_a_wiring_as_banks_read_what_was_selected(pl
     torch.testing.assert_close(found, (y.detach(), *torch.autograd.grad(y, inputs, grad)))
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpp"])
+@pytest.mark.parametrize("backend", ["reference", *BACKENDS])
 @pytest.mark.parametrize("operation", ["multilinear", "hybrid", "lookup"])
 def test_what_pins_read_is_never_written_down(operation, backend, monkeypatch):
     placements, saved = CASES[1], []
-    case = draw("candidates", False, 20, 6, 1, placements)
+    case = draw("candidates", False, 128, 6, 1, placements)
     device, dtype = ("cpu", torch.float64) if backend == "reference" else (device_of(backend), torch.float32)
     monkeypatch.setattr(Choice, "float", lambda choice: pytest.fail("what the pins read was written down"))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
         run(operation, case, placements, device, dtype)
-    assert NODES * placements.count < max(saved) <= 20 * NODES * placements.count
+    assert NODES * placements.count < max(saved) <= 128 * NODES * placements.count
 
 
 @pytest.mark.parametrize("operation", ["multilinear", "hybrid"])

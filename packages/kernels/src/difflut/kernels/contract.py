@@ -162,6 +162,6 @@ class Backend(Protocol):
 
         They are `select_x_gradient` and `select_logits_gradient` of what each pin gets, (batch, L * n * P), which is
         large at many placements and need not be written down. That is the `lookup_pin_gradient` of `kept` and `slope`;
-        where `multilinear` kept values, it is that of the extension of the table `slope`, at many placements; CUDA is
-        not asked for that. Logits may be None where x needs no gradient.
+        where `multilinear` kept values, it is that of the extension of the table `slope`, at many placements. Logits
+        may be None where x needs no gradient.
         """

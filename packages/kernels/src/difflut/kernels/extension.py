@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from difflut.kernels import cuda
 from difflut.kernels.backends import backend_for
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.choice import Choice
@@ -47,8 +46,7 @@ def multilinear(
     reads = check_bank(x, wiring, table)
     backend = backend_for(table, use_cuda)
     if isinstance(x, Choice):
-        # CUDA has no kernels for extensions behind a wiring that learns.
-        if backend is not cuda and x.feeds(reads) and (holds_bits(x.x) or not x.placements.is_dense):
+        if x.feeds(reads) and (holds_bits(x.x) or not x.placements.is_dense):
             return learned_extension(x, table, hard, backend)
         x = x.float()
     return _Multilinear.apply(x, reads, table, hard, backend)

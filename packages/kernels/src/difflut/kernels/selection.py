@@ -30,7 +30,8 @@ def select(
     """Lets every pin read its best input, with the straight-through gradients of DWN.
 
     `y[b, p] = x[b, argmax_i logits[i, p]]`; `dlogits = (2x - 1)^T g`; `dx = g softmax(logits / tau)^T`
-    (https://arxiv.org/abs/2410.11112, section 3.2). With placements, sums are over these too, and padding is 0.
+    (https://arxiv.org/abs/2410.11112, section 3.2). With placements, sums are over these too, and padding is 0. On a
+    GPU what is summed over many placements for the logits has 16 bits of precision.
 
     Args:
         x: (batch, features)

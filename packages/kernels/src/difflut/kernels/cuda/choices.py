@@ -54,7 +54,7 @@ def _united(candidates: Tensor, group: int) -> Union:
 
 def logits_gradient(
     function: str,
-    bits: Tensor,
+    inputs: Sequence[Tensor | None],
     candidates: Tensor | None,
     group: int,
     pins: int,
@@ -62,11 +62,11 @@ def logits_gradient(
     batch: int,
     placements: Placements,
 ) -> Tensor:
-    """What pins learn from packed inputs: (pins, K), or without candidates (window, pins).
+    """What pins learn: (pins, K), or without candidates (window, pins).
 
     Args:
         function: The kernel.
-        bits: (features, words)
+        inputs: What the pins choose among, as the kernel takes it.
         candidates: (pins, K), or None for all inputs of a window.
         group: Pins that the kernel takes together.
         pins: All of them.
@@ -74,18 +74,20 @@ def logits_gradient(
         batch: Samples.
         placements: Windows at which the pins stand.
     """
+    device = next(tensor.device for tensor in inputs if tensor is not None)
+    made = torch.empty if batch else torch.zeros  # without samples the kernel writes nothing
     if candidates is None:
         among: tuple[Tensor | None, ...] = (None, None, None)
         most, choices = placements.window, 0
-        out = torch.empty(most, pins, device=bits.device)
+        out = made(most, pins, device=device)
     else:
         union = union_of(candidates, group)
         among, most, choices = union, union.among.shape[1], candidates.shape[1]
-        out = torch.empty(pins, choices, device=bits.device)
+        out = made(pins, choices, device=device)
     groups, blocks = -(-pins // group), -(-most // CANDIDATES)
     parts = max(1, min(2048 // max(1, groups * blocks), items_of(placements, batch) // 16))
     sums = out.new_empty(parts, groups * group, blocks * CANDIDATES)
-    launch(function, bits, image_of(placements), *among, most, choices, *given, sums, parts, out)
+    launch(function, *inputs, image_of(placements), *among, most, choices, *given, sums, parts, out)
     return out
 
 

@@ -1,5 +1,7 @@
 """The multilinear extension."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,7 +38,7 @@ def multilinear_gradients(
     needs_table: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """See `Backend.multilinear_gradients`."""
-    inputs, features, image = kept.data, placements.features, image_of(placements)
+    inputs, features = kept.data, placements.features
     x_grad = torch.empty_like(inputs) if needs_x else None
     table_grad = torch.empty_like(table, memory_format=torch.contiguous_format) if needs_table else None
     wires, grad, table = wires_of(wiring, placements), feature_major(grad), aligned(table)
@@ -47,14 +49,41 @@ def multilinear_gradients(
         ordered = inputs, wires.wiring, *wires.orders(), *wires.readers(), table, grad
         launch("multilinear_gradients", *ordered, *gradients, *sizes)
     else:
-        arguments = inputs, wires.wiring, image
-        if needs_x:
-            order = wires.orders()[1]
-            launch("multilinear_input_gradient", *arguments, order, *wires.readers(), table, grad, x_grad, *sizes)
+        arguments = inputs, wires.wiring
+        if x_grad is not None and placements.is_dense:
+            around = wires.orders()[1], *wires.readers(), table, grad
+            launch("multilinear_input_gradient", *arguments, *around, x_grad, *sizes)
+        elif x_grad is not None:
+            extension_image_gradient(inputs, wires.wiring, wires.listeners(), table, grad, placements, x_grad)
         if needs_table:
             parts = _turns(table.shape[0] * table.shape[1], placements.count)
-            launch("multilinear_table_gradient", *arguments, grad, table_grad, scratch(parts, table), parts, *sizes)
+            given = image_of(placements), grad, table_grad, scratch(parts, table), parts
+            launch("multilinear_table_gradient", *arguments, *given, *sizes)
     return None if x_grad is None else x_grad.t(), table_grad
+
+
+def extension_image_gradient(
+    x: Tensor,
+    wiring: Tensor,
+    listeners: Sequence[Tensor | None],
+    table: Tensor,
+    grad: Tensor,
+    placements: Placements,
+    x_grad: Tensor,
+) -> None:
+    """Fills the gradient of x, (features, batch), from that of the outputs, (L * m * P, batch), at many placements.
+
+    Args:
+        x: (features, batch)
+        wiring: What the nodes read, (L, n), int32
+        listeners: Pins that pass back their gradients: see `listeners_of`.
+        table: (L, m, 2**n), aligned
+        grad: Gradient of the outputs.
+        placements: Windows at which the nodes stand.
+        x_grad: Room for the result.
+    """
+    given = x, wiring, table, grad, x_grad, x.shape[1], placements.channels, wiring.shape[1], table.shape[1]
+    launch("extension_image_gradient", image_of(placements), *listeners, *given)
 
 
 def _turns(rows: int, items: int) -> int:

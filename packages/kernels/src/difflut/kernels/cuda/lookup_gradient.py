@@ -42,8 +42,7 @@ def input_gradient(codes: Tensor, wiring: Tensor, slope: Tensor, upstream: Upstr
     elif wires.once and m == 1:
         launch("image_gradient_once", image_of(placements), wires.wiring, codes, *given, nodes, n)
     else:
-        listeners = start, start[1:], pins, wires.spots(), None
-        launch("image_gradient", image_of(placements), *listeners, codes, *given, placements.channels, n, m)
+        launch("image_gradient", image_of(placements), *wires.listeners(), codes, *given, placements.channels, n, m)
     return x_grad
 
 

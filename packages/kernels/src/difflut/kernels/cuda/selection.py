@@ -7,7 +7,7 @@ from difflut.kernels import reference
 from difflut.kernels.bits import Bits, holds_bits
 from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.cuda.choices import LONE_PINS, listeners_of, logits_gradient, shares_of
-from difflut.kernels.cuda.extension import multilinear
+from difflut.kernels.cuda.extension import extension_image_gradient, multilinear
 from difflut.kernels.cuda.launching import launch
 from difflut.kernels.cuda.layout import aligned, feature_major, image_of, pack
 from difflut.kernels.cuda.lookup_gradient import lookup_pin_gradient
@@ -42,17 +42,18 @@ def select_logits_gradient(inputs: Kept, candidates: Tensor | None, grad: Tensor
     """See `Backend.select_logits_gradient`."""
     (batch, outputs), is_packed = grad.shape, inputs.form == "bits"
     pins = outputs // placements.count
-    if is_packed and grad.numel() and not placements.is_dense:
+    if grad.numel() and not placements.is_dense:
+        x = (inputs.data, None) if is_packed else (None, feature_major(inputs.data))
         given = feature_major(grad), batch, pins
-        return logits_gradient("logits_gradient", inputs.data, candidates, LONE_PINS, pins, given, batch, placements)
-    if candidates is None or grad.numel() == 0 or not placements.is_dense:
-        x = Bits(inputs.data, batch).float() if is_packed else inputs.data
-        return reference.select_logits_gradient(Kept(x, batch, "values"), candidates, grad, placements)
+        return logits_gradient("logits_gradient", x, candidates, LONE_PINS, pins, given, batch, placements)
+    if candidates is None or grad.numel() == 0:
+        values = Bits(inputs.data, batch).float() if is_packed else inputs.data
+        return reference.select_logits_gradient(Kept(values, batch, "values"), candidates, grad, placements)
     logits_grad, choices = grad.new_empty(candidates.shape), candidates.shape[1]
     among = wires_of(candidates, placements).wiring
     function = "candidates_gradient_of_bits" if is_packed else "candidates_gradient"
-    x = inputs.data if is_packed else feature_major(inputs.data)
-    launch(function, x, among, choices, feature_major(grad), batch, pins, logits_grad)
+    rows = inputs.data if is_packed else feature_major(inputs.data)
+    launch(function, rows, among, choices, feature_major(grad), batch, pins, logits_grad)
     return logits_grad
 
 
@@ -89,9 +90,10 @@ def learned_gradients(
     """See `Backend.learned_gradients`; at many placements that of the logits has 16 bits of precision."""
     x_grad = logits_grad = None
     (nodes, m, entries), (batch, _), inputs = slope.shape, grad.shape, selected.inputs
-    n = entries.bit_length() - 1
-    if placements.is_dense or grad.numel() == 0 or inputs.form != "bits":
-        pin_grad = lookup_pin_gradient(kept, selected.pins.view(nodes, n), slope, grad, placements)
+    n, extended = entries.bit_length() - 1, kept.form == "values"
+    wiring = selected.pins.view(nodes, n)
+    if not extended and (placements.is_dense or grad.numel() == 0 or inputs.form != "bits"):
+        pin_grad = lookup_pin_gradient(kept, wiring, slope, grad, placements)
         if needs_x:
             assert logits is not None
             x_grad = select_x_gradient(logits, candidates, selected, tau, pin_grad, placements)
@@ -99,16 +101,18 @@ def learned_gradients(
             logits_grad = select_logits_gradient(inputs, candidates, pin_grad, placements)
         return x_grad, logits_grad
     slope, grad = aligned(slope), feature_major(grad)
-    given: tuple[Tensor | float | None, ...]
     if needs_x:
         assert logits is not None
         x_grad = grad.new_empty(placements.features, batch)
-        given = image_of(placements), *listeners_of(logits, candidates, tau, placements), kept.data, slope, grad
-        launch("image_gradient", *given, 1, 1.0, x_grad, batch, placements.channels, n, m)
+        listeners = listeners_of(logits, candidates, tau, placements)
+        if extended:
+            extension_image_gradient(kept.data, wiring, listeners, slope, grad, placements, x_grad)
+        else:
+            given = image_of(placements), *listeners, kept.data, slope, grad
+            launch("image_gradient", *given, 1, 1.0, x_grad, batch, placements.channels, n, m)
         x_grad = x_grad.t()
     if needs_logits:
-        given = kept.data, slope, grad, batch, nodes, n, m
-        logits_grad = logits_gradient(
-            "learned_gradient", inputs.data, candidates, n, nodes * n, given, batch, placements
-        )
+        function, found = ("extension_logits_gradient", wiring) if extended else ("learned_gradient", kept.data)
+        parts = found, slope, grad, batch, nodes, n, m
+        logits_grad = logits_gradient(function, [inputs.data], candidates, n, nodes * n, parts, batch, placements)
     return x_grad, logits_grad

@@ -46,6 +46,11 @@ class Wires:
             self._spots = self.wiring.flatten()[self.readers()[1]] % self.area
         return self._spots
 
+    def listeners(self) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+        """The readers as `listeners_of` gives those of a learnable wiring; each passes back all that it has."""
+        start, pins = self.readers()
+        return start, start[1:], pins, self.spots(), None
+
     def orders(self) -> tuple[Tensor | None, Tensor | None]:
         """The nodes (L,) and the features (features,) as they follow each other on a walk over the wiring.
 
