@@ -37,8 +37,8 @@ class Maximum(NamedTuple):
 Bank = HardBank | LearnedBank | Maximum
 
 
-class Choice(NamedTuple):
-    """Among what a wiring chooses, and how the gradient of its inputs is spread."""
+class Spread(NamedTuple):
+    """The inputs over which a wiring that learns spreads a gradient, and the temperature at which it does."""
 
     candidates: Tensor | None
     tau: float
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
         reads: The wiring of each bank.
         widths: Features of each value.
         least: Of each bank that is a `Maximum`, whether it takes the smallest; None of one with tables.
-        choices: Of each bank whose wiring learns, among what it chooses; None of the others.
+        spreads: Of each bank whose wiring learns; None of the others.
         sources: The numbers of what each bank reads side by side.
         outputs: The numbers of the banks whose outputs are returned.
         groups: Stretches of the last bank's outputs, each of which is summed; None where they are returned.
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     reads: Sequence[PlacedWiring]
     widths: Sequence[int]
     least: Sequence[bool | None]
-    choices: Sequence[Choice | None]
+    spreads: Sequence[Spread | None]
     sources: Sequence[Sequence[int]]
     outputs: Sequence[int]
     groups: int | None

@@ -15,7 +15,7 @@ from difflut.kernels.contract import Kept, Selected
 from difflut.kernels.extremes import maximum
 from difflut.kernels.gathering import side_by_side
 from difflut.kernels.grouping import group_sum
-from difflut.kernels.hard_banks import Bank, Choice, HardBank, LearnedBank, Maximum, Plan
+from difflut.kernels.hard_banks import Bank, HardBank, LearnedBank, Maximum, Plan, Spread
 from difflut.kernels.learned import check_learned, learned_lookup
 from difflut.kernels.placements import PlacedWiring
 from difflut.kernels.selection import leaves_factors
@@ -73,7 +73,7 @@ def lookup_graph(
         [read or _chosen(bank) for read, bank in zip(reads, banks, strict=True)],
         widths,
         [bank.least if isinstance(bank, Maximum) else None for bank in banks],
-        [bank and Choice(bank.candidates, bank.tau) for bank in learned],
+        [bank and Spread(bank.candidates, bank.tau) for bank in learned],
         sources,
         outputs,
         groups,
@@ -204,7 +204,7 @@ class _GraphOnCPU(torch.autograd.Function):
         table_grads: list[Tensor | None] = [None] * count
         logits_grads: list[Tensor | None] = [None] * count
         for i in reversed(range(count)):
-            reads, choice = PlacedWiring(wirings[i], plan.reads[i].placements), plan.choices[i]
+            reads, spread = PlacedWiring(wirings[i], plan.reads[i].placements), plan.spreads[i]
             grad, group = of_value.pop(i + first, None), 1
             if grad is None:
                 continue
@@ -213,11 +213,11 @@ class _GraphOnCPU(torch.autograd.Function):
             if needs_table[i]:
                 arguments = kept[i], reads.wiring, grad, ctx.entries[i], reads.placements, group
                 table_grads[i] = cpp.table_gradient(*arguments)
-            if choice is not None:
+            if spread is not None:
                 grad = grad.repeat_interleave(group, 0) if group > 1 else grad
                 learning, bits = ctx.logits[i] if needs_logits[i] else None, Kept(kept[i], ctx.batch, "bits")
                 x_grad, logits_grads[i] = _learned_gradients(
-                    learning, logits[i], choice, bits, reads, slopes[i], grad, passes[i]
+                    learning, logits[i], spread, bits, reads, slopes[i], grad, passes[i]
                 )
             elif passes[i]:
                 x_grad = cpp.passed_back(kept[i], reads, plan.least[i], slopes[i], grad, group)
@@ -236,7 +236,7 @@ class _GraphOnCPU(torch.autograd.Function):
 def _learned_gradients(
     learning: Tensor | None,
     logits: Tensor,
-    choice: Choice,
+    spread: Spread,
     kept: Kept,
     reads: PlacedWiring,
     slope: Tensor,
@@ -249,7 +249,7 @@ def _learned_gradients(
         learning: The logits as the optimizer has them, where they need a gradient.
     """
     placements, needs_logits = reads.placements, learning is not None
-    if learning is not None and choice.candidates is None and placements.is_dense:
+    if learning is not None and spread.candidates is None and placements.is_dense:
         needs_logits = not leaves_factors(
             cpp, learning, kept, lambda: cpp.lookup_pin_gradient(kept, reads.wiring, slope, grad.t(), placements)
         )
@@ -257,6 +257,6 @@ def _learned_gradients(
         return None, None
     selected = Selected(kept, reads.wiring.flatten())
     x_grad, logits_grad = cpp.learned_gradients(
-        logits, choice.candidates, selected, choice.tau, kept, slope, grad.t(), placements, needs_x, needs_logits
+        logits, spread.candidates, selected, spread.tau, kept, slope, grad.t(), placements, needs_x, needs_logits
     )
     return None if x_grad is None else x_grad.t(), logits_grad
