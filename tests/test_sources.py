@@ -2,12 +2,14 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "kernels").iterdir())
+LINE_LENGTH = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["line-length"]
 
 
 def includes(source: Path) -> set[str]:
@@ -22,11 +24,12 @@ def named_in_python() -> set[str]:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_a_source_says_what_it_does(source):
+def test_a_source_says_what_it_does_in_lines_of_the_common_length(source):
     header = re.match(r"(?:// ?.*\n)+", text := source.read_text())
     assert header and re.match(r"// [A-Z]", header[0]) and header[0].endswith(".\n"), "begins with what it does"
     behind = text[header.end() :]
     assert behind.startswith("#pragma once\n" if source.suffix in (".h", ".cuh") else "#include ")
+    assert [number for number, line in enumerate(text.split("\n"), 1) if len(line) > LINE_LENGTH] == []
 
 
 def test_every_source_is_compiled_or_included():
