@@ -73,6 +73,11 @@ def test_steps_without_a_last_temperature_are_refused():
         GroupSum(k=2, tau_steps=7)
 
 
+def test_a_head_that_reads_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"reads=\[\] must name at least one layer"):
+        GroupSum(k=2, reads=[])
+
+
 def test_one_class_and_one_step_are_enough():
     head = GroupSum(1, tau=4.0, tau_end=2.0, tau_steps=1)
     assert head.present_tau == 4 and not head.tau_is_fixed and GroupSum(1).tau_is_fixed

@@ -180,6 +180,12 @@ def test_a_pooling_window_of_too_many_pixels_is_named():
         LAYERS["pool"]([3, 6, 6], kernel_size=(2, 5))
 
 
+@pytest.mark.parametrize("n", [3, 0, -2])
+def test_a_tree_of_another_number_of_inputs_is_named(n):
+    with pytest.raises(ValueError, match=f"n={n} must be 1 or more, and divide the 8 inputs of a tree"):
+        LAYERS["tree"]([8, 3, 3], node_type="dwn", n=n)
+
+
 @pytest.mark.parametrize("layer_type", LAYERS)
 def test_an_image_of_one_pixel_stays_an_image(layer_type):
     layer = make(layer_type, "dwn", shape=(4, 1, 1), output_size=5, n=2, kernel_size=1)

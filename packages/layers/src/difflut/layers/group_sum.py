@@ -29,8 +29,8 @@ class GroupSum(Configured, nn.Module):
         reads: Names of the layers whose outputs are counted, each in `k` equal stretches; the last one where not given.
 
     Raises:
-        ValueError: `k`, a temperature or a number of steps is not positive, `tau` is both learned and scheduled, or
-            `tau_steps` is given without `tau_end`.
+        ValueError: `k`, a temperature or a number of steps is not positive, `tau` is both learned and scheduled,
+            `tau_steps` is given without `tau_end`, or `reads` is empty.
     """
 
     permutation: Tensor
@@ -59,6 +59,8 @@ class GroupSum(Configured, nn.Module):
         if tau_end is None and tau_steps != TAU_STEPS:
             raise ValueError(f"tau_steps={tau_steps} needs tau_end, the temperature after these steps; got None")
         self.k, self.tau, self.use_randperm, self.seed = k, tau, use_randperm, seed
+        if reads is not None and not reads:
+            raise ValueError("reads=[] must name at least one layer, or be left out: the last one")
         if use_randperm and reads is not None and len(reads) > 1:
             raise ValueError(f"use_randperm permutes the features of one layer, got reads={list(reads)}")
         self.learn_tau, self.tau_end, self.tau_steps = learn_tau, tau_end, tau_steps

@@ -30,8 +30,8 @@ class Tree(Layer, decides=("output_size", "kernel_size", "stride", "padding")):
 
     def __init__(self, input_size: InputSize, node_type: Callable[..., Node], n: int = 2, **options: Any) -> None:
         shape = chosen_shape(input_size, options.get("reads"))
-        if shape[0] % n:
-            raise ValueError(f"a tree of n={n} needs a multiple of {n} inputs, got {shape[0]}")
+        if n < 1 or shape[0] % n:
+            raise ValueError(f"n={n} must be 1 or more, and divide the {shape[0]} inputs of a tree")
         options["kernel_size"] = 1 if len(shape) == 3 else None
         super().__init__(input_size, shape[0] // n, node_type, n, **options)
         self.register_buffer("mapping", torch.arange(shape[0]).view(-1, n), persistent=False)
