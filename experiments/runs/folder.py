@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from difflut.config import ConfigurationError, meanings
+from difflut.models import UNFINISHED
 from difflut.pretrained import VECTORS, Pretrained, folder_of, names, read_model
 from difflut.registry import similar
 from experiments.data import Dataset, DatasetNotFoundError, load_dataset
@@ -139,7 +140,9 @@ class RunFolder:
         return [json.loads(line) for line in self._lines()]
 
     def forget_after(self, epoch: int) -> None:
-        """Removes the metrics of epochs that are about to be trained again."""
+        """Removes the metrics of epochs that are about to be trained again, and what a kill left half written."""
+        for half in self.path.glob(f"*{UNFINISHED}[0-9]*"):
+            half.unlink()
         write_file(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in self._lines()[:epoch]))
 
     def forget_result(self) -> None:

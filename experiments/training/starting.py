@@ -93,8 +93,9 @@ def run_together(count: int, trial: TrialRun, **arguments: Any) -> Any:
     try:
         for rank in range(count):
             ours, theirs = spawn.Pipe()
-            processes.append(spawn.Process(target=_run, args=(rank, start, told, theirs)))
-            processes[-1].start()
+            process = spawn.Process(target=_run, args=(rank, start, told, theirs))
+            process.start()
+            processes.append(process)
             theirs.close()
             pipes.append(ours)
         return _listen(processes, pipes, trial)

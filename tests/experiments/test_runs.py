@@ -100,3 +100,10 @@ def test_the_data_of_a_run_are_its_own(folder, monkeypatch):
 def test_a_result_is_what_was_written(folder):
     folder.write_result({"dataset": "digits", "seed": 0})
     assert folder.result() == {"dataset": "digits", "seed": 0}
+
+
+def test_what_a_kill_left_half_written_is_removed_where_the_run_goes_on(tmp_path):
+    for name in ("best.pt.tmp4711", "metrics.jsonl.tmp9", "notes.tmp", "best.pt"):
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).forget_after(1)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.tmp", "best.pt", "metrics.jsonl"}

@@ -49,6 +49,12 @@ CASES |= {
     "frozen": {"freezes": [1, 1, 2], "dtype": torch.float32},
     "sgd": {"optimizer": partial(OPTIMIZERS["sgd"], lr=0.05)},
 }
+RECORDED = {"graph": True, "dtype": torch.float32, "epochs": 5}
+CASES |= {f"recorded {node}": {"layers": tuple(LAYERS), "node": node, **RECORDED} for node in KINDS}
+CASES |= {
+    f"recorded, {name}": {**CASES[name], **RECORDED}
+    for name in ("layerwise", "batchwise", "convolution", "augmented", "taught")
+}
 
 
 def data():
@@ -59,7 +65,7 @@ def data():
 
 def trainer(
     layers=("random",), node="dwn_stable", head=None, loss=LOSSES["cross_entropy"], optimizer=ADAM,
-    augmentation=None, teacher=None, freezes=None, dtype=torch.float64, encoder=None, **options,
+    augmentation=None, teacher=None, freezes=None, graph=False, dtype=torch.float64, encoder=None, **options,
 ):  # fmt: skip
     """Of two convolutions side by side, layers each of which reads both, and a dense one that reads all these."""
     (x, y), nodes = data(), {"node_type": NODES[node], "n": NODES[node].nearest_inputs(3)}
@@ -75,7 +81,7 @@ def trainer(
     last = LAYERS["random"](shapes, 24, **nodes, seed=4, reads=list(layers))
     model = LUTNetwork(encoder, [*fronts, *tested, last], GroupSum(3, 2.0, **head or {})).to(dtype)
     torch.manual_seed(5)
-    given = {"loss": loss, "augmentation": augmentation, "teacher": teacher, "freezes": freezes}
+    given = {"loss": loss, "augmentation": augmentation, "teacher": teacher, "freezes": freezes, "graph": graph}
     return Trainer(model, x, y, batch_size=BATCH, optimizer=optimizer, **given)
 
 
@@ -86,6 +92,19 @@ def trained(epochs=4, **case):
     metrics = torch.tensor([(row["train_loss"], row["train_accuracy"]) for row in rows], dtype=torch.float64)
     scores = evaluate(found.model, *data(), ranks=found.ranks)
     return list(found.model.parameters()), metrics, scores, torch.rand(1)
+
+
+def passes_of_python():
+    """The batches that Python passes through the network in each epoch, where steps are recorded."""
+    seen, classify = [], LUTNetwork.classify
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LUTNetwork, "classify", lambda self, x: seen.append(len(x)) or classify(self, x))
+        found, counts = trainer(layers=["learnable"], graph=True, dtype=torch.float32), []
+        for _ in range(3):
+            found.run_epoch()
+            counts.append(len(seen))
+            seen.clear()
+    return counts
 
 
 class PeculiarError(ValueError):
@@ -127,7 +146,10 @@ def exchanged():
 
 def all_trained(cases):
     ranks.LARGE = 30  # weights, so that there are gradients of both sizes
-    return {name: trained(**case) for name, case in cases.items()} | {"exchanged": exchanged()}
+    return {name: trained(**case) for name, case in cases.items()} | {
+        "exchanged": exchanged(),
+        "passes": passes_of_python(),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +166,12 @@ def test_processes_follow_the_first_one_and_notice_where_they_differ(by_two):
             "error": "no luck",
             "error of another": "no luck",
         }
+
+
+@pytest.mark.needs("c++")
+def test_a_step_of_several_processes_is_repeated_without_python(by_two):
+    # Two batches of a size are done by Python, the first and the one that is recorded.
+    assert [found["passes"] for found in by_two] == 2 * [[3, 1, 0]]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -20,7 +20,9 @@ from difflut.kernels.bits import mark_bits as mark_bits
 from difflut.kernels.chain import multilinear_chain as multilinear_chain
 from difflut.kernels.choice import Choice as Choice
 from difflut.kernels.cpp.recording import Recording as Recording
+from difflut.kernels.cpp.recording import as_a_whole as as_a_whole
 from difflut.kernels.cpp.recording import by_notes as by_notes
+from difflut.kernels.cpp.recording import may_look as may_look
 from difflut.kernels.extension import multilinear as multilinear
 from difflut.kernels.extremes import maximum as maximum
 from difflut.kernels.gates import gate_table as gate_table

@@ -10,6 +10,7 @@ from difflut.models.ensembles import ensemble as ensemble
 from difflut.models.hardening import hardened as hardened
 from difflut.models.mirroring import mirrored as mirrored
 from difflut.models.networks import LUTNetwork as LUTNetwork
+from difflut.models.sealed import UNFINISHED as UNFINISHED
 from difflut.models.sealed import CheckpointError as CheckpointError
 from difflut.models.sealed import load_sealed as load_sealed
 from difflut.models.sealed import save_sealed as save_sealed

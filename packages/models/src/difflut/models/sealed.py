@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 DIGEST = "sha256"
+UNFINISHED = ".tmp"  # behind the name of a file that is being written, before the number of the process
 COMMENT_SIZE = len(DIGEST) + 1 + 2 * hashlib.new(DIGEST).digest_size
 
 
@@ -69,7 +70,7 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
         OSError: It cannot be written; the error names the path.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    temporary = path.with_name(f"{path.name}{UNFINISHED}{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.writelines(parts)

@@ -14,7 +14,7 @@ from difflut.models import LUTNetwork
 from difflut.nodes.parts import Part
 from difflut.training.evaluation import rows_at_once
 from difflut.training.losses import cross_entropy
-from difflut.training.ranks import GradientSums, Ranks
+from difflut.training.ranks import GradientSums
 from difflut.training.samples import Samples
 
 WARM_UP = 2
@@ -58,17 +58,17 @@ class GraphedSteps:
         self._bits = model.encode(samples.x[:1].to(device)).shape[1]
         self._at_once = rows_at_once(self._bits)
         self._version = samples.version
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.holds_part = sums.ranks.count > 1 and (samples.augmentation is not None or not self._fits())
         self.totals = torch.zeros(2, dtype=torch.float64, device=device)
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._orders: dict[int, tuple[list[Part], Tensor]] = {}
         self.reset()
 
     @staticmethod
-    def serves(model: LUTNetwork, ranks: Ranks) -> bool:
-        """Whether steps of a model can be graphs: on a GPU, or by one process where the C++ kernels serve it."""
+    def serves(model: LUTNetwork) -> bool:
+        """Whether steps of a model can be graphs: on a GPU, or on a CPU where the C++ kernels serve it."""
         on_gpu = next(model.parameters()).device.type == "cuda"
-        return on_gpu or (ranks.count == 1 and all(kernels.backend_for(p).name == "cpp" for p in model.parameters()))
+        return on_gpu or all(kernels.backend_for(p).name == "cpp" for p in model.parameters())
 
     def reset(self) -> None:
         """Forgets the graphs; needed when tensors of the model or the optimizer were replaced."""

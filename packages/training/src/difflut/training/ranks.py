@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from difflut import kernels
 from difflut.nodes.parts import Part, computing
 
 LARGE = 2**18  # weights of a tensor from which on its gradient is summed by itself, while the backward pass goes on
@@ -65,7 +67,7 @@ class Ranks:
     def add(self, tensor: Tensor) -> None:
         """Sums a tensor over all processes, in place; all get the same bits."""
         if self.count > 1:
-            dist.all_reduce(tensor)
+            _sum(tensor)
 
     @contextmanager
     def united(self) -> Iterator[None]:
@@ -142,13 +144,16 @@ class GradientSums:
         if self.ranks.count == 1:
             yield
             return
-        hooks = [p.register_post_accumulate_grad_hook(self._send) for p in self._large()]
+        # What a recording does again is in order, so that it has nothing to wait for.
+        at_once = self._large() if kernels.may_look() else []
+        hooks = [p.register_post_accumulate_grad_hook(self._send) for p in at_once]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
-        self._add([p.grad for p in self.parameters if p.numel() < LARGE and p.grad is not None])
+        sent = {id(p) for p in at_once}
+        self._add([p.grad for p in self.parameters if id(p) not in sent and p.grad is not None])
         while self._sent:
             self._sent.pop().wait()
 
@@ -183,10 +188,14 @@ class GradientSums:
         if not gradients:
             return
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        dist.all_reduce(flat)
+        _sum(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
+
+
+def _sum(tensor: Tensor) -> None:
+    kernels.as_a_whole(partial(dist.all_reduce, tensor.detach()))
 
 
 def portable(error: BaseException) -> Exception:

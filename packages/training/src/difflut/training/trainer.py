@@ -146,7 +146,7 @@ class Trainer:
         self.cost = cost and cost(model)
         self.epoch = 0
         self._graphed: GraphedSteps | None = None
-        self.graph = graph and GraphedSteps.serves(model, self.ranks)
+        self.graph = graph and GraphedSteps.serves(model)
         self.threads = Threads(self.device)
 
     @property

@@ -20,6 +20,7 @@ from difflut.kernels.cpp.lookups import lookup_pin_gradient as lookup_pin_gradie
 from difflut.kernels.cpp.lookups import lookup_table_gradient as lookup_table_gradient
 from difflut.kernels.cpp.lookups import table_gradient as table_gradient
 from difflut.kernels.cpp.recording import Recording as Recording
+from difflut.kernels.cpp.recording import as_a_whole as as_a_whole
 from difflut.kernels.cpp.recording import by_notes as by_notes
 from difflut.kernels.cpp.recording import cannot_repeat as cannot_repeat
 from difflut.kernels.cpp.selection import FACTORED_BATCH as FACTORED_BATCH

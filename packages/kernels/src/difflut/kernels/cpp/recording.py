@@ -33,6 +33,7 @@ class Recording(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.is_complete = True
+        self._is_paused = False
         self._work: list[Callable[[int], object]] = []
         self._kept: list[object] = []
         self._written: list[Tensor] = []
@@ -51,6 +52,8 @@ class Recording(TorchDispatchMode):
     ) -> Any:
         options = options or {}
         results = function(*arguments, **options)
+        if self._is_paused:
+            return results
         self.is_complete &= not any(tag in function.tags for tag in DECIDED_BY_VALUES)
         if not (function.is_view or function.overloadpacket in ALLOCATIONS or function.namespace == "profiler"):
             again, named = tree_map(_alias, arguments), tree_map(_alias, options)
@@ -65,6 +68,15 @@ class Recording(TorchDispatchMode):
         """Notes the call of a kernel, which takes the number of threads last."""
         self.keep(arguments)
         self._work.append(lambda threads: kernel(*values, threads))
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Does work, and notes that it is done again as a whole."""
+        self._is_paused = True
+        try:
+            work()
+        finally:
+            self._is_paused = False
+        self._work.append(lambda _: work())
 
     def keep(self, tensors: object) -> None:
         """Keeps the memory of tensors, and whatever else there is."""
@@ -92,6 +104,16 @@ def by_notes() -> Iterator[None]:
         yield
     finally:
         _by_notes.pop()
+
+
+def as_a_whole(work: Callable[[], object]) -> None:
+    """Does work that only its own code can do again, as talking to other processes; a recording calls it again.
+
+    Args:
+        work: Function that reads and writes tensors in place, which keep their memory.
+    """
+    noting = present()
+    work() if noting is None else noting.do(work)
 
 
 def cannot_repeat() -> None:
