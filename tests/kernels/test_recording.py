@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 
@@ -83,6 +85,23 @@ def test_a_replayed_step_of_adam_takes_the_rate_that_was_refreshed():
         recording.replay()
         moved.append((before - p.detach()).mean().item())
     assert moved == pytest.approx([0.1, 0.7], rel=0.1)  # a constant gradient moves each weight by the rate
+
+
+def test_what_another_thread_does_is_not_recorded():
+    p = torch.nn.Parameter(torch.rand(40) + 1)
+    optimizer = kernels.Adam([p], lr=0.1)
+
+    def step():
+        (p * p).sum().backward()
+        optimizer.step()
+
+    with kernels.Recording() as recording:
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+    after = p.detach().clone()
+    recording.replay()
+    assert torch.equal(p.detach(), after)
 
 
 def test_memory_of_a_recording_stays_its_own():

@@ -1,5 +1,6 @@
 """Work on a CPU that is done again without Python in between."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +17,16 @@ DECIDED_BY_VALUES = torch.Tag.data_dependent_output, torch.Tag.dynamic_output_sh
 aten = torch.ops.aten
 ALLOCATIONS = aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided
 
-_active: list["Recording"] = []
-_by_notes: list[object] = []
+
+class _Present(threading.local):
+    """What holds for the kernels that a thread runs now; others may train beside it."""
+
+    def __init__(self) -> None:
+        self.recordings: list[Recording] = []
+        self.by_notes = 0
+
+
+_present = _Present()
 
 
 class Recording(TorchDispatchMode):
@@ -39,13 +48,13 @@ class Recording(TorchDispatchMode):
         self._written: list[Tensor] = []
 
     def __enter__(self) -> "Recording":
-        _active.append(self)
+        _present.recordings.append(self)
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
-        _active.remove(self)
+        _present.recordings.remove(self)
 
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
@@ -99,11 +108,11 @@ class Recording(TorchDispatchMode):
 @contextmanager
 def by_notes() -> Iterator[None]:
     """Inside, bits are what is noted to be bits, as in a recording, where nobody looks at values that may change."""
-    _by_notes.append(None)
+    _present.by_notes += 1
     try:
         yield
     finally:
-        _by_notes.pop()
+        _present.by_notes -= 1
 
 
 def as_a_whole(work: Callable[[], object]) -> None:
@@ -118,18 +127,18 @@ def as_a_whole(work: Callable[[], object]) -> None:
 
 def cannot_repeat() -> None:
     """Says that only the code that runs now can do its work again."""
-    for recording in _active:
+    for recording in _present.recordings:
         recording.is_complete = False
 
 
 def may_look() -> bool:
     """Whether values may decide how something is computed."""
-    return not _active and not _by_notes
+    return not _present.recordings and not _present.by_notes
 
 
 def present() -> Recording | None:
     """The recording that notes what runs now."""
-    return _active[-1] if _active else None
+    return _present.recordings[-1] if _present.recordings else None
 
 
 def _alias(value: Any) -> Any:

@@ -19,7 +19,10 @@ def recycled(rows: int, columns: int) -> Tensor:
     size = rows * columns
     if size < LARGE:
         return torch.empty(rows, columns)
-    owner = idle[size].pop() if idle[size] else torch.empty(size)
+    try:
+        owner = idle[size].pop()
+    except IndexError:  # asked for, and not looked up before, as another thread may take the last one in between
+        owner = torch.empty(size)
     memory = (ctypes.c_float * size).from_address(owner.data_ptr())
 
     def take_back(reference: weakref.ref[Any]) -> None:
