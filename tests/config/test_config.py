@@ -55,6 +55,16 @@ def test_every_component_has_a_gin_name():
         assert gin.config.ConfigurableReference(name, evaluate=False).configurable.wrapped is component
 
 
+def test_what_is_bound_to_a_component_that_is_a_default_takes_effect(gin_file):
+    config.parse([gin_file], ["layers.GroupSum.tau_end = 0.25", "losses.cross_entropy.label_smoothing = 0.5"])
+    assert build().groupsum.tau_end == 0.25
+    assert "train.loss = @losses.cross_entropy" in config.parsed_config()
+    config.parse([gin_file], ["network.group_sum = @half/layers.GroupSum", "half/layers.GroupSum.tau_end = 0.5"])
+    assert build().groupsum.tau_end == 0.5
+    config.parse([gin_file])
+    assert build().groupsum.tau_end is None and "GroupSum" not in config.parsed_config()
+
+
 def test_scopes_reach_the_node_inside_the_layer(gin_file):
     config.parse([gin_file])
     hidden, output = build().layers

@@ -57,6 +57,7 @@ def parse(files: Sequence[str], parameters: Sequence[str] = (), text: str = "") 
         gin.parse_config(text)
         for parameter in parameters:
             _parse_parameter(parameter)
+        _hand_on_defaults()
         _check_read(parameters)
         gin.finalize()
     except (*WRONG, OSError) as error:
@@ -78,6 +79,18 @@ def _parse_parameter(parameter: str) -> None:
     except WRONG as error:
         said = PLACE.sub("", _with_hint(error))
         raise ConfigurationError(f"--gin_param {parameter!r}: {said}") from error
+
+
+def _hand_on_defaults() -> None:
+    """A component that a parameter has by default takes what is bound to it, as one that a file hands on."""
+    bound, known = statements(gin.config_str()), gin_names()
+    owners = {_split(name)[0] for name in bound}
+    names = {id(component): name for name, component in known.items() if name in owners}
+    for name, component in known.items():
+        for parameter in inspect.signature(component).parameters.values():
+            default, place = names.get(id(parameter.default)), f"{name}.{parameter.name}"
+            if default is not None and place not in bound:
+                gin.parse_config(f"{place} = @{default}")
 
 
 def _check_read(parameters: Sequence[str]) -> None:
