@@ -94,6 +94,9 @@ def test_rows_and_labels_must_be_as_many(table):
         ({"class_weight": "even"}, "class_weight='even' must be 'balanced' or a mapping"),
         ({"class_weight": {0: 1, 1: -2}}, "class_weight of 1 is -2; give a finite number, 0 or more"),
         ({"class_weight": {0: 0, 1: 0}}, "is 0 for all classes"),
+        ({"class_weight": {0: 1, 1: "much"}}, "class_weight of 1 is 'much'; give a finite number, 0 or more"),
+        ({"random_state": -4}, "random_state=-4 must be a whole number from 0 to"),
+        ({"random_state": "seven"}, "random_state='seven' must be"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused_before_any_work(table, monkeypatch, argument, complaint):
@@ -123,10 +126,25 @@ def test_labels_keep_their_type_whatever_holds_them(labels, kind):
     assert classifier.predict(x).dtype.kind == kind and classifier.predict(x).tolist() == labels.tolist()
 
 
-@pytest.mark.parametrize("labels", [[1, "a"], [None, "a"], [pd.NA, 3]])
-def test_labels_of_several_types_are_refused(table, labels):
+@pytest.mark.parametrize("labels", [[1, "a"], [None, "a"], [float("nan"), "a"], [pd.NA, 3]])
+@pytest.mark.parametrize("holder", [np.array, list, pd.Series])
+def test_labels_of_several_types_are_refused(table, labels, holder):
+    y = holder(np.array(labels, dtype=object)[table[1]])
     with pytest.raises(ValueError, match=r"y holds labels of the types .*, .*; give labels of one type, none missing"):
-        LUTClassifier(**SMALL).fit(table[0], np.array(labels, dtype=object)[table[1]])
+        LUTClassifier(**SMALL).fit(table[0], y)
+
+
+@pytest.mark.parametrize("kind", ["str", "string", "category"])
+def test_missing_labels_are_refused_whatever_type_of_pandas_holds_them(table, kind):
+    y = pd.Series(np.array(["no", "yes"])[table[1]], dtype=kind)
+    y[::7] = None
+    with pytest.raises(ValueError, match=r"y holds labels of the types .*str.*; give labels of one type, none missing"):
+        LUTClassifier(**SMALL).fit(table[0], y)
+
+
+def test_no_labels_are_refused(table):
+    with pytest.raises(ValueError, match="y is None; give a label for each row"):
+        LUTClassifier(**SMALL).fit(table[0], None)
 
 
 @pytest.mark.parametrize("x", [np.ones((150, 2)), np.full((150, 2), np.nan)])
@@ -233,6 +251,12 @@ def test_an_export_holds_the_same_function(frame, tmp_path):
     )
     assert len(json.loads((folder / "circuit.json").read_text())["thresholds"]) == features.shape[1]
     assert (folder / "circuit.c").exists() and list((folder / "verilog").glob("*.v"))
+
+
+def test_an_export_to_a_file_is_refused(table, tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(FileExistsError, match=r"taken' is a file; name a folder"):
+        LUTClassifier(**SMALL).fit(*table).export(tmp_path / "taken")
 
 
 def test_cost_is_that_of_the_simplified_circuit(table):

@@ -127,6 +127,51 @@ def test_text_in_an_array_is_refused(table, kind):
         LUTClassifier(**SMALL).fit(*table).predict(text)
 
 
+POLARS = {
+    "String": [None, "red", "blue"],
+    "Categorical": [None, "red", "blue"],
+    "Int64": [None, 3, -7],
+    "Float64": [None, 0.25, -1.5],
+    "Boolean": [None, True, False],
+    "Null": [None, None, None],
+}
+
+
+@pytest.mark.parametrize("kind", POLARS)
+def test_a_frame_of_polars_is_as_one_of_pandas(frame, kind):
+    polars = pytest.importorskip("polars")
+    values = [POLARS[kind][code] for code in np.random.default_rng(33).integers(0, 3, 300)]
+    size = np.where(np.isnan(frame["size"]), 0.5, frame["size"]).tolist()
+    ours = polars.DataFrame({"size": size, "what": polars.Series(values, dtype=getattr(polars, kind))})
+    other = pd.DataFrame({"size": size, "what": pd.Series(values, dtype=object)})
+    y = (np.array([value in (POLARS[kind][1], None) for value in values]) ^ (np.array(size) > 1)).astype(int)
+    found = [LUTClassifier(**SMALL).fit(x, y) for x in (ours, other)]
+    assert found[0].feature_names_in_.tolist() == ["size", "what"]
+    assert found[0].columns_.features() == found[1].columns_.features()
+    assert np.array_equal(found[0].predict_proba(ours), found[1].predict_proba(other))
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ([date(2020, 1, 2), date(2021, 3, 4)], r"column 'when' is of type Date; give numbers in its place"),
+        ([[1], [2]], r"column 'when' is of type List\(Int64\); give numbers, strings or categories"),
+    ],
+)
+def test_columns_of_polars_that_are_neither_are_refused(values, complaint):
+    polars = pytest.importorskip("polars")
+    with pytest.raises(TypeError, match=complaint):
+        LUTClassifier(**SMALL).fit(polars.DataFrame({"when": values}), [0, 1])
+
+
+def test_a_frame_without_rows_is_refused(frame):
+    classifier = LUTClassifier(**SMALL).fit(frame, frame["new"])
+    with pytest.raises(ValueError, match="X has no rows; give at least one"):
+        classifier.fit(frame[:0], [])
+    with pytest.raises(ValueError, match="X has no rows"):
+        classifier.predict(frame[:0])
+
+
 def test_a_frame_without_columns_is_refused():
     with pytest.raises(ValueError, match="X has no columns"):
         LUTClassifier(**SMALL).fit(pd.DataFrame(index=range(4)), [0, 1, 0, 1])

@@ -1,9 +1,11 @@
 """Checks of what a user gives a classifier besides the columns, before any work."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -29,6 +31,13 @@ def check_arguments(classifier: Any) -> None:
             raise ValueError(f"{kind.__name__}: {name}={value} must be above 0")
     if isinstance(classifier.class_weight, Mapping):
         _check_class_weight(classifier.class_weight)
+    try:
+        check_random_state(classifier.random_state)
+    except ValueError:
+        raise ValueError(
+            f"{kind.__name__}: random_state={classifier.random_state!r} must be a whole number from 0 to 2**32 - 1, "
+            "a RandomState of numpy, or None"
+        ) from None
 
 
 def labels_of_rows(y: Any) -> np.ndarray:
@@ -40,10 +49,15 @@ def labels_of_rows(y: Any) -> np.ndarray:
     Raises:
         ValueError: They are no classes, or not all of one type.
     """
+    if y is None:
+        raise ValueError("LUTClassifier requires y to be passed, but the target y is None; give a label for each row")
     of_pandas = hasattr(y, "tolist") and not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype)
-    labels = column_or_1d(y.tolist() if of_pandas else y, warn=True)
-    if labels.dtype == object:
-        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+    given = y.tolist() if of_pandas else y
+    labels = column_or_1d(given, warn=True)
+    made_text = labels.dtype.kind == "U" and not hasattr(given, "dtype")  # of all values, where there is one string
+    if made_text or labels.dtype == object:
+        values = np.asarray(given, object).ravel().tolist()
+        kinds = sorted({"str" if isinstance(label, str) else type(label).__name__ for label in values})
         if len(kinds) > 1:
             raise ValueError(f"y holds labels of the types {', '.join(kinds)}; give labels of one type, none missing")
         labels = labels if kinds == ["str"] else np.array(labels.tolist())
@@ -85,7 +99,7 @@ def counts_and_weights(sample_weight: Any, rows: int) -> tuple[np.ndarray, np.nd
 
 def _check_class_weight(weights: Mapping[Any, float]) -> None:
     for label, weight in weights.items():
-        if not (np.isfinite(weight) and weight >= 0):
-            raise ValueError(f"class_weight of {label!r} is {weight}; give a finite number, 0 or more")
+        if not (isinstance(weight, Real) and np.isfinite(weight) and weight >= 0):
+            raise ValueError(f"class_weight of {label!r} is {weight!r}; give a finite number, 0 or more")
     if not any(weights.values()):
         raise ValueError(f"class_weight={dict(weights)} is 0 for all classes; give some class a weight above 0")

@@ -47,9 +47,10 @@ PART_BYTES, PART_ROWS = 2**21, 512  # of an array that a thread predicts at once
 class LUTClassifier(ClassifierMixin, BaseEstimator):
     """A network of look-up tables that classifies rows of a table, bit for bit as hardware does.
 
-    Columns of numbers are compared with thresholds. In a data frame of pandas, a column of strings or categories
-    becomes one bit for each category; if it has more than 16, the shares of the classes in a category are numbers. A
-    missing value (NaN) exceeds no threshold; a column with missing values has one more bit, which tells where they are.
+    Columns of numbers are compared with thresholds. In a data frame of pandas or polars, a column of strings or
+    categories becomes one bit for each category; if it has more than 16, the shares of the classes in a category are
+    numbers. A missing value (NaN) exceeds no threshold; a column with missing values has one more bit, which tells
+    where they are.
     Each class has a group of tables, whose ones are its votes. Arguments that are None follow from the numbers of rows,
     features and classes (`default_recipe`).
 
@@ -186,9 +187,14 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         It gets `circuit.npz` (`Circuit.load`), `circuit.json`, `circuit.c`, `verilog/`, the checkpoint `network.pt`
         (`load_checkpoint`) and `columns.json`: the features that all of them read, in their order, the shares that
         categories become where a column has many, and the labels of the classes.
+
+        Raises:
+            FileExistsError: There is a file of this name.
         """
         check_is_fitted(self)
         folder = Path(folder)
+        if folder.is_file():
+            raise FileExistsError(f"export: {str(folder)!r} is a file; name a folder, which need not exist")
         folder.mkdir(parents=True, exist_ok=True)
         circuit, _ = simplify(self.circuit_)
         circuit.save(folder / "circuit.npz")
@@ -233,8 +239,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
 
     def _table(self, X: Any, reset: bool) -> Source:
         """A table; with `reset` it is checked for infinite values, and later ones must have the same columns."""
-        if is_frame(X) and not X.shape[1]:
-            raise ValueError("X has no columns; give at least one")
+        if is_frame(X) and 0 in X.shape:
+            raise ValueError(f"X has no {'rows' if X.shape[1] else 'columns'}; give at least one")
         if is_frame(X) and not is_numeric(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return columns_of(X)
@@ -243,7 +249,8 @@ class LUTClassifier(ClassifierMixin, BaseEstimator):
         except ValueError as error:
             if holds_text(X):
                 raise ValueError(
-                    "X holds text; give a data frame of pandas, whose columns of text are categories"
+                    "X holds text; give a data frame of pandas or polars, whose columns of text are categories; "
+                    "a transformer gives one after set_output(transform='pandas')"
                 ) from error
             raise
 

@@ -185,13 +185,15 @@ class Columns:
 
 
 def columns_of(frame: Any) -> list[Column]:
-    """The columns of a data frame, missing values among numbers being NaN.
+    """The columns of a data frame of pandas or polars, missing values among numbers being NaN.
 
     Raises:
         TypeError: A column holds neither numbers nor categories.
         ValueError: A number is infinite.
     """
-    return [_column(repr(name), frame.iloc[:, number]) for number, name in enumerate(frame.columns)]
+    if hasattr(frame, "iloc"):
+        return [_column(repr(name), frame.iloc[:, number]) for number, name in enumerate(frame.columns)]
+    return [_column_of_polars(repr(series.name), series) for series in frame.get_columns()]
 
 
 def number_of_rows(table: Source) -> int:
@@ -204,8 +206,8 @@ def rows_of(table: Source, chosen: np.ndarray) -> Source:
 
 
 def is_frame(x: Any) -> bool:
-    """Whether x is a data frame of pandas."""
-    return hasattr(x, "iloc") and hasattr(x, "columns")
+    """Whether x is a data frame of pandas or polars."""
+    return hasattr(x, "columns") and (hasattr(x, "iloc") or hasattr(x, "get_columns"))
 
 
 def holds_text(x: Any) -> bool:
@@ -215,7 +217,7 @@ def holds_text(x: Any) -> bool:
 
 
 def is_numeric(frame: Any) -> bool:
-    """Whether all columns of a data frame hold numbers, so that it is an array of numbers."""
+    """Whether all columns of a data frame hold numbers of numpy's types, so that it is an array of numbers."""
     return all(getattr(dtype, "kind", "O") in NUMBERS for dtype in frame.dtypes)
 
 
@@ -249,6 +251,20 @@ def _column(name: str, series: Any) -> Column:
     if values and all(isinstance(value, Real | Decimal) for value in values):
         return _finite(name, np.array([*values, np.nan], np.float64)[codes])
     return Coded(codes, values)
+
+
+def _column_of_polars(name: str, series: Any) -> Column:
+    kind = series.dtype
+    if kind.is_numeric() or str(kind) == "Boolean":
+        return _finite(name, series.cast(float).to_numpy())  # in which what is missing is NaN
+    if kind.is_temporal():
+        raise TypeError(f"column {name} is of type {kind}; {TIMES_AS_NUMBERS}")
+    if not str(kind).startswith(("String", "Categorical", "Enum", "Null")):
+        raise TypeError(f"column {name} is of type {kind}; give numbers, strings or categories")
+    text = series.cast(str)
+    values = text.drop_nulls().unique().sort()
+    codes = values.search_sorted(text.fill_null("")).to_numpy().astype(np.int64)
+    return Coded(np.where(text.is_null().to_numpy(), -1, codes), values.to_list())
 
 
 def _finite(name: str, column: np.ndarray) -> np.ndarray:
