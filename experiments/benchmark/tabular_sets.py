@@ -9,11 +9,14 @@ import torch
 from experiments.data import load_dataset
 
 Rows = tuple[np.ndarray, np.ndarray]  # features (rows, columns) and class indices (rows,)
+SIZES = (2, 5), (2, 12), (3, 8)  # columns of categories, and the categories of each
 
 
 def tabular_sets() -> dict[str, Callable[[], Rows]]:
     """Functions that load or make the tables that need no file, by name."""
-    return dict(_bundled()) | dict(_generated()) | {"parity": _parity, "balance": _balance, "heavy tails": _heavy_tails}
+    ours = {"parity": _parity, "balance": _balance, "heavy tails": _heavy_tails}
+    ours |= {f"{columns} columns of {size} categories": partial(_categories, columns, size) for columns, size in SIZES}
+    return dict(_bundled()) | dict(_generated()) | ours
 
 
 def loaded(name: str) -> Rows:
@@ -63,6 +66,14 @@ def _parity() -> Rows:
 def _balance() -> Rows:
     x = np.indices((5, 5, 5, 5)).reshape(4, -1).T + 1
     return x, np.sign(x[:, 0] * x[:, 1] - x[:, 2] * x[:, 3]) + 1
+
+
+def _categories(columns: int, size: int) -> Rows:
+    """A chance of the class for each row of categories, of which each is a column of 0 and 1."""
+    random = np.random.default_rng(0)
+    codes = random.integers(0, size, (4000, columns))
+    chance = random.random((size,) * columns)[tuple(codes.T)]
+    return np.eye(size)[codes].reshape(len(codes), -1), (random.random(len(codes)) < chance).astype(int)
 
 
 def _heavy_tails() -> Rows:
