@@ -1,5 +1,6 @@
 """The job that times one training on several numbers of devices."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from pathlib import Path
 from difflut.config import ConfigurationError, bound, parsed_config
 from difflut.registry import register_job
 from experiments.runs import RunFolder
-from experiments.shared.arguments import check_whole, check_wholes
+from experiments.shared.arguments import check_gpus, check_whole, check_wholes
 from experiments.shared.failures import JobError
 from experiments.shared.tables import Table
 
@@ -35,9 +36,11 @@ def scaling(devices: Sequence[int] = (1, 2), weak: bool = False, epochs: int = 4
     """
     check_wholes("scaling.devices", devices)
     check_whole("scaling.epochs", epochs, least=2)
-    given = bound(["train.network", "train.batch_size"])
+    given = bound(["train.network", "train.batch_size", "train.device"])
     if "train.network" not in given:
         raise ConfigurationError("scaling times a training: include the Gin file of one, such as cifar10_conv.gin")
+    for count in devices:
+        check_gpus("each of scaling.devices", count, given.get("train.device", "auto"))
     batch = given.get("train.batch_size", 128)
     rates = {}
     for count in devices:
@@ -64,7 +67,8 @@ def _samples_per_second(count: int, batch: int, epochs: int) -> float:
         command += [part for setting in settings for part in ("--gin_param", setting)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            reason = next((line for line in reversed(done.stderr.splitlines()) if line[:1].strip()), "")
+            last = re.split(r"^(?=\S)", done.stderr.strip(), flags=re.MULTILINE)[-1]
+            reason = " ".join(last.split())  # with the lines below it that begin with a space
             error = JobError(f"the training on {count} devices failed: {reason}")
             error.add_note(f"all that it told:\n{done.stderr}")
             raise error

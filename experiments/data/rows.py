@@ -87,8 +87,14 @@ def check_labels(y_train: np.ndarray, y_test: np.ndarray, class_names: Sequence[
     """Checks that class indices mean the same in training and in the test.
 
     Raises:
-        BadDatasetError: Classes occur in the test rows alone, and more than a rare class would.
+        BadDatasetError: There is one class alone, or classes occur in the test rows alone, and more than a rare class
+            would.
     """
+    if len(y_train) and y_train.min() == y_train.max():
+        raise BadDatasetError(
+            f"{origin}: all {len(y_train)} training rows are of the class {class_names[y_train[0]]!r}; "
+            "give rows of two classes at least"
+        )
     strange = np.setdiff1d(y_test, y_train)
     if len(strange) == 0:
         return

@@ -152,6 +152,17 @@ def check_folder(argument: str, folder: Path) -> None:
         )
 
 
+def check_gpus(argument: str, count: int, device: str) -> None:
+    """Checks that each of several processes of this machine has a GPU, where they do not train on the CPU.
+
+    Raises:
+        ConfigurationError: There are fewer.
+    """
+    gpus = 0 if device == "cpu" else torch.cuda.device_count()
+    if gpus and count > gpus:
+        raise ConfigurationError(f"{argument} = {count}, and there are {gpus} GPUs here")
+
+
 def device_named(argument: str, name: str) -> torch.device:
     """The device of that name; "auto" is a GPU where there is one.
 

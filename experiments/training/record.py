@@ -45,10 +45,10 @@ class Record:
 
 @contextmanager
 def said_how_to_go_on(folder: RunFolder, ranks: Ranks) -> Iterator[None]:
-    """An interruption inside ends with the command that continues the run."""
+    """An interruption inside, or a file that cannot be written, ends with the command that continues the run."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):
         if ranks.is_first and folder.last.exists():
             command = resuming_command(folder.path, "train")
             print(f"\ninterrupted; continue with\n{command}", file=sys.stderr)

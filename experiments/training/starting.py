@@ -21,7 +21,7 @@ from difflut.config import ConfigurationError
 from difflut.training.ranks import portable
 from experiments.data import Rows, kept_rows, rows_kept
 from experiments.runs import TrialRun
-from experiments.shared.arguments import check_whole
+from experiments.shared.arguments import check_gpus, check_whole
 from experiments.shared.failures import JobError, in_a_line
 from experiments.training.group import is_one_of_several
 
@@ -62,8 +62,7 @@ def processes_wanted(devices: int | str, device: str) -> int:
         raise ConfigurationError("train.devices = 'all' means all GPUs, and there is none; give a number of processes")
     wanted = gpus if devices == "all" else devices
     check_whole("train.devices", wanted)
-    if gpus and int(wanted) > gpus:
-        raise ConfigurationError(f"train.devices = {wanted}, and there are {gpus} GPUs here")
+    check_gpus("train.devices", int(wanted), device)
     return 1 if is_one_of_several() else int(wanted)
 
 

@@ -19,6 +19,8 @@ from difflut.circuits import (
     write_testbench,
     write_verilog,
 )
+from difflut.circuits.tools.compiled import find_compiler
+from difflut.circuits.tools.simulate import find_simulator
 from difflut.circuits.writers.testbench import SIMULATORS
 from difflut.kernels.validation import MAX_INPUTS
 from difflut.models import LUTNetwork
@@ -68,7 +70,7 @@ def verify(
         The number of networks.
 
     Raises:
-        ConfigurationError: A name is not known, or a number cannot be.
+        ConfigurationError: A name is not known, a number cannot be, or the simulator or a C compiler is missing.
         MismatchError: A back end got a sample wrong; raised when all networks have been compared.
     """
     nodes, wirings, encoders = nodes or list(NODES), wirings or list(known_wirings()), encoders or list(ENCODERS)
@@ -87,6 +89,7 @@ def verify(
         simulation = {"simulated_samples": simulated_samples, "simulator": simulator}
         check_effect("verify", simulation, 'without "Verilog" among verify.back_ends')
     with configured():
+        _check_tools(back_ends, simulator)
         data = load_dataset(dataset, seed=0)
     x = torch.cat([data.x_train, data.x_test])[:samples].flatten(1)
     x = x[:, torch.linspace(0, x.shape[1] - 1, min(features, x.shape[1])).long()]
@@ -124,6 +127,13 @@ def _train(
         again = in_pieces(again, x, y, epochs, Path(folder, "network.pt"))
     with torch.no_grad():
         yield "resumed training", int((model(x) != again(x)).any(1).sum())
+
+
+def _check_tools(back_ends: Sequence[str], simulator: str) -> None:
+    if "C" in back_ends:
+        find_compiler()
+    if "Verilog" in back_ends:
+        find_simulator(simulator)
 
 
 @torch.no_grad()

@@ -315,6 +315,15 @@ def test_test_labels_that_count_otherwise_are_refused(folder, classes, kind, shi
         load_dataset("mine")
 
 
+def test_rows_of_one_class_alone_are_refused(folder):
+    x = np.random.default_rng(1).normal(size=(20, 3))
+    np.savez(
+        folder / "mine.npz", **table(x_train=x, x_test=x, y_train=0 * many(2, rows=20) + 3, y_test=many(4, rows=20))
+    )
+    with pytest.raises(BadDatasetError, match="all 20 training rows are of the class '3'; give rows of two classes"):
+        load_dataset("mine")
+
+
 def test_a_rare_class_may_occur_in_the_test_alone(folder):
     x = np.random.default_rng(1).normal(size=(2000, 3))
     y_test = many(10)

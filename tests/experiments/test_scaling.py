@@ -23,12 +23,20 @@ def test_a_training_is_timed_on_each_number_of_devices(tmp_path, capsys):
 
 
 def test_no_training_waits_for_its_cost_in_hardware(monkeypatch):
-    done = Mock(return_value=SimpleNamespace(returncode=1, stderr="stopped\n"))
+    done = Mock(return_value=SimpleNamespace(returncode=1, stderr="a\ndifflut: no data\n  get them\n  here\n"))
     monkeypatch.setattr("experiments.benchmark.scaling.subprocess.run", done)
     config.parse([], text=TRAIN.replace("@train\n", "@scaling\n", 1))
-    with pytest.raises(JobError, match="on 1 devices failed: stopped"):
+    with pytest.raises(JobError, match="on 1 devices failed: difflut: no data get them here"):
         config.run()
     assert "train.count_luts = False" in done.call_args.args[0]
+
+
+def test_more_devices_than_there_are_end_it_before_the_first_training(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("experiments.benchmark.scaling.subprocess.run", None)
+    config.parse([], text=TRAIN.replace("@train\n", "@scaling\n", 1) + "scaling.devices = [1, 2]\n")
+    with pytest.raises(ConfigurationError, match=r"each of scaling\.devices = 2, and there are 1 GPUs here"):
+        config.run()
 
 
 def test_what_cannot_be_timed_is_told(tmp_path):

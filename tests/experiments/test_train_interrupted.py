@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ import torch
 
 import experiments  # noqa: F401
 from difflut import config
+from difflut.command import main
 from difflut.models import read_checkpoint
+from experiments.runs import RunFolder
 from experiments.training.resuming import SETTINGS
 from tests.experiments.trainings import metrics, only_run, train
 
@@ -98,6 +101,18 @@ def test_interrupting_says_how_to_continue(gin_file, tmp_path, capsys, monkeypat
     with pytest.raises(KeyboardInterrupt):
         train(gin_file)
     assert f'train.resume = "{only_run(tmp_path)}"' in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_in_a_line_with_the_command_that_goes_on(gin_file, tmp_path, capsys, monkeypatch):
+    def full(self, row):
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr(RunFolder, "append_metrics", full)
+    monkeypatch.setattr(sys, "argv", ["difflut", "--gin_file", str(gin_file)])
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert said.endswith("difflut: metrics.jsonl: No space left on device; make room there, and go on\n")
+    assert f'train.resume = "{only_run(tmp_path)}"' in said and "Traceback" not in said
 
 
 def test_another_network_cannot_be_continued(gin_file, tmp_path):

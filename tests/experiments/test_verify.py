@@ -72,3 +72,14 @@ def test_a_mismatch_is_a_failure_after_all_networks_were_compared(monkeypatch, c
 def test_what_cannot_be_verified_is_refused_before_any_work(wrong, said):
     with pytest.raises(ConfigurationError, match=said):
         verify("no such data set", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("back_end", "said"),
+    [("C", "no C compiler found"), ("Verilog", "no Verilog simulator found; apt ")],
+)
+def test_a_tool_that_is_missing_is_told_before_any_work(monkeypatch, back_end, said):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ConfigurationError, match=said):
+        verify("no such data", back_ends=[back_end])

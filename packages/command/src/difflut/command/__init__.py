@@ -1,18 +1,21 @@
 """The command `difflut`, which runs the job that a Gin file describes."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk without room
 RECEIVED: list[int] = []  # signals that asked the job to end
 
 
 def main() -> int:
     """Runs what the command line asks for, and returns the exit status: 0, 1 of a job, 2 of a configuration."""
     parser = argparse.ArgumentParser(
+        prog="difflut" if Path(sys.argv[0]).name == "__main__.py" else None,
         description="Runs the job that a Gin file describes.",
         epilog="example: %(prog)s --gin_file quickstart --gin_param 'train.epochs = 3'",
     )
@@ -60,6 +63,12 @@ def main() -> int:
     except (config.ConfigurationError, experiments.JobError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2 if isinstance(error, config.ConfigurationError) else 1
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{parser.prog}: {where}{error.strerror}; make room there, and go on", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 128 + (RECEIVED or [signal.SIGINT])[0]
     return 0

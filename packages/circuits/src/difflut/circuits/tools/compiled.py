@@ -66,11 +66,20 @@ class CompiledCircuit:
         return counts, classes
 
 
-def _compile(source: Path, library: Path, flags: Sequence[str]) -> None:
+def find_compiler() -> str:
+    """The C compiler that CC names, or the first that there is.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
     compiler = os.environ.get("CC") or next(filter(shutil.which, COMPILERS), None)
     if compiler is None:
         raise FileNotFoundError("no C compiler found (cc, gcc or clang); install one, or name it in CC")
-    command = [compiler, *flags, "-shared", "-fPIC", "-o", str(library), str(source)]
+    return compiler
+
+
+def _compile(source: Path, library: Path, flags: Sequence[str]) -> None:
+    command = [find_compiler(), *flags, "-shared", "-fPIC", "-o", str(library), str(source)]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr}")
