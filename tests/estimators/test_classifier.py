@@ -16,7 +16,7 @@ from difflut.circuits import Circuit
 from difflut.estimators import default_recipe
 from difflut.estimators.fitting import Fitter, Table
 from difflut.models import LUTNetwork, load_checkpoint
-from difflut.registry import REGISTRY
+from difflut.registry import NODES, REGISTRY
 from difflut.sklearn import LUTClassifier
 from difflut.training import Trainer
 from difflut.training.graph import GraphedSteps
@@ -212,16 +212,16 @@ def test_tables_that_explore_choose_their_inputs_in_the_first_half_of_the_epochs
 
 @pytest.mark.needs("c++")
 @pytest.mark.parametrize("explores", [False, True])
-@pytest.mark.parametrize("weighs", [False, True])
-def test_recorded_steps_give_the_same_network_to_the_bit(table, monkeypatch, explores, weighs):
-    weights = np.random.default_rng(32).random(240) + 0.1 if weighs else None
+@pytest.mark.parametrize("node", NODES)
+def test_recorded_steps_give_the_same_network_to_the_bit(table, monkeypatch, explores, node):
+    weights = None if explores else np.random.default_rng(32).random(240) + 0.1
     passes, classify = [], LUTNetwork.classify
     monkeypatch.setattr(LUTNetwork, "classify", lambda self, x: passes.append(self.training) or classify(self, x))
     found = {}
     for graph in (True, False):
         monkeypatch.setattr(GraphedSteps, "serves", lambda *_, graph=graph: graph)
         passes.clear()
-        classifier = LUTClassifier(**SMALL | {"explores": explores}).fit(*table, weights)
+        classifier = LUTClassifier(**SMALL | {"explores": explores, "node_type": node, "n": 2}).fit(*table, weights)
         found[graph] = sum(passes), classifier.network_.state_dict(), [row["train_loss"] for row in classifier.history_]
     assert found[True][0] < found[False][0] / 3
     assert found[True][2] == found[False][2]
