@@ -64,6 +64,7 @@ class Recipe:
     def begin(self) -> tuple[Dataset, LUTNetwork]:
         """The data, and the network as it starts, on the CPU, its encoder not fitted."""
         torch.manual_seed(self.seed)
+        torch.backends.cudnn.deterministic = True  # convolutions of a teacher and of soft selection, on a GPU
         data = dataset(seed=self.seed)
         return data, self.network(input_shape=data.feature_shape, num_classes=data.num_classes, seed=self.seed)
 

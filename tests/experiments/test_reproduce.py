@@ -331,6 +331,19 @@ def test_every_paper_has_a_file_that_says_what_it_reproduces(file):
     assert (published and float(published[1])) == bound.get("reproduce.published")
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "gin_configs/papers").glob("*.gin")), ids=lambda file: file.stem)
+def test_the_file_of_a_paper_says_what_the_table_does(file):
+    (line,) = re.findall(rf"^\| (.*papers/{file.name}`) \|$", (ROOT / "docs/papers.md").read_text(), re.MULTILINE)
+    cells = line.split(" | ")
+    if cells[5].strip() == "not run":
+        said = "not yet"
+    else:
+        seconds, device = re.match(r"([\d,]+ s).*(CPU|NVIDIA \w+)", cells[13]).groups()
+        article, seed = "a" if device == "CPU" else "an", "one" if cells[6] == "1" else "each"
+        said = f"{cells[5].removesuffix(' (missed)')} %, {seed} seed in {seconds} on {article} {device}"
+    assert f"# Measured: {said}.\n" in file.read_text().split("\n\n")[0], f"put '# Measured: {said}.' into its header"
+
+
 def test_distillation_needs_only_the_gin_file_and_can_be_continued(tmp_path):
     lines = """
 run.job = @train

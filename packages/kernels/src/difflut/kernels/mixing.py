@@ -11,7 +11,8 @@ from difflut.kernels.placements import Placements
 def mix(x: Tensor | Bits, weights: Tensor, candidates: Tensor | None, placements: Placements) -> Tensor:
     """Sums the inputs of each pin by its weights, `y[b, i, p] = sum_k weights[i, k] x[b, candidates[i, k] at p]`.
 
-    In an image that is a convolution of numbers, so no copy holds what each window sees.
+    In an image that is a convolution of numbers, so no copy holds what each window sees. A GPU may round its inputs to
+    TF32, as `torch.backends.cudnn.allow_tf32` says.
 
     Args:
         x: (batch, features)
