@@ -1,5 +1,6 @@
 """A data set ready for training, and the function that loads one by name."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -138,9 +139,11 @@ def _find(name: str, cache_dir: str | None) -> Rows:
             return from_openml(name, int(query) if query.isdecimal() else query, cache_dir)
     except ModuleNotFoundError as error:
         raise not_found(name, str(error)) from error
+    own = re.sub(r"\.(npz|npy|csv|tsv)$", "", name)
     raise DatasetNotFoundError(
         f"no data set is called {name!r}; {closest(name, dataset_names())}; any set of OpenML is 'openml:ID' or "
-        f"'openml:NAME', and one of your own is the file {file_name(name)} in the folder DIFFLUT_DATA"
+        f"'openml:NAME', and one of your own is {own!r}, the file {file_name(own)} in the folder that the environment "
+        f"variable DIFFLUT_DATA names ({data_folder() or 'not set'})"
     )
 
 

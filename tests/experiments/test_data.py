@@ -182,6 +182,15 @@ def test_an_unknown_name_suggests_the_closest():
         load_dataset("minst")
 
 
+@pytest.mark.parametrize("ending", ["npz", "npy", "csv", "tsv"])
+def test_a_name_with_the_ending_of_a_file_is_told_the_name_without_it(ending, folder, monkeypatch):
+    with pytest.raises(DatasetNotFoundError, match=rf"of your own is 'my\.set', the file my\.set\.npz .*\({folder}\)"):
+        load_dataset(f"my.set.{ending}")
+    monkeypatch.delenv("DIFFLUT_DATA")
+    with pytest.raises(DatasetNotFoundError, match=r"DIFFLUT_DATA names \(not set\)"):
+        load_dataset(f"my.set.{ending}")
+
+
 def test_a_missing_data_set_names_both_ways_and_what_failed_in_each(folder):
     with pytest.raises(DatasetNotFoundError) as error:
         load_dataset("mnist")

@@ -21,6 +21,7 @@ load = cache(load_anew)
 @pytest.mark.parametrize("name", names())
 def test_a_model_computes_the_votes_of_its_vectors(name):
     model = load(name)
+    assert repr(model) == f"Pretrained({name!r}: {model.card['description']})"
     with torch.no_grad():
         logits = model.network(torch.from_numpy(model.x)).numpy()
     np.testing.assert_array_equal(np.rint(logits * model.circuit.tau), model.counts)

@@ -29,7 +29,7 @@ class ModelError(ValueError):
     """A model that cannot be loaded."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pretrained:
     """A trained network, ready to classify.
 
@@ -53,6 +53,9 @@ class Pretrained:
     @property
     def name(self) -> str:
         return str(self.card["name"])
+
+    def __repr__(self) -> str:
+        return f"Pretrained({self.name!r}: {self.card.get('description', 'no description')})"
 
 
 def write_model(
