@@ -14,7 +14,7 @@ from difflut.pretrained import ModelError, folder_of, names, read_model, write_m
 from difflut.pretrained import load as load_anew
 from tests.circuits.convolutions import convolution
 
-MOST_BYTES = 2**20  # of a model that comes along
+MOST_BYTES = 6 * 2**20  # of a model that comes along
 load = cache(load_anew)
 
 
