@@ -3,6 +3,7 @@ from datetime import date, time, timedelta
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 
 from difflut.estimators.fitting import distinct_bits
@@ -139,7 +140,6 @@ POLARS = {
 
 @pytest.mark.parametrize("kind", POLARS)
 def test_a_frame_of_polars_is_as_one_of_pandas(frame, kind):
-    polars = pytest.importorskip("polars")
     values = [POLARS[kind][code] for code in np.random.default_rng(33).integers(0, 3, 300)]
     size = np.where(np.isnan(frame["size"]), 0.5, frame["size"]).tolist()
     ours = polars.DataFrame({"size": size, "what": polars.Series(values, dtype=getattr(polars, kind))})
@@ -159,7 +159,6 @@ def test_a_frame_of_polars_is_as_one_of_pandas(frame, kind):
     ],
 )
 def test_columns_of_polars_that_are_neither_are_refused(values, complaint):
-    polars = pytest.importorskip("polars")
     with pytest.raises(TypeError, match=complaint):
         LUTClassifier(**SMALL).fit(polars.DataFrame({"when": values}), [0, 1])
 
