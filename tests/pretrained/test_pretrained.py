@@ -49,6 +49,7 @@ def test_a_card_says_what_a_user_asks(name):
     assert card["licence"] and card["data_licence"] and card["description"]
     assert set(card["sha256"]) == {path.name for path in folder.iterdir()} - {"card.json"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
+    assert "'/" not in (folder / "config.gin").read_text()  # no path of the machine that trained it
 
 
 def test_the_page_lists_the_models_as_their_cards_do():
